@@ -1,0 +1,1 @@
+// Holds nothing: the object whose precompiled header the layers share.

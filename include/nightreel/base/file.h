@@ -1,0 +1,72 @@
+// Files that appear whole or not at all.
+//
+// Everything throws Error{storage} with the path and the system's reason. No state; any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace nightreel::base {
+
+/// Owns a file descriptor.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(other.release()) {}
+  Fd& operator=(Fd&& other) noexcept {
+    if (this != &other) {
+      reset();
+      fd_ = other.release();
+    }
+    return *this;
+  }
+  ~Fd() { reset(); }
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  int release() {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
+  /// Closes and ignores the error: for descriptors that were only read.
+  void reset();
+  /// Closes; throws where the system reports a delayed write error (NFS, quotas).
+  void close(const std::string& path);
+
+ private:
+  int fd_ = -1;
+};
+
+/// The whole file, at most `limit` bytes (more is an error that says so).
+std::string read_file(const std::string& path, std::size_t limit);
+
+/// The folder of `path` ("." for a bare name).
+std::string parent_folder(const std::string& path);
+
+/// Makes the folder and its parents.
+void make_folders(const std::string& path);
+
+/// fsync of a folder, after which a link or a rename in it survives a power cut.
+void sync_folder(const std::string& path);
+
+/// fsync of a file that something else wrote.
+void sync_file(const std::string& path);
+
+/// Gives `temporary` the name `path`, which must not exist, and removes the name `temporary`: link(2), or
+/// renameat2(RENAME_NOREPLACE) on file systems without hard links. Nothing is ever replaced: returns false where
+/// `path` exists and is another file. A link that reports an error but happened (NFS) counts as done.
+bool publish(const std::string& temporary, const std::string& path);
+
+/// Replaces `path` by `content`, whole: temporary name in the same folder, fsync, rename, fsync of the folder.
+void replace_file(const std::string& path, std::string_view content, unsigned mode = 0644);
+
+/// Removes `path`; a file that is not there is fine.
+void remove_file(const std::string& path);
+
+/// Bytes that an unprivileged user may still write in the file system of `path`.
+std::uint64_t free_bytes(const std::string& path);
+
+}  // namespace nightreel::base

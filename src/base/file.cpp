@@ -1,0 +1,140 @@
+#include "nightreel/base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+
+#include "nightreel/base/error.h"
+#include "nightreel/base/random.h"
+
+namespace nightreel::base {
+namespace {
+
+Fd open_file(const std::string& path, int flags, unsigned mode = 0) {
+  Fd fd(::open(path.c_str(), flags | O_CLOEXEC, mode));
+  if (!fd) throw_errno("cannot open", path);
+  return fd;
+}
+
+bool same_file(const std::string& a, const std::string& b) {
+  struct stat sa {};
+  struct stat sb {};
+  return ::stat(a.c_str(), &sa) == 0 && ::stat(b.c_str(), &sb) == 0 && sa.st_ino == sb.st_ino && sa.st_dev == sb.st_dev;
+}
+
+void write_all(const Fd& fd, std::string_view content, const std::string& path) {
+  while (!content.empty()) {
+    const ssize_t n = ::write(fd.get(), content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_errno("cannot write", path);
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+// Removes a temporary file that did not get its name.
+class RemoveOnExit {
+ public:
+  explicit RemoveOnExit(std::string path) : path_(std::move(path)) {}
+  RemoveOnExit(const RemoveOnExit&) = delete;
+  RemoveOnExit& operator=(const RemoveOnExit&) = delete;
+  ~RemoveOnExit() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+  void keep() { path_.clear(); }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace
+
+void Fd::reset() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+void Fd::close(const std::string& path) {
+  if (::close(release()) != 0) throw_errno("cannot close", path);
+}
+
+std::string read_file(const std::string& path, std::size_t limit) {
+  const Fd fd = open_file(path, O_RDONLY);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) throw_errno("cannot stat", path);
+  if (S_ISDIR(info.st_mode)) throw Error(ErrorKind::storage, path + ": is a folder, a file is needed");
+  std::string content;
+  char buffer[1U << 16U];
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_errno("cannot read", path);
+    if (n == 0) return content;
+    content.append(buffer, static_cast<std::size_t>(n));
+    if (content.size() > limit) {
+      throw Error(ErrorKind::storage, path + ": larger than " + std::to_string(limit) + " bytes");
+    }
+  }
+}
+
+std::string parent_folder(const std::string& path) {
+  const auto parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+void make_folders(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) throw Error(ErrorKind::storage, "cannot make the folder " + path + ": " + error.message());
+}
+
+void sync_folder(const std::string& path) {
+  const Fd fd = open_file(path, O_RDONLY | O_DIRECTORY);
+  if (::fsync(fd.get()) != 0 && errno != EINVAL) throw_errno("cannot fsync", path);
+}
+
+void sync_file(const std::string& path) {
+  const Fd fd = open_file(path, O_RDONLY);
+  if (::fsync(fd.get()) != 0) throw_errno("cannot fsync", path);
+}
+
+bool publish(const std::string& temporary, const std::string& path) {
+  if (::link(temporary.c_str(), path.c_str()) == 0 || same_file(temporary, path)) {
+    remove_file(temporary);
+    return true;
+  }
+  if (errno == EEXIST) return false;
+  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw_errno("cannot link", path);
+  if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno == EEXIST) return false;
+  throw_errno("cannot rename to", path);
+}
+
+void replace_file(const std::string& path, std::string_view content, unsigned mode) {
+  const std::string temporary = parent_folder(path) + "/." + std::filesystem::path(path).filename().string() + "." +
+                                random_hex(8) + ".part";
+  Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
+  RemoveOnExit guard(temporary);
+  write_all(fd, content, temporary);
+  if (::fsync(fd.get()) != 0) throw_errno("cannot fsync", temporary);
+  fd.close(temporary);
+  if (::rename(temporary.c_str(), path.c_str()) != 0) throw_errno("cannot rename to", path);
+  guard.keep();
+  sync_folder(parent_folder(path));
+}
+
+void remove_file(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno("cannot remove", path);
+}
+
+std::uint64_t free_bytes(const std::string& path) {
+  struct statvfs info {};
+  if (::statvfs(path.c_str(), &info) != 0) throw_errno("cannot statvfs", path);
+  return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+}
+
+}  // namespace nightreel::base
