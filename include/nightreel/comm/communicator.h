@@ -1,8 +1,12 @@
 // The verbs that renderers speak to each other with, the same over NCCL, over a TCP store and alone.
 //
 // A Communicator belongs to one thread. Every call is collective: all ranks of the group make the same calls in the
-// same order with matching shapes. Every call has a deadline; past it, or when a member is gone, it throws
-// base::Error{comm} that names the missing ranks, and the communicator is then unusable.
+// same order with the same shapes and dtypes. Every call has a deadline, counted from this rank's own entry. Past it,
+// or when a member is gone or makes another call, it throws base::Error{comm}, and the communicator is then unusable:
+// each later call throws the same reason. `store` names the ranks that are missing or that differ; `nccl` cannot know
+// which they are and says what it waited for.
+//
+// Tensors live on the CPU (`store`) or on the communicator's GPU (`nccl`). Those changed in place must be contiguous.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,14 +26,17 @@ class Communicator {
 
   /// Fills `tensor` on every rank with that of `root`. In place.
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
-  /// The ranks' tensors (equal shapes) concatenated along dimension 0, in rank order.
+  /// The ranks' tensors (equal shapes) concatenated along dimension 0, in rank order. A group of one returns the
+  /// argument itself, here and in all_to_all.
   virtual at::Tensor all_gather(const at::Tensor& tensor) = 0;
   /// Dimension 0 is split evenly over the ranks; piece j goes to rank j; the answer is the pieces received, in rank
   /// order, concatenated along dimension 0.
   virtual at::Tensor all_to_all(const at::Tensor& tensor) = 0;
-  /// Sum over the ranks, in place. On `store` the order of addition is rank order: the same bits on every rank.
+  /// Sum over the ranks, in place; floating-point and integer types. On `store` the order of addition is rank order:
+  /// the same bits on every rank.
   virtual void all_reduce(at::Tensor& tensor) = 0;
-  /// Ends the communicator in an orderly way, on all ranks.
+  /// Ends the communicator in an orderly way, on all ranks. When rank 0 returns, no member needs the rendezvous any
+  /// more. Without it the destructor lets go at once (nccl: aborts), and other members fail at their next call.
   virtual void finalize() = 0;
 };
 
@@ -40,7 +47,8 @@ struct Options {
 /// A group of one: every verb is the identity.
 std::unique_ptr<Communicator> make_single();
 
-/// What rank 0 makes and hands to the others (through its rank and MPI) so that they meet.
+/// What rank 0 makes and hands to the others (through its rank and MPI) so that they meet. One rendezvous serves one
+/// group, once; it must outlive rank 0's finalize().
 /// `store`: "host:port" of a TCP store that lives in the returned object; `nccl`: the unique id in hex.
 class Rendezvous {
  public:
@@ -48,13 +56,16 @@ class Rendezvous {
   virtual std::string address() const = 0;
 };
 
-/// Loopback or CPU runs only: the store has no authentication.
+/// Listens on `interface_address` (a numeric IPv4 or IPv6 address of this host) alone, on a port that the system
+/// chooses. Loopback or CPU runs only: the store has no authentication.
 std::unique_ptr<Rendezvous> make_store_rendezvous(const std::string& interface_address);
+/// Returns when all `size` members have come.
 std::unique_ptr<Communicator> make_store(const std::string& address, int rank, int size, const Options& options);
 
 #ifdef NIGHTREEL_CUDA
 std::unique_ptr<Rendezvous> make_nccl_rendezvous();
-/// Uses the current CUDA device.
+/// Uses the current CUDA device, and at each call the current stream; the call returns when the work is done. Returns
+/// when all `size` members have come.
 std::unique_ptr<Communicator> make_nccl(const std::string& address, int rank, int size, const Options& options);
 #endif
 
