@@ -1,0 +1,66 @@
+#include "comm/members.h"
+
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <exception>
+#include <utility>
+
+#include "nightreel/base/error.h"
+
+namespace nightreel::test {
+
+Member::Member(const std::function<std::string()>& work) {
+  std::array<int, 2> ends{};
+  if (::pipe(ends.data()) != 0) base::throw_errno("cannot make", "a pipe");
+  pid_ = ::fork();
+  if (pid_ == 0) {
+    std::string text;
+    try {
+      text = work();
+    } catch (const std::exception& e) {
+      text = e.what();
+    }
+    const bool written = ::write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    ::_exit(written ? 0 : 1);
+  }
+  ::close(ends[1]);
+  out_ = base::Fd(ends[0]);
+}
+
+Member::Member(Member&& other) noexcept : pid_(std::exchange(other.pid_, -1)), out_(std::move(other.out_)) {}
+
+Member::~Member() {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+}
+
+void Member::signal(int number) const {
+  ::kill(pid_, number);
+}
+
+std::string Member::outcome(std::chrono::milliseconds timeout) {
+  std::string text;
+  std::array<char, 4096> buffer{};
+  pollfd ready{out_.get(), POLLIN, 0};
+  while (::poll(&ready, 1, static_cast<int>(timeout.count())) > 0) {
+    const ssize_t got = ::read(out_.get(), buffer.data(), buffer.size());
+    if (got <= 0) return text.empty() ? "(no answer)" : text;
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  return "(no answer)";
+}
+
+std::vector<std::string> run_members(int size, const std::function<std::string(int)>& work) {
+  std::vector<Member> members;
+  for (int r = 0; r < size; ++r) members.emplace_back([&work, r] { return work(r); });
+  std::vector<std::string> outcomes;
+  for (Member& member : members) outcomes.push_back(member.outcome(std::chrono::seconds(30)));
+  return outcomes;
+}
+
+}  // namespace nightreel::test

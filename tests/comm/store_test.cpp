@@ -1,0 +1,344 @@
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <unistd.h>
+#include <csignal>
+#include <thread>
+
+#include "comm/mailbox.h"
+#include "comm/members.h"
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/comm/communicator.h"
+
+using nightreel::base::Stopwatch;
+using nightreel::test::Member;
+using nightreel::test::run_members;
+using std::chrono::milliseconds;
+namespace comm = nightreel::comm;
+
+namespace {
+
+constexpr milliseconds kShort{1000};
+constexpr milliseconds kLong{20000};
+
+// Different on every rank, exact in every dtype that is used here.
+at::Tensor shard(int rank, at::ScalarType type = at::kFloat) {
+  return (at::arange(12, at::TensorOptions().dtype(at::kFloat)).reshape({4 * 3, 1}) + 10 * rank).to(type);
+}
+
+std::string compare(const char* what, const at::Tensor& got, const at::Tensor& expected) {
+  return at::equal(got, expected) ? "" : std::string(what) + " is wrong; ";
+}
+
+at::Tensor expected_exchange(int rank, int size) {
+  std::vector<at::Tensor> pieces;
+  for (int r = 0; r < size; ++r) pieces.push_back(shard(r).chunk(size, 0)[static_cast<std::size_t>(rank)]);
+  return at::cat(pieces);
+}
+
+std::string every_verb(comm::Communicator& group) {
+  const int rank = group.rank();
+  const int size = group.size();
+  std::string wrong;
+  std::vector<at::Tensor> all;
+  for (int r = 0; r < size; ++r) all.push_back(shard(r));
+  for (int root = 0; root < size; ++root) {
+    at::Tensor tensor = shard(rank, at::kBFloat16);
+    group.broadcast(tensor, root);
+    wrong += compare("broadcast", tensor, shard(root, at::kBFloat16));
+  }
+  wrong += compare("all_gather", group.all_gather(shard(rank)), at::cat(all));
+  wrong += compare("all_gather of a view", group.all_gather(shard(rank).reshape({3, 4}).t()), at::cat([&] {
+                     std::vector<at::Tensor> views;
+                     for (const at::Tensor& one : all) views.push_back(one.reshape({3, 4}).t());
+                     return views;
+                   }()));
+  wrong += compare("all_to_all", group.all_to_all(shard(rank)), expected_exchange(rank, size));
+  at::Tensor sum = shard(rank);
+  group.all_reduce(sum);
+  wrong += compare("all_reduce", sum, at::stack(all).sum(0));
+  at::Tensor empty = at::empty({0, 5});
+  wrong += compare("an empty all_gather", group.all_gather(empty), at::empty({0, 5}));
+  at::Tensor scalar = at::scalar_tensor(static_cast<double>(rank), at::kLong);
+  group.all_reduce(scalar);
+  wrong += compare("a scalar sum", scalar, at::scalar_tensor(size * (size - 1) / 2, at::kLong));
+  return wrong;
+}
+
+// Outcomes of `size` members that join one store and run `work`.
+std::vector<std::string> in_group(int size, milliseconds deadline,
+                                  const std::function<std::string(comm::Communicator&)>& work) {
+  const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+  return run_members(size, [&](int rank) {
+    const auto group = comm::make_store(rendezvous->address(), rank, size, {deadline});
+    return work(*group);
+  });
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("every verb gives the sum or the concatenation with 1, 2, 3 and 4 ranks") {
+  for (const int size : {1, 2, 3, 4}) {
+    CAPTURE(size);
+    const auto outcomes = in_group(size, kLong, [](comm::Communicator& group) {
+      const std::string wrong = every_verb(group);
+      group.finalize();
+      return wrong + "end";
+    });
+    for (const std::string& outcome : outcomes) CHECK(outcome == "end");
+  }
+}
+
+TEST_CASE("tensors larger than a chunk arrive whole, and each dtype") {
+  const auto outcomes = in_group(2, kLong, [](comm::Communicator& group) {
+    std::string wrong;
+    at::Tensor large = at::arange(5'000'003, at::kInt) * (group.rank() + 1);
+    group.broadcast(large, 1);
+    wrong += compare("a large broadcast", large, at::arange(5'000'003, at::kInt) * 2);
+    for (const auto type : {at::kDouble, at::kHalf, at::kBFloat16, at::kInt, at::kLong, at::kByte, at::kChar}) {
+      at::Tensor sum = at::full({7}, group.rank() + 1, type);
+      group.all_reduce(sum);
+      wrong += compare(c10::toString(type), sum, at::full({7}, 3, type));
+    }
+    at::Tensor flags = at::full({2}, group.rank() == 1, at::kBool);
+    wrong += compare("bool", group.all_gather(flags), at::arange(4).ge(2));
+    group.finalize();
+    return wrong + "end";
+  });
+  for (const std::string& outcome : outcomes) CHECK(outcome == "end");
+}
+
+TEST_CASE("a sum has the same bits on every rank") {
+  const auto outcomes = in_group(3, kLong, [](comm::Communicator& group) {
+    at::Tensor sum = at::full({1}, group.rank() == 1 ? 1e8F : 0.3F + 0.1F * static_cast<float>(group.rank()));
+    group.all_reduce(sum);
+    group.finalize();
+    return std::to_string(sum.view(at::kInt).item<int>());
+  });
+  const float expected = (0.3F + 1e8F) + (0.3F + 0.1F * 2.0F);
+  for (const std::string& outcome : outcomes) {
+    CHECK(outcome == std::to_string(at::full({1}, expected).view(at::kInt).item<int>()));
+  }
+}
+
+TEST_CASE("the store's memory does not grow: two calls at most, nothing after the end") {
+  comm::StoreServer server("127.0.0.1");
+  std::int64_t most = 0;
+  const int size = 3;
+  std::vector<Member> members;
+  for (int rank = 0; rank < size; ++rank) {
+    members.emplace_back([&, rank] {
+      const auto group = comm::make_store(server.address(), rank, size, {kLong});
+      at::Tensor tensor = at::ones({100});
+      for (int i = 0; i < 150; ++i) group->all_reduce(tensor);
+      group->finalize();
+      return std::string("end");
+    });
+  }
+  for (int i = 0; i < 50; ++i) {
+    most = std::max(most, server.keys());
+    std::this_thread::sleep_for(milliseconds(2));
+  }
+  for (Member& member : members) CHECK(member.outcome(kLong) == "end");
+  CHECK(most > 0);
+  CHECK(most <= 2 * 2 * size + 1);
+  CHECK(server.keys() == 0);
+}
+
+TEST_CASE("members whose calls do not fit are named, at once and on every rank") {
+  struct Case {
+    const char* name;
+    std::function<void(comm::Communicator&)> work;
+    const char* expected;
+  };
+  const std::vector<Case> cases{
+      {"another verb",
+       [](comm::Communicator& group) {
+         at::Tensor tensor = at::ones({4});
+         if (group.rank() == 1) group.all_reduce(tensor);
+         if (group.rank() != 1) group.all_gather(tensor);
+       },
+       "ranks 0, 2: all_gather Float [4]; rank 1: all_reduce Float [4]"},
+      {"uneven shards",
+       [](comm::Communicator& group) {
+         group.all_gather(at::ones({group.rank() == 2 ? 3 : 4, 2}));
+       },
+       "rank 2: all_gather Float [3, 2]"},
+      {"another dtype",
+       [](comm::Communicator& group) {
+         at::Tensor tensor = at::ones({2}, group.rank() == 0 ? at::kHalf : at::kFloat);
+         group.broadcast(tensor, 1);
+       },
+       "rank 0: broadcast from rank 1 Half [2]"},
+      {"another root",
+       [](comm::Communicator& group) {
+         at::Tensor tensor = at::ones({2});
+         group.broadcast(tensor, group.rank() == 0 ? 0 : 1);
+       },
+       "rank 0: broadcast from rank 0 Float [2]; ranks 1, 2: broadcast from rank 1"},
+      {"a split that does not work out",
+       [](comm::Communicator& group) {
+         group.all_to_all(at::ones({4, 2}));
+       },
+       "dimension 0 is not a multiple of 3 ranks"},
+      {"one rank cannot",
+       [](comm::Communicator& group) {
+         at::Tensor tensor = group.rank() == 1 ? at::ones({2, 4}).t() : at::ones({4, 2});
+         group.all_reduce(tensor);
+       },
+       "rank 1: cannot all_reduce Float [4, 2]: the tensor is not contiguous"},
+      {"one is at the end",
+       [](comm::Communicator& group) {
+         at::Tensor tensor = at::ones({2});
+         if (group.rank() == 2) group.finalize();
+         if (group.rank() != 2) group.all_reduce(tensor);
+       },
+       "rank 2: finalize"},
+  };
+  for (const Case& one : cases) {
+    CAPTURE(one.name);
+    const Stopwatch watch;
+    const auto outcomes = in_group(3, kLong, [&](comm::Communicator& group) -> std::string {
+      try {
+        one.work(group);
+      } catch (const nightreel::base::Error& e) {
+        return std::string(nightreel::base::traits(e.kind()).name) + ": " + e.what();
+      }
+      return "nothing thrown";
+    });
+    for (const std::string& outcome : outcomes) {
+      CHECK_MESSAGE(contains(outcome, one.expected), outcome);
+      CHECK(outcome.rfind("comm: ", 0) == 0);
+    }
+    CHECK(watch.seconds() < 5.0);
+  }
+}
+
+TEST_CASE("a failed communicator stays unusable and says why") {
+  const auto outcomes = in_group(2, kLong, [](comm::Communicator& group) -> std::string {
+    at::Tensor tensor = at::ones({group.rank() + 1});
+    try {
+      group.all_reduce(tensor);
+    } catch (const nightreel::base::Error&) {
+      tensor = at::ones({1});
+      group.all_reduce(tensor);
+    }
+    return "nothing thrown";
+  });
+  for (const std::string& outcome : outcomes) {
+    CHECK_MESSAGE(contains(outcome, "unusable since an earlier call failed"), outcome);
+    CHECK(contains(outcome, "rank 1: all_reduce Float [2]"));
+  }
+}
+
+TEST_CASE("a member that is killed, frozen or never comes is named when the deadline has passed") {
+  for (const int number : {SIGKILL, SIGSTOP}) {
+    CAPTURE(number);
+    const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+    const int size = 4;
+    std::vector<Member> members;
+    for (int rank = 0; rank < size; ++rank) {
+      members.emplace_back([&, rank]() -> std::string {
+        const auto group = comm::make_store(rendezvous->address(), rank, size, {rank == 2 ? kLong : kShort * 2});
+        at::Tensor tensor = at::ones({3});
+        group->all_reduce(tensor);
+        if (rank == 2) ::raise(number);
+        group->all_reduce(tensor);
+        return "nothing thrown";
+      });
+    }
+    const Stopwatch watch;
+    for (const int rank : {0, 1, 3}) {
+      const std::string outcome = members[static_cast<std::size_t>(rank)].outcome(kLong);
+      CHECK_MESSAGE(contains(outcome, "rank 2 of 4 did not come within 2000 ms to call 2"), outcome);
+    }
+    CHECK(watch.seconds() < 5.0);
+  }
+  const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+  const auto outcomes = run_members(2, [&](int rank) -> std::string {
+    comm::make_store(rendezvous->address(), rank, 4, {kShort});
+    return "nothing thrown";
+  });
+  for (const std::string& outcome : outcomes) CHECK_MESSAGE(contains(outcome, "ranks 2, 3 of 4 did not come"), outcome);
+}
+
+TEST_CASE("members leave within the deadline when the store's process is killed or frozen") {
+  for (const int number : {SIGKILL, SIGSTOP}) {
+    CAPTURE(number);
+    std::array<int, 2> channel{};
+    REQUIRE(::pipe(channel.data()) == 0);
+    const nightreel::base::Fd reader(channel[0]);
+    const nightreel::base::Fd writer(channel[1]);
+    Member server([&]() -> std::string {
+      const comm::StoreServer store("127.0.0.1");
+      const std::string line = store.address();
+      if (::write(writer.get(), line.data(), line.size()) < 0) return "no pipe";
+      std::this_thread::sleep_for(std::chrono::seconds(60));
+      return "";
+    });
+    std::array<char, 64> buffer{};
+    const ssize_t got = ::read(reader.get(), buffer.data(), buffer.size());
+    REQUIRE(got > 0);
+    const std::string address(buffer.data(), static_cast<std::size_t>(got));
+    std::vector<Member> members;
+    for (int rank = 0; rank < 2; ++rank) {
+      members.emplace_back([&, rank]() -> std::string {
+        const auto group = comm::make_store(address, rank, 2, {kShort * 2});
+        at::Tensor tensor = at::ones({3});
+        while (true) group->all_reduce(tensor);
+      });
+    }
+    std::this_thread::sleep_for(milliseconds(500));
+    server.signal(number);
+    const Stopwatch watch;
+    for (Member& member : members) {
+      const std::string outcome = member.outcome(kLong);
+      CHECK_MESSAGE(contains(outcome, "lost the store, which lives in rank 0's process"), outcome);
+    }
+    CHECK(watch.seconds() < 5.0);
+    if (number != SIGSTOP) continue;
+    Member late([&]() -> std::string {
+      comm::make_store(address, 0, 1, {kShort});
+      return "nothing thrown";
+    });
+    const std::string outcome = late.outcome(kLong);
+    CHECK_MESSAGE(contains(outcome, "no answer within 1000 ms"), outcome);
+  }
+}
+
+TEST_CASE("a wrong address, a rank twice, and two sizes of one group are errors") {
+  for (const char* address : {"", "localhost", "127.0.0.1:", "127.0.0.1:x", ":80", "127.0.0.1:70000"}) {
+    CAPTURE(address);
+    CHECK_THROWS_AS(comm::make_store(address, 0, 1, {kShort}), nightreel::base::Error);
+  }
+  CHECK_THROWS_AS(comm::make_store("127.0.0.1:80", 2, 2, {kShort}), nightreel::base::Error);
+  CHECK_THROWS_AS(comm::make_store_rendezvous("not an address"), nightreel::base::Error);
+  const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+  const auto twice = run_members(2, [&](int) -> std::string {
+    comm::make_store(rendezvous->address(), 1, 2, {kShort});
+    return "nothing thrown";
+  });
+  CHECK(int(contains(twice[0], "has this rank already")) + int(contains(twice[1], "has this rank already")) == 1);
+  const auto another = comm::make_store_rendezvous("127.0.0.1");
+  const auto sizes = run_members(2, [&](int rank) -> std::string {
+    comm::make_store(another->address(), rank, 2 + rank, {kShort});
+    return "nothing thrown";
+  });
+  CHECK_MESSAGE(contains(sizes[0], "rank 1: join a group of 3"), sizes[0]);
+}
+
+TEST_CASE("a group of one is the identity and checks like the others") {
+  const auto single = comm::make_single();
+  CHECK(every_verb(*single) == "");
+  at::Tensor view = at::ones({2, 3}).t();
+  CHECK_THROWS_AS(single->all_reduce(view), nightreel::base::Error);
+  CHECK_THROWS_AS(single->broadcast(view, 1), nightreel::base::Error);
+  CHECK_THROWS_AS(single->all_gather(at::scalar_tensor(1.0)), nightreel::base::Error);
+  CHECK_THROWS_AS(single->all_to_all(at::Tensor()), nightreel::base::Error);
+  single->finalize();
+}
