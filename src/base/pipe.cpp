@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 
 #include "nightreel/base/error.h"
@@ -13,28 +12,6 @@ namespace nightreel::base {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Blocks SIGPIPE for this thread and takes away the one that a write may have left pending.
-class SigpipeGuard {
- public:
-  SigpipeGuard() {
-    sigemptyset(&pipe_);
-    sigaddset(&pipe_, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  SigpipeGuard(const SigpipeGuard&) = delete;
-  SigpipeGuard& operator=(const SigpipeGuard&) = delete;
-  ~SigpipeGuard() {
-    const timespec none{};
-    while (sigtimedwait(&pipe_, nullptr, &none) == SIGPIPE) {
-    }
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-
- private:
-  sigset_t pipe_{};
-  sigset_t before_{};
-};
 
 bool wait_for(int fd, short events, Clock::time_point until) {
   for (;;) {
@@ -48,6 +25,21 @@ bool wait_for(int fd, short events, Clock::time_point until) {
 }
 
 }  // namespace
+
+SigpipeGuard::SigpipeGuard() {
+  sigemptyset(&pipe_);
+  sigaddset(&pipe_, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+}
+
+SigpipeGuard::~SigpipeGuard() {
+  // Nested guards, and threads that keep SIGPIPE blocked anyway, must not lose a signal that was theirs.
+  if (sigismember(&before_, SIGPIPE) == 1) return;
+  const timespec none{};
+  while (sigtimedwait(&pipe_, nullptr, &none) == SIGPIPE) {
+  }
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
 
 void write_line(int fd, std::string_view line, std::chrono::milliseconds timeout) {
   const SigpipeGuard guard;

@@ -108,9 +108,15 @@ Child::Child(const ChildOptions& options) : group_(options.own_group) {
     posix_spawn_file_actions_adddup2(&plan.actions, child_out.get(), 1);
   }
   if (!options.stderr_path.empty()) {
-    posix_spawn_file_actions_addopen(&plan.actions, 2, options.stderr_path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_addopen(&plan.actions, 2, options.stderr_path.c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                     0600);
   }
-  posix_spawn_file_actions_addclosefrom_np(&plan.actions, 3);
+  Fd inherited;  // not 3 itself: dup2 of a descriptor onto itself would keep its close-on-exec flag
+  if (options.inherit_fd >= 0) {
+    inherited = Fd(::fcntl(options.inherit_fd, F_DUPFD_CLOEXEC, 4));
+    posix_spawn_file_actions_adddup2(&plan.actions, inherited.get(), 3);
+  }
+  posix_spawn_file_actions_addclosefrom_np(&plan.actions, inherited ? 4 : 3);
   plan_signals(plan, options);
   std::vector<std::string> argv = options.argv;
   std::vector<std::string> env = child_environment(options);
@@ -122,7 +128,9 @@ Child::Child(const ChildOptions& options) : group_(options.own_group) {
   }
 }
 
-Child::Child(Child&& other) noexcept { *this = std::move(other); }
+Child::Child(Child&& other) noexcept {
+  *this = std::move(other);
+}
 
 Child& Child::operator=(Child&& other) noexcept {
   std::swap(pid_, other.pid_);
@@ -154,8 +162,9 @@ std::optional<std::string> Child::wait(std::chrono::milliseconds timeout) {
     const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
     if (ended == pid_) {
       code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-      ended_ = WIFEXITED(status) ? "exit code " + std::to_string(code_)
-                                 : "signal " + std::to_string(WTERMSIG(status)) + " (" + ::strsignal(WTERMSIG(status)) + ")";
+      ended_ = WIFEXITED(status)
+                   ? "exit code " + std::to_string(code_)
+                   : "signal " + std::to_string(WTERMSIG(status)) + " (" + ::strsignal(WTERMSIG(status)) + ")";
       return ended_;
     }
     if (ended < 0 && errno != EINTR) throw Error(ErrorKind::internal, std::string("waitpid: ") + std::strerror(errno));

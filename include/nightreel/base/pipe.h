@@ -2,12 +2,27 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace nightreel::base {
+
+/// Blocks SIGPIPE for the calling thread and takes away the one that a write may have left pending: round every write
+/// to a pipe or a socket that a library does with write(2).
+class SigpipeGuard {
+ public:
+  SigpipeGuard();
+  SigpipeGuard(const SigpipeGuard&) = delete;
+  SigpipeGuard& operator=(const SigpipeGuard&) = delete;
+  ~SigpipeGuard();
+
+ private:
+  sigset_t pipe_{};
+  sigset_t before_{};
+};
 
 /// Writes all of `line` and a newline. Throws Error{renderer} when the other end is gone (EPIPE; SIGPIPE is blocked
 /// for the call) or when it has not taken the line within `timeout`.

@@ -19,11 +19,12 @@
 namespace nightreel::base {
 
 struct ChildOptions {
-  std::vector<std::string> argv;                               // argv[0]: path or a name to be found in PATH
-  std::vector<std::pair<std::string, std::string>> set_env;    // on top of this process's environment
-  bool pipe_stdin = true;                                      // else /dev/null
-  bool pipe_stdout = true;                                     // else this process's
-  std::string stderr_path;                                     // appended; empty: this process's
+  std::vector<std::string> argv;                             // argv[0]: path or a name to be found in PATH
+  std::vector<std::pair<std::string, std::string>> set_env;  // on top of this process's environment
+  bool pipe_stdin = true;                                    // else /dev/null
+  bool pipe_stdout = true;                                   // else this process's
+  std::string stderr_path;                                   // appended; empty: this process's
+  int inherit_fd = -1;                                       // becomes the child's descriptor 3; -1: none
   bool own_group = true;
   bool block_signals = true;
 };
