@@ -1,0 +1,110 @@
+// The Wan video transformer: from noisy latents, a time step and a prompt to the velocity of the flow.
+//
+// Owns its weights, on one device in one dtype. Calls are const, but the object keeps the rotary table of the last
+// grid: one thread at a time. Settings that the checkpoint has and this program does not throw base::Error{model} that
+// names them, sizes that do not fit Error{job}. The arithmetic and its precisions are those of diffusers 0.42.1,
+// WanTransformer3DModel (models/transformers/transformer_wan.py).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace nightreel::model {
+
+class WeightMap;
+
+struct TransformerConfig {
+  std::array<std::int64_t, 3> patch_size{1, 2, 2};  // frames, rows, columns
+  std::int64_t num_attention_heads = 40;
+  std::int64_t attention_head_dim = 128;
+  std::int64_t in_channels = 16;
+  std::int64_t out_channels = 16;
+  std::int64_t text_dim = 4096;
+  std::int64_t freq_dim = 256;
+  std::int64_t ffn_dim = 13824;
+  std::int64_t num_layers = 40;
+  std::int64_t rope_max_seq_len = 1024;
+  bool cross_attn_norm = true;
+  double eps = 1e-6;
+
+  std::int64_t width() const { return num_attention_heads * attention_head_dim; }
+};
+
+/// Reads transformer/config.json; `path` is named in errors. Defaults are diffusers'.
+TransformerConfig parse_transformer_config(const nlohmann::json& config, const std::string& path);
+
+/// A prompt made ready for one Transformer: everything that does not depend on the time step or the latents.
+struct TransformerText {
+  at::Tensor text_BTD;                     // projected to the transformer's width
+  at::Tensor bias_T;                       // see ops::attention; undefined: none
+  std::vector<at::Tensor> key_value_BTHD;  // keys, values of each block in turn; empty: computed at every call
+};
+
+class Transformer {
+ public:
+  /// Takes its tensors out of `weights` and brings them to `device` and `dtype`; what diffusers keeps in float32
+  /// (time embedding, modulation tables, layer norms) stays float32.
+  Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+
+  const TransformerConfig& config() const { return config_; }
+
+  /// text_BTE: the text encoder's output, any dtype and device, E = text_dim. With `keep_keys` the cross-attention's
+  /// keys and values of all blocks are kept too: 2 * layers * B * T * width elements, and their products are saved at
+  /// every step. In float32 the equal rows that pad a prompt are folded into one, whose weight is put into bias_T:
+  /// the softmax over 512 rows is then one over the prompt's own, exactly.
+  TransformerText prepare_text(const at::Tensor& text_BTE, bool keep_keys) const;
+
+  /// Latents [b, C, F, Y, X] and time steps [b'] (0 to 1000, whole or not) for the prompts in `text` [B]; b and b' are
+  /// B or 1, and 1 stands for equal ones. Any dtype and device in, velocity [B, out_channels, F, Y, X] of the
+  /// transformer's dtype and device out.
+  at::Tensor forward(const at::Tensor& latents_BCFYX, const at::Tensor& timestep_B, const TransformerText& text) const;
+
+ private:
+  struct Linear {
+    at::Tensor weight;
+    at::Tensor bias;
+    at::Tensor operator()(const at::Tensor& x) const;
+  };
+  struct Time {
+    at::Tensor embedding_BD;    // float32
+    at::Tensor modulation_B6D;  // float32, before each block's own table
+  };
+  struct Block {
+    at::Tensor table_16D;
+    Linear self_qkv, self_out, cross_q, cross_kv, cross_out, ffn_in, ffn_out;
+    at::Tensor self_norm_q, self_norm_k, cross_norm_q, cross_norm_k;
+    at::Tensor norm2_weight, norm2_bias;
+  };
+  class Loader;
+
+  std::array<std::int64_t, 3> patch_grid(const at::Tensor& latents_BCFYX) const;
+  const at::Tensor& rotary(const std::array<std::int64_t, 3>& grid) const;
+  Time embed_time(const at::Tensor& timestep_B) const;
+  at::Tensor patchify(const at::Tensor& latents_BCFYX, const std::array<std::int64_t, 3>& grid) const;
+  at::Tensor unpatchify(const at::Tensor& x_BSP, const std::array<std::int64_t, 3>& grid) const;
+  at::Tensor split_heads(const at::Tensor& x_BSD) const;
+  std::array<at::Tensor, 2> keys_and_values(const Block& block, const at::Tensor& text_BTD) const;
+  at::Tensor self_attention(const Block& block, const at::Tensor& x_BSD, const at::Tensor& table_SP2) const;
+  at::Tensor cross_attention(const Block& block, std::size_t index, const at::Tensor& x_BSD,
+                             const TransformerText& text) const;
+  at::Tensor run_block(std::size_t index, at::Tensor x_BSD, const Time& time, const TransformerText& text,
+                       const at::Tensor& table_SP2) const;
+  at::Tensor head(const at::Tensor& x_BSD, const Time& time) const;
+
+  TransformerConfig config_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  at::Tensor time_frequencies_;
+  at::Tensor table_12D_;
+  Linear patch_, time_in_, time_out_, time_proj_, text_in_, text_out_, proj_out_;
+  std::vector<Block> blocks_;
+  mutable std::array<std::int64_t, 3> rotary_grid_{};
+  mutable at::Tensor rotary_table_;
+};
+
+}  // namespace nightreel::model

@@ -1,0 +1,353 @@
+// B batch, C channels, F frames, Y rows, X columns of the latents; S tokens, one a patch; P elements of a patch;
+// D width of the transformer, H heads; T rows of a prompt, E width of the text encoder.
+#include "nightreel/model/transformer.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "nightreel/base/error.h"
+#include "nightreel/model/weights.h"
+#include "nightreel/ops/attention.h"
+#include "nightreel/ops/modulation.h"
+#include "nightreel/ops/norm.h"
+#include "nightreel/ops/rotary.h"
+
+namespace nightreel::model {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+/// Rows of the text that all prompts pad with, at least 2: the index of the first. None where the last rows differ.
+std::optional<std::int64_t> first_padding_row(const at::Tensor& text_BTE) {
+  const std::int64_t rows = text_BTE.size(1);
+  const at::Tensor last_B1E = text_BTE.slice(1, rows - 1);
+  const at::Tensor differs_T = (text_BTE != last_B1E).any(-1).any(0).nonzero().cpu();
+  const std::int64_t first = differs_T.numel() == 0 ? 0 : differs_T[-1].item<std::int64_t>() + 1;
+  if (rows - first < 2) return std::nullopt;
+  return first;
+}
+
+/// Reads the entries of a config.json one by one, and knows in the end which ones nobody asked for.
+class ConfigReader {
+ public:
+  ConfigReader(const nlohmann::json& config, std::string path) : config_(config), path_(std::move(path)) {
+    if (!config.is_object()) throw Error(ErrorKind::model, path_ + ": not a JSON object");
+  }
+
+  [[noreturn]] void refuse(const std::string& key, const std::string& why) const {
+    throw Error(ErrorKind::model, path_ + ": " + key + ": " + why);
+  }
+  /// The value, or null where the file says nothing.
+  nlohmann::json value(const std::string& key) {
+    known_.insert(key);
+    return config_.value(key, nlohmann::json());
+  }
+  std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t max = 1 << 20) {
+    const nlohmann::json entry = value(key);
+    return entry.is_null() ? fallback : check_size(key, entry, max);
+  }
+  std::int64_t check_size(const std::string& key, const nlohmann::json& entry, std::int64_t max) const {
+    if (!entry.is_number_integer() || entry < 1 || entry > max) {
+      refuse(key, base::printable(entry.dump()) + " is not a whole number from 1 to " + std::to_string(max));
+    }
+    return entry.get<std::int64_t>();
+  }
+  /// Only `only` will do, or silence.
+  void require(const std::string& key, const nlohmann::json& only, const std::string& why) {
+    const nlohmann::json entry = value(key);
+    if (!entry.is_null() && entry != only) refuse(key, base::printable(entry.dump()) + " is not supported; " + why);
+  }
+  void refuse_unknown() const {
+    for (const auto& [key, entry] : config_.items()) {
+      if (key.rfind('_', 0) == 0 || entry.is_null() || known_.count(key) > 0) continue;
+      refuse(base::printable(key), "this program does not know this setting");
+    }
+  }
+
+ private:
+  const nlohmann::json& config_;
+  std::string path_;
+  std::set<std::string> known_;
+};
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text;
+  for (const std::int64_t size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text;
+}
+
+}  // namespace
+
+TransformerConfig parse_transformer_config(const nlohmann::json& config, const std::string& path) {
+  ConfigReader read(config, path);
+  TransformerConfig parsed;
+  read.require("_class_name", "WanTransformer3DModel", "only WanTransformer3DModel is");
+  read.require("qk_norm", "rms_norm_across_heads", "only rms_norm_across_heads is");
+  for (const char* key : {"image_dim", "added_kv_proj_dim", "pos_embed_seq_len"}) {
+    read.require(key, nullptr, "image conditioning is not in this version; only null is");
+  }
+  if (const nlohmann::json patch = read.value("patch_size"); !patch.is_null()) {
+    if (!patch.is_array() || patch.size() != 3) read.refuse("patch_size", "must be three whole numbers");
+    for (std::size_t i = 0; i < 3; ++i) parsed.patch_size[i] = read.check_size("patch_size", patch[i], 64);
+  }
+  parsed.num_attention_heads = read.integer("num_attention_heads", parsed.num_attention_heads, 1024);
+  parsed.attention_head_dim = read.integer("attention_head_dim", parsed.attention_head_dim, 1024);
+  parsed.in_channels = read.integer("in_channels", parsed.in_channels);
+  // As diffusers: null means as many as go in, silence means 16.
+  parsed.out_channels = config.contains("out_channels") ? read.integer("out_channels", parsed.in_channels) : 16;
+  parsed.text_dim = read.integer("text_dim", parsed.text_dim);
+  parsed.freq_dim = read.integer("freq_dim", parsed.freq_dim);
+  parsed.ffn_dim = read.integer("ffn_dim", parsed.ffn_dim);
+  parsed.num_layers = read.integer("num_layers", parsed.num_layers, 1000);
+  parsed.rope_max_seq_len = read.integer("rope_max_seq_len", parsed.rope_max_seq_len);
+  if (parsed.attention_head_dim % 2 != 0) read.refuse("attention_head_dim", "must be even");
+  if (parsed.freq_dim % 2 != 0) read.refuse("freq_dim", "must be even");
+  if (const nlohmann::json norm = read.value("cross_attn_norm"); !norm.is_null()) {
+    if (!norm.is_boolean()) read.refuse("cross_attn_norm", "must be true or false");
+    parsed.cross_attn_norm = norm.get<bool>();
+  }
+  if (const nlohmann::json eps = read.value("eps"); !eps.is_null()) {
+    if (!eps.is_number() || eps <= 0 || eps >= 1) read.refuse("eps", "must be a number between 0 and 1");
+    parsed.eps = eps.get<double>();
+  }
+  read.refuse_unknown();
+  return parsed;
+}
+
+/// Fetches the model's tensors by their Diffusers names.
+class Transformer::Loader {
+ public:
+  Loader(WeightMap& weights, at::Device device, at::ScalarType dtype)
+      : weights_(weights), device_(device), dtype_(dtype) {}
+
+  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const { return take(name, shape, dtype_); }
+  at::Tensor tensor_f32(const std::string& name, at::IntArrayRef shape) const { return take(name, shape, at::kFloat); }
+  Linear linear(const std::string& name, std::int64_t in, std::int64_t out) const {
+    return {tensor(name + ".weight", {out, in}), tensor(name + ".bias", {out})};
+  }
+  Linear linear_f32(const std::string& name, std::int64_t in, std::int64_t out) const {
+    return {tensor_f32(name + ".weight", {out, in}), tensor_f32(name + ".bias", {out})};
+  }
+  /// Projections of the same input as one: fewer, larger matrix products.
+  Linear fused(const std::string& prefix, const std::vector<std::string>& names, std::int64_t in,
+               std::int64_t out) const {
+    std::vector<at::Tensor> weights;
+    std::vector<at::Tensor> biases;
+    for (const std::string& name : names) {
+      Linear part = linear(prefix + name, in, out);
+      weights.push_back(part.weight);
+      biases.push_back(part.bias);
+    }
+    return {at::cat(weights), at::cat(biases)};
+  }
+
+ private:
+  at::Tensor take(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
+    return weights_.take(name, shape).to(device_, dtype);
+  }
+
+  WeightMap& weights_;
+  at::Device device_;
+  at::ScalarType dtype_;
+};
+
+at::Tensor Transformer::Linear::operator()(const at::Tensor& x) const {
+  return at::linear(x, weight, bias);
+}
+
+Transformer::Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
+    : config_(config), device_(device), dtype_(dtype) {
+  const Loader load(weights, device, dtype);
+  const std::int64_t width = config.width();
+  const auto [patch_f, patch_y, patch_x] = config.patch_size;
+  const std::int64_t patch = patch_f * patch_y * patch_x;
+
+  // The patch embedding is a convolution whose kernels do not overlap: a matrix product over flattened patches.
+  patch_ = {load.tensor("patch_embedding.weight", {width, config.in_channels, patch_f, patch_y, patch_x}).flatten(1),
+            load.tensor("patch_embedding.bias", {width})};
+  const std::string embedder = "condition_embedder.";
+  time_in_ = load.linear_f32(embedder + "time_embedder.linear_1", config.freq_dim, width);
+  time_out_ = load.linear_f32(embedder + "time_embedder.linear_2", width, width);
+  time_proj_ = load.linear(embedder + "time_proj", width, 6 * width);
+  text_in_ = load.linear(embedder + "text_embedder.linear_1", config.text_dim, width);
+  text_out_ = load.linear(embedder + "text_embedder.linear_2", width, width);
+  proj_out_ = load.linear("proj_out", width, config.out_channels * patch);
+  table_12D_ = load.tensor_f32("scale_shift_table", {1, 2, width});
+
+  const std::int64_t half = config.freq_dim / 2;
+  time_frequencies_ = at::arange(half, at::kFloat).mul_(-std::log(10000.0)).div_(half).exp_().to(device);
+
+  for (std::int64_t i = 0; i < config.num_layers; ++i) {
+    const std::string block = "blocks." + std::to_string(i) + ".";
+    const std::string self = block + "attn1.";
+    const std::string cross = block + "attn2.";
+    Block b;
+    b.table_16D = load.tensor_f32(block + "scale_shift_table", {1, 6, width});
+    b.self_qkv = load.fused(self, {"to_q", "to_k", "to_v"}, width, width);
+    b.self_out = load.linear(self + "to_out.0", width, width);
+    b.self_norm_q = load.tensor(self + "norm_q.weight", {width});
+    b.self_norm_k = load.tensor(self + "norm_k.weight", {width});
+    b.cross_q = load.linear(cross + "to_q", width, width);
+    b.cross_kv = load.fused(cross, {"to_k", "to_v"}, width, width);
+    b.cross_out = load.linear(cross + "to_out.0", width, width);
+    b.cross_norm_q = load.tensor(cross + "norm_q.weight", {width});
+    b.cross_norm_k = load.tensor(cross + "norm_k.weight", {width});
+    if (config.cross_attn_norm) {
+      b.norm2_weight = load.tensor_f32(block + "norm2.weight", {width});
+      b.norm2_bias = load.tensor_f32(block + "norm2.bias", {width});
+    }
+    b.ffn_in = load.linear(block + "ffn.net.0.proj", width, config.ffn_dim);
+    b.ffn_out = load.linear(block + "ffn.net.2", config.ffn_dim, width);
+    blocks_.push_back(std::move(b));
+  }
+}
+
+TransformerText Transformer::prepare_text(const at::Tensor& text_BTE, bool keep_keys) const {
+  if (text_BTE.size(2) != config_.text_dim) {
+    throw Error(ErrorKind::model, "transformer: text_dim is " + std::to_string(config_.text_dim) +
+                                      ", but the text encoder's width is " + std::to_string(text_BTE.size(2)));
+  }
+  at::Tensor rows_BTE = text_BTE.to(device_, dtype_);
+  TransformerText text;
+  // Not in bfloat16, whose 8 bits would blur the weight of the folded rows.
+  if (dtype_ == at::kFloat) {
+    if (const auto first = first_padding_row(rows_BTE)) {
+      const auto folded = static_cast<double>(rows_BTE.size(1) - *first);
+      rows_BTE = rows_BTE.slice(1, 0, *first + 1);
+      text.bias_T = at::zeros({*first + 1}, at::kFloat);
+      text.bias_T[-1].fill_(std::log(folded));
+      text.bias_T = text.bias_T.to(device_);
+    }
+  }
+  text.text_BTD = text_out_(at::gelu(text_in_(rows_BTE), "tanh"));
+  if (!keep_keys) return text;
+  for (const Block& block : blocks_) {
+    for (at::Tensor& part : keys_and_values(block, text.text_BTD)) text.key_value_BTHD.push_back(part.contiguous());
+  }
+  return text;
+}
+
+at::Tensor Transformer::forward(const at::Tensor& latents_BCFYX, const at::Tensor& timestep_B,
+                                const TransformerText& text) const {
+  const std::array<std::int64_t, 3> grid = patch_grid(latents_BCFYX);
+  const at::Tensor& table_SP2 = rotary(grid);
+  const Time time = embed_time(timestep_B);
+  at::Tensor x_BSD = patch_(patchify(latents_BCFYX.to(device_, dtype_), grid));
+  if (x_BSD.size(0) < timestep_B.size(0)) x_BSD = x_BSD.expand({timestep_B.size(0), -1, -1}).contiguous();
+  for (std::size_t i = 0; i < blocks_.size(); ++i) x_BSD = run_block(i, std::move(x_BSD), time, text, table_SP2);
+  return unpatchify(head(x_BSD, time), grid);
+}
+
+std::array<std::int64_t, 3> Transformer::patch_grid(const at::Tensor& latents_BCFYX) const {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorKind::job, "transformer: latents of " + shape_text(latents_BCFYX.sizes()) + " " + why);
+  };
+  if (latents_BCFYX.dim() != 5) refuse("are not batch, channels, frames, rows, columns");
+  if (latents_BCFYX.size(1) != config_.in_channels)
+    refuse("where in_channels is " + std::to_string(config_.in_channels));
+  std::array<std::int64_t, 3> grid{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::int64_t size = latents_BCFYX.size(static_cast<std::int64_t>(axis) + 2);
+    if (size == 0 || size % config_.patch_size[axis] != 0) {
+      refuse("do not divide into patches of " + shape_text(config_.patch_size));
+    }
+    grid[axis] = size / config_.patch_size[axis];
+    if (grid[axis] > config_.rope_max_seq_len) {
+      refuse("have more patches along one axis than rope_max_seq_len, " + std::to_string(config_.rope_max_seq_len));
+    }
+  }
+  return grid;
+}
+
+const at::Tensor& Transformer::rotary(const std::array<std::int64_t, 3>& grid) const {
+  if (!rotary_table_.defined() || rotary_grid_ != grid) {
+    rotary_table_ = ops::rotary_table(grid, config_.attention_head_dim).to(device_);
+    rotary_grid_ = grid;
+  }
+  return rotary_table_;
+}
+
+Transformer::Time Transformer::embed_time(const at::Tensor& timestep_B) const {
+  const at::Tensor angles = timestep_B.to(device_, at::kFloat).unsqueeze(1) * time_frequencies_;
+  const at::Tensor waves = at::cat({angles.cos(), angles.sin()}, -1);
+  const at::Tensor embedding_BD = time_out_(at::silu(time_in_(waves))).to(dtype_);
+  const at::Tensor modulation = time_proj_(at::silu(embedding_BD)).unflatten(1, {6, -1});
+  return {embedding_BD.to(at::kFloat), modulation.to(at::kFloat)};
+}
+
+at::Tensor Transformer::patchify(const at::Tensor& latents_BCFYX, const std::array<std::int64_t, 3>& grid) const {
+  const auto [f, y, x] = grid;
+  const auto [pf, py, px] = config_.patch_size;
+  return latents_BCFYX.reshape({-1, config_.in_channels, f, pf, y, py, x, px})
+      .permute({0, 2, 4, 6, 1, 3, 5, 7})
+      .reshape({latents_BCFYX.size(0), f * y * x, -1});
+}
+
+at::Tensor Transformer::unpatchify(const at::Tensor& x_BSP, const std::array<std::int64_t, 3>& grid) const {
+  const auto [f, y, x] = grid;
+  const auto [pf, py, px] = config_.patch_size;
+  return x_BSP.reshape({-1, f, y, x, pf, py, px, config_.out_channels})
+      .permute({0, 7, 1, 4, 2, 5, 3, 6})
+      .reshape({x_BSP.size(0), config_.out_channels, f * pf, y * py, x * px});
+}
+
+at::Tensor Transformer::split_heads(const at::Tensor& x_BSD) const {
+  return x_BSD.unflatten(-1, {config_.num_attention_heads, config_.attention_head_dim});
+}
+
+std::array<at::Tensor, 2> Transformer::keys_and_values(const Block& block, const at::Tensor& text_BTD) const {
+  const std::vector<at::Tensor> kv_BTD = block.cross_kv(text_BTD).chunk(2, -1);
+  return {split_heads(ops::rms_norm(kv_BTD[0], block.cross_norm_k, config_.eps)), split_heads(kv_BTD[1])};
+}
+
+at::Tensor Transformer::self_attention(const Block& block, const at::Tensor& x_BSD, const at::Tensor& table_SP2) const {
+  const std::vector<at::Tensor> qkv_BSD = block.self_qkv(x_BSD).chunk(3, -1);
+  const at::Tensor q = split_heads(ops::rms_norm(qkv_BSD[0], block.self_norm_q, config_.eps));
+  const at::Tensor k = split_heads(ops::rms_norm(qkv_BSD[1], block.self_norm_k, config_.eps));
+  const at::Tensor mixed_BSHD =
+      ops::attention(ops::apply_rotary(q, table_SP2), ops::apply_rotary(k, table_SP2), split_heads(qkv_BSD[2]));
+  return block.self_out(mixed_BSHD.flatten(2));
+}
+
+at::Tensor Transformer::cross_attention(const Block& block, std::size_t index, const at::Tensor& x_BSD,
+                                        const TransformerText& text) const {
+  const at::Tensor q = split_heads(ops::rms_norm(block.cross_q(x_BSD), block.cross_norm_q, config_.eps));
+  const std::array<at::Tensor, 2> kv_BTHD =
+      text.key_value_BTHD.empty()
+          ? keys_and_values(block, text.text_BTD)
+          : std::array<at::Tensor, 2>{text.key_value_BTHD[2 * index], text.key_value_BTHD[2 * index + 1]};
+  return block.cross_out(ops::attention(q, kv_BTHD[0], kv_BTHD[1], text.bias_T).flatten(2));
+}
+
+at::Tensor Transformer::run_block(std::size_t index, at::Tensor x_BSD, const Time& time, const TransformerText& text,
+                                  const at::Tensor& table_SP2) const {
+  const Block& block = blocks_[index];
+  const std::vector<at::Tensor> modulation = (block.table_16D + time.modulation_B6D).unbind(1);
+  const at::Tensor &shift = modulation[0], &scale = modulation[1], &gate = modulation[2];
+  const at::Tensor &ffn_shift = modulation[3], &ffn_scale = modulation[4], &ffn_gate = modulation[5];
+
+  at::Tensor normed = ops::modulated_norm(x_BSD, scale, shift, config_.eps);
+  x_BSD = ops::gated_add(std::move(x_BSD), self_attention(block, normed, table_SP2), gate);
+
+  // Prompts that share latents and time step are told apart by the text: up to here, once for all.
+  if (x_BSD.size(0) != text.text_BTD.size(0)) x_BSD = x_BSD.expand({text.text_BTD.size(0), -1, -1}).contiguous();
+  normed = config_.cross_attn_norm ? ops::layer_norm(x_BSD, block.norm2_weight, block.norm2_bias, config_.eps) : x_BSD;
+  x_BSD.add_(cross_attention(block, index, normed, text));
+
+  normed = ops::modulated_norm(x_BSD, ffn_scale, ffn_shift, config_.eps);
+  at::Tensor hidden = block.ffn_in(normed);
+  return ops::gated_add(std::move(x_BSD), block.ffn_out(at::gelu_(hidden, "tanh")), ffn_gate);
+}
+
+at::Tensor Transformer::head(const at::Tensor& x_BSD, const Time& time) const {
+  const std::vector<at::Tensor> modulation = (table_12D_ + time.embedding_BD.unsqueeze(1)).unbind(1);
+  return proj_out_(ops::modulated_norm(x_BSD, modulation[1], modulation[0], config_.eps));
+}
+
+}  // namespace nightreel::model
