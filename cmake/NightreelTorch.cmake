@@ -46,4 +46,6 @@ target_precompile_headers(nightreel_torch_pch PRIVATE <ATen/ATen.h>)
 
 function(nightreel_precompile_torch target)
   target_precompile_headers(${target} REUSE_FROM nightreel_torch_pch)
+  # The header is compiled as a library's; an executable's -fPIE would not fit it.
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fPIC>)
 endfunction()
