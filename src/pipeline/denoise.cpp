@@ -1,0 +1,186 @@
+// B batch, C channels, F frames, Y rows, X columns of the latents; T rows of a prompt, E width of the text encoder.
+#include "nightreel/pipeline/denoise.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cmath>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+
+namespace nightreel::pipeline {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+void check_multiple(const char* name, std::int64_t value, std::int64_t multiple) {
+  if (value > 0 && value % multiple == 0) return;
+  throw Error(ErrorKind::job, std::string(name) + ": " + std::to_string(value) + " is not a positive multiple of " +
+                                  std::to_string(multiple) + ", which this model needs");
+}
+
+/// One sum instead of a look at every element: it is finite only where all are (or where they are beyond all use).
+void check_finite(const at::Tensor& latents, std::int64_t done, std::int64_t steps) {
+  if (std::isfinite(latents.sum().item<float>())) return;
+  throw Error(ErrorKind::numeric,
+              "the latents are not finite after step " + std::to_string(done) + " of " + std::to_string(steps));
+}
+
+/// `state` must be float32 throughout and of this video's size: it may come from a file.
+void check_state(const DenoiseState& state, at::IntArrayRef shape_1CFYX) {
+  const auto check = [&](const std::string& name, const at::Tensor& tensor, at::IntArrayRef shape) {
+    if (tensor.defined() && tensor.scalar_type() == at::kFloat && tensor.sizes() == shape) return;
+    throw Error(ErrorKind::storage, "saved state: " + base::printable(name) + " does not fit the video's size");
+  };
+  check("latents", state.latents_CFYX, shape_1CFYX.slice(1));
+  for (const auto& [name, tensor] : state.sampler.tensors) check(name, tensor, shape_1CFYX);
+}
+
+sample::SamplerState moved(const sample::SamplerState& state, at::Device device) {
+  sample::SamplerState copy{state.next_step, {}};
+  for (const auto& [name, tensor] : state.tensors) copy.tensors.emplace(name, tensor.to(device));
+  return copy;
+}
+
+}  // namespace
+
+/// One run: the transformers with the prompts that they were told, and the guidance between them.
+class Denoiser::Run {
+ public:
+  Run(const Denoiser& denoiser, const job::Settings& settings, const at::Tensor& prompt_1TE,
+      const at::Tensor& negative_1TE, const base::CancelToken& cancel)
+      : denoiser_(denoiser),
+        settings_(settings),
+        prompt_1TE_(prompt_1TE),
+        negative_1TE_(negative_1TE),
+        cancel_(cancel) {}
+
+  /// The velocity at `timestep`, guided, float32.
+  at::Tensor velocity(const at::Tensor& latents_1CFYX, std::int64_t timestep) {
+    const bool high = is_high(timestep);
+    use(high ? *denoiser_.high_ : *denoiser_.low_);
+    const at::Tensor time = at::scalar_tensor(timestep, at::kLong).view({1});
+    std::vector<at::Tensor> answers;
+    for (const model::TransformerText& text : texts_) {
+      cancel_.throw_if_cancelled();
+      answers.push_back(expert_->forward(latents_1CFYX, time, text).to(at::kFloat));
+    }
+    if (!guided()) return answers[0];
+    const at::Tensor answers_BCFYX = answers.size() == 1 ? answers[0] : at::cat(answers);
+    const at::Tensor prompt = answers_BCFYX.slice(0, 0, 1);
+    const at::Tensor negative = answers_BCFYX.slice(0, 1, 2);
+    const double scale =
+        high ? settings_.guidance_scale : settings_.guidance_scale_2.value_or(settings_.guidance_scale);
+    return negative + (prompt - negative).mul_(scale);
+  }
+
+ private:
+  bool guided() const { return settings_.guidance_scale > 1; }
+
+  /// The comparison is diffusers': a float32 tensor against boundary_ratio * num_train_timesteps.
+  bool is_high(std::int64_t timestep) const {
+    if (!settings_.boundary_ratio) return true;
+    const double boundary = *settings_.boundary_ratio * static_cast<double>(denoiser_.scheduler_.num_train_timesteps);
+    return static_cast<float>(timestep) >= static_cast<float>(boundary);
+  }
+
+  /// Tells `expert` the prompts where it does not know them yet. On the CPU both go through as one batch, which shares
+  /// the work before the first cross-attention; elsewhere one after the other, which needs half the memory.
+  void use(const model::Transformer& expert) {
+    if (expert_ == &expert) return;
+    expert_ = &expert;
+    texts_.clear();
+    if (guided() && denoiser_.device_.is_cpu()) {
+      texts_.push_back(expert.prepare_text(at::cat({prompt_1TE_, negative_1TE_}), denoiser_.keep_keys_));
+      return;
+    }
+    texts_.push_back(expert.prepare_text(prompt_1TE_, denoiser_.keep_keys_));
+    if (guided()) texts_.push_back(expert.prepare_text(negative_1TE_, denoiser_.keep_keys_));
+  }
+
+  const Denoiser& denoiser_;
+  const job::Settings& settings_;
+  const at::Tensor& prompt_1TE_;
+  const at::Tensor& negative_1TE_;
+  base::CancelToken cancel_;
+  const model::Transformer* expert_ = nullptr;
+  std::vector<model::TransformerText> texts_;
+};
+
+Denoiser::Denoiser(std::unique_ptr<model::Transformer> high, std::unique_ptr<model::Transformer> low,
+                   const sample::SchedulerConfig& scheduler, const LatentScale& scale, at::Device device,
+                   std::optional<bool> keep_keys)
+    : high_(std::move(high)),
+      low_(std::move(low)),
+      scheduler_(scheduler),
+      scale_(scale),
+      device_(device),
+      keep_keys_(keep_keys.value_or(!device.is_cuda())) {}
+
+void Denoiser::check(const job::Settings& settings) const {
+  const auto refuse = [](const std::string& why) { throw Error(ErrorKind::job, why); };
+  const auto& patch = high_->config().patch_size;
+  check_multiple("height", settings.height, scale_.side * patch[1]);
+  check_multiple("width", settings.width, scale_.side * patch[2]);
+  if (settings.num_frames < 1 || (settings.num_frames - 1) % scale_.frames != 0) {
+    refuse("num_frames: " + std::to_string(settings.num_frames) + " is not a multiple of " +
+           std::to_string(scale_.frames) + " plus 1");
+  }
+  check_multiple("num_frames: latent frames", latent_shape(settings)[2], patch[0]);
+  if (settings.boundary_ratio && !low_) refuse("boundary_ratio: this model has one transformer, not two experts");
+  if (!std::isfinite(settings.guidance_scale) || !std::isfinite(settings.guidance_scale_2.value_or(0))) {
+    refuse("guidance_scale: must be a finite number");
+  }
+  if (!settings.sigmas.empty()) refuse("sigmas: not supported by this version; use num_inference_steps and flow_shift");
+  if (!settings.loras.empty()) refuse("loras: not supported by this version");
+  if (!settings.image.empty() || !settings.last_image.empty()) refuse("image: this model is text-to-video");
+  sample::make_sampler(settings.sampler,
+                       make_flow_schedule(settings.num_inference_steps, settings.flow_shift, scheduler_));
+}
+
+std::vector<std::int64_t> Denoiser::latent_shape(const job::Settings& settings) const {
+  return {1, high_->config().in_channels, (settings.num_frames - 1) / scale_.frames + 1, settings.height / scale_.side,
+          settings.width / scale_.side};
+}
+
+/// As diffusers' randn_tensor with a CPU generator: drawn whole, in float32.
+at::Tensor Denoiser::start_noise(const job::Settings& settings) const {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(settings.seed);
+  return at::randn(latent_shape(settings), generator, at::TensorOptions(at::kFloat));
+}
+
+Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
+                       const DenoiseObserver& observer, const std::optional<DenoiseState>& resume) const {
+  const c10::InferenceMode inference;
+  const base::Stopwatch stopwatch;
+  check(settings);
+  const auto sampler = sample::make_sampler(
+      settings.sampler, make_flow_schedule(settings.num_inference_steps, settings.flow_shift, scheduler_));
+  if (resume) {
+    check_state(*resume, latent_shape(settings));
+    sampler->restore(moved(resume->sampler, device_));
+  }
+  at::Tensor latents_1CFYX = (resume ? resume->latents_CFYX.unsqueeze(0) : start_noise(settings)).to(device_);
+
+  Run run(*this, settings, prompt_1TE, negative_1TE, observer.cancel);
+  const auto steps = static_cast<std::int64_t>(sampler->timesteps().size());
+  const std::int64_t first_step = resume ? resume->sampler.next_step : 0;
+  for (std::int64_t i = first_step; i < steps; ++i) {
+    const at::Tensor velocity = run.velocity(latents_1CFYX, sampler->timesteps()[static_cast<std::size_t>(i)]);
+    latents_1CFYX = sampler->step(velocity, i, latents_1CFYX);
+    check_finite(latents_1CFYX, i + 1, steps);
+    const AfterStep then = observer.on_step ? observer.on_step(i + 1, steps) : AfterStep::go_on;
+    if (then == AfterStep::go_on) continue;
+    if (observer.save) observer.save({latents_1CFYX[0].cpu(), moved(sampler->save(), at::kCPU)});
+    if (then == AfterStep::save_and_stop) {
+      throw Error(ErrorKind::interrupted, "stopped after step " + std::to_string(i + 1));
+    }
+  }
+  return {latents_1CFYX[0].cpu(), first_step, stopwatch.seconds()};
+}
+
+}  // namespace nightreel::pipeline

@@ -1,0 +1,145 @@
+#include "nightreel/sample/sampler.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "nightreel/base/error.h"
+
+using namespace nightreel;
+using Json = nlohmann::json;
+
+namespace {
+
+template <class Call>
+std::string error_of(base::ErrorKind kind, Call call) {
+  try {
+    call();
+  } catch (const base::Error& error) {
+    CHECK(error.kind() == kind);
+    return error.what();
+  }
+  return "no error";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+Json wan_scheduler() {
+  return {{"_class_name", "UniPCMultistepScheduler"},
+          {"prediction_type", "flow_prediction"},
+          {"use_flow_sigmas", true},
+          {"flow_shift", 3.0},
+          {"solver_order", 2},
+          {"beta_start", 0.0001},
+          {"timestep_spacing", "linspace"}};
+}
+
+}  // namespace
+
+TEST_CASE("the schedules of both diffusers classes that Wan checkpoints name are read") {
+  CHECK(sample::parse_scheduler_config(wan_scheduler(), "s.json").num_train_timesteps == 1000);
+  const Json euler{{"_class_name", "FlowMatchEulerDiscreteScheduler"}, {"shift", 5.0}, {"num_train_timesteps", 500}};
+  CHECK(sample::parse_scheduler_config(euler, "s.json").num_train_timesteps == 500);
+}
+
+TEST_CASE("a scheduler setting that would change the result is an error that names it") {
+  struct Case {
+    const char* key;
+    Json value;
+  };
+  for (const Case& c :
+       {Case{"_class_name", "DDIMScheduler"}, Case{"_class_name", 7}, Case{"prediction_type", "epsilon"},
+        Case{"use_flow_sigmas", false}, Case{"solver_order", 3}, Case{"solver_type", "bh1"}, Case{"predict_x0", false},
+        Case{"lower_order_final", false}, Case{"final_sigmas_type", "sigma_min"}, Case{"thresholding", true},
+        Case{"disable_corrector", Json::array({0})}, Case{"use_karras_sigmas", true},
+        Case{"use_exponential_sigmas", true}, Case{"use_beta_sigmas", true}, Case{"use_dynamic_shifting", true},
+        Case{"shift_terminal", 0.1}, Case{"num_train_timesteps", 0}, Case{"num_train_timesteps", "1000"}}) {
+    CAPTURE(c.key);
+    Json config = wan_scheduler();
+    config[c.key] = c.value;
+    const std::string message =
+        error_of(base::ErrorKind::model, [&] { sample::parse_scheduler_config(config, "dir/scheduler_config.json"); });
+    CHECK(contains(message, "dir/scheduler_config.json: "));
+    CHECK(contains(message, c.key));
+  }
+  Json silent = wan_scheduler();
+  silent.erase("prediction_type");  // diffusers' own default is epsilon
+  CHECK(contains(error_of(base::ErrorKind::model, [&] { sample::parse_scheduler_config(silent, "s.json"); }),
+                 "prediction_type"));
+  CHECK(contains(error_of(base::ErrorKind::model, [&] { sample::parse_scheduler_config(Json::array(), "s.json"); }),
+                 "not a JSON object"));
+}
+
+TEST_CASE("the schedule falls from almost 1 to 0 and its time steps are cut, not rounded") {
+  const sample::Schedule schedule = sample::make_flow_schedule(4, 3.0, {});
+  REQUIRE(schedule.sigmas.size() == 5);
+  CHECK(schedule.timesteps == std::vector<std::int64_t>{999, 900, 750, 500});  // diffusers 0.42.1 gives these
+  CHECK(schedule.sigmas[0] == doctest::Approx(1 - 1e-6));
+  CHECK(schedule.sigmas[4] == 0);
+  for (std::size_t i = 1; i < 5; ++i) CHECK(schedule.sigmas[i] < schedule.sigmas[i - 1]);
+}
+
+TEST_CASE("settings that make no schedule are refused") {
+  CHECK(
+      contains(error_of(base::ErrorKind::job, [] { sample::make_flow_schedule(0, 3.0, {}); }), "num_inference_steps"));
+  for (const double shift : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    CHECK(contains(error_of(base::ErrorKind::job, [&] { sample::make_flow_schedule(4, shift, {}); }), "flow_shift"));
+  }
+  const std::string message =
+      error_of(base::ErrorKind::job, [] { sample::make_sampler("ddim\n", sample::make_flow_schedule(4, 3.0, {})); });
+  CHECK(contains(message, "ddim\\x0a"));
+  CHECK(contains(message, "unipc"));
+}
+
+TEST_CASE("a run that goes on from any saved state gives the same bits") {
+  const std::int64_t steps = 6;
+  const sample::Schedule schedule = sample::make_flow_schedule(steps, 5.0, {});
+  std::vector<at::Tensor> answers;
+  for (std::int64_t i = 0; i < steps; ++i) answers.push_back(at::randn({1, 3, 2, 4, 4}));
+  const auto sampler = sample::make_sampler("unipc", schedule);
+  std::vector<sample::SamplerState> states{sampler->save()};
+  std::vector<at::Tensor> samples{at::randn({1, 3, 2, 4, 4})};
+  for (std::int64_t i = 0; i < steps; ++i) {
+    samples.push_back(sampler->step(answers[static_cast<std::size_t>(i)], i, samples.back()));
+    states.push_back(sampler->save());
+  }
+  for (std::size_t start = 0; start <= static_cast<std::size_t>(steps); ++start) {
+    CAPTURE(start);
+    const auto resumed = sample::make_sampler("unipc", schedule);
+    resumed->restore(states[start]);
+    at::Tensor sample = samples[start];
+    for (std::size_t i = start; i < static_cast<std::size_t>(steps); ++i) {
+      sample = resumed->step(answers[i], static_cast<std::int64_t>(i), sample);
+    }
+    CHECK(at::equal(sample, samples.back()));
+  }
+}
+
+TEST_CASE("states that are not this sampler's are refused") {
+  const auto sampler = sample::make_sampler("unipc", sample::make_flow_schedule(3, 5.0, {}));
+  const at::Tensor some = at::zeros({1, 2});
+  struct Case {
+    sample::SamplerState state;
+    const char* says;
+  };
+  for (const Case& c :
+       {Case{{4, {}}, "step 4 of 3"}, Case{{-1, {}}, "step -1"}, Case{{1, {{"x0", some}}}, "last_sample"},
+        Case{{1, {{"last_sample", some}}}, "x0"}, Case{{2, {{"x0", some}, {"last_sample", some}}}, "previous_x0"},
+        Case{{1, {{"x0", some.to(at::kLong)}, {"last_sample", some}}}, "x0"}}) {
+    CHECK(contains(error_of(base::ErrorKind::storage, [&] { sampler->restore(c.state); }), c.says));
+  }
+}
+
+TEST_CASE("steps out of order are a bug that is told") {
+  const auto sampler = sample::make_sampler("unipc", sample::make_flow_schedule(1, 5.0, {}));
+  const at::Tensor some = at::zeros({1, 2});
+  CHECK(contains(error_of(base::ErrorKind::internal, [&] { sampler->step(some, 1, some); }), "step 1"));
+  sampler->step(some, 0, some);
+  CHECK(contains(error_of(base::ErrorKind::internal, [&] { sampler->step(some, 1, some); }), "1 of 1"));
+}
