@@ -20,6 +20,7 @@ constexpr int kSuccess = 0;
 constexpr int kNotSupported = 3;
 constexpr int kNotFound = 6;
 constexpr int kInsufficientSize = 7;
+constexpr int kDriverNotLoaded = 9;
 constexpr unsigned kMigEnabled = 1;
 
 struct Memory {
@@ -137,7 +138,9 @@ Nvml::Nvml(const Environment& environment) : library_(std::make_unique<Library>(
   }
   if (!library_->object) return;
   library_->find_all();
-  library_->check(library_->init(), "cannot start");
+  const int code = library_->init();
+  if (code == kDriverNotLoaded) return;  // the package is installed, the host has no GPU
+  library_->check(code, "cannot start");
   library_->started = true;
 }
 

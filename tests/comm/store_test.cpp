@@ -19,7 +19,7 @@ namespace comm = nightreel::comm;
 
 namespace {
 
-constexpr milliseconds kShort{1000};
+constexpr milliseconds kShort{600};
 constexpr milliseconds kLong{20000};
 
 // Different on every rank, exact in every dtype that is used here.
@@ -255,7 +255,7 @@ TEST_CASE("a member that is killed, frozen or never comes is named when the dead
     const Stopwatch watch;
     for (const int rank : {0, 1, 3}) {
       const std::string outcome = members[static_cast<std::size_t>(rank)].outcome(kLong);
-      CHECK_MESSAGE(contains(outcome, "rank 2 of 4 did not come within 2000 ms to call 2"), outcome);
+      CHECK_MESSAGE(contains(outcome, "rank 2 of 4 did not come within 1200 ms to call 2"), outcome);
     }
     CHECK(watch.seconds() < 5.0);
   }
@@ -307,7 +307,7 @@ TEST_CASE("members leave within the deadline when the store's process is killed 
       return "nothing thrown";
     });
     const std::string outcome = late.outcome(kLong);
-    CHECK_MESSAGE(contains(outcome, "no answer within 1000 ms"), outcome);
+    CHECK_MESSAGE(contains(outcome, "no answer within 600 ms"), outcome);
   }
 }
 

@@ -2,7 +2,8 @@
 //
 // Nvml owns the library, loaded at run time so that the same program starts where there is no driver. One thread at a
 // time. A library that is there and does not work is base::Error{environment} with NVML's own text; one that is not
-// there is no error, there are then no GPUs. Devices are told apart by UUID, never by index.
+// there, or has no driver in the kernel, is no error: there are then no GPUs. Devices are told apart by UUID, never by
+// index.
 #pragma once
 
 #include <sys/types.h>

@@ -1,0 +1,166 @@
+// Run under mpirun: every rank runs every case, and each case makes the same collective calls on all ranks.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/cluster/mpi.h"
+#include "nightreel/cluster/shared_folder.h"
+
+using namespace nightreel;
+using cluster::World;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kLong{20000};
+
+// Made by main before the cases: MPI starts once in a process.
+World* world = nullptr;
+
+std::string host_of(int rank) {
+  return rank % 2 == 0 ? "a" : "b";
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+std::string thrown(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const base::Error& e) {
+    return std::string(base::traits(e.kind()).name) + ": " + e.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("every rank knows its host, and its place among the ranks there") {
+  REQUIRE(world->places().size() == static_cast<std::size_t>(world->size()));
+  for (int r = 0; r < world->size(); ++r) {
+    const cluster::Place& place = world->places()[static_cast<std::size_t>(r)];
+    CHECK(place.host == host_of(r));
+    CHECK(place.host_index == r % 2);
+    CHECK(place.local_rank == r / 2);
+    CHECK(place.local_size == (world->size() + 1 - r % 2) / 2);
+  }
+  CHECK(world->hosts().size() == (world->size() == 1 ? 1U : 2U));
+  CHECK(world->name_of(world->rank()) ==
+        "rank " + std::to_string(world->rank()) + " on host " + host_of(world->rank()));
+  CHECK(world->library().find("MPI") != std::string::npos);
+}
+
+TEST_CASE("any bytes reach every rank, from every root and from all") {
+  for (int root = 0; root < world->size(); ++root) {
+    const std::string bytes = std::string("\0\xff", 2) + std::string(static_cast<std::size_t>(root) * 300000, 'x');
+    CHECK(world->broadcast(world->rank() == root ? bytes : "ignored", root, kLong, "a test") == bytes);
+  }
+  const auto all = world->all_gather(std::string(static_cast<std::size_t>(world->rank()), 'y'), kLong, "a test");
+  REQUIRE(all.size() == static_cast<std::size_t>(world->size()));
+  for (std::size_t r = 0; r < all.size(); ++r) CHECK(all[r] == std::string(r, 'y'));
+}
+
+TEST_CASE("a problem of some ranks becomes the same error on all") {
+  CHECK(thrown([] { world->throw_together(std::nullopt, kLong, "a test"); }) == "");
+  const int last = world->size() - 1;
+  const auto mine = world->rank() == last ? std::optional<std::string>("no disk\n") : std::nullopt;
+  CHECK(thrown([&] { world->throw_together(mine, kLong, "a test"); }) ==
+        "environment: " + world->name_of(last) + ": no disk\\x0a");
+  std::string expected;
+  for (int r = 0; r <= last; ++r) expected += (r == 0 ? "" : "; ") + world->name_of(r) + ": x" + std::to_string(r);
+  CHECK(thrown([&] { world->throw_together("x" + std::to_string(world->rank()), kLong, "a test"); }) ==
+        "environment: " + expected);
+}
+
+TEST_CASE("the worst exit code is every rank's, in the documented order") {
+  CHECK(cluster::worst_exit_code({}) == 0);
+  CHECK(cluster::worst_exit_code({0, 7}) == 4);
+  CHECK(cluster::worst_exit_code({4, 9}) == 4);
+  const std::vector<int> order{4, 2, 3, 75, 1, 0};
+  for (std::size_t worse = 0; worse < order.size(); ++worse) {
+    for (std::size_t better = worse; better < order.size(); ++better) {
+      CHECK(cluster::worst_exit_code({order[better], order[worse]}) == order[worse]);
+      const bool odd = world->rank() == world->size() - 1;
+      CHECK(world->agree_exit_code(odd ? order[worse] : order[better], kLong) == order[worse]);
+    }
+  }
+}
+
+TEST_CASE("a late rank is waited for without burning a core, and heard within half a second") {
+  for (const int late : {0, world->size() - 1}) {
+    world->all_gather("", kLong, "a test");
+    const base::Stopwatch watch;
+    const double before = cpu_seconds();
+    if (world->rank() == late) std::this_thread::sleep_for(milliseconds(1000));
+    CHECK(world->agree_exit_code(world->rank() == late ? 75 : 0, kLong) == 75);
+    CHECK(watch.seconds() > 0.9);
+    CHECK(watch.seconds() < 1.5);
+    CHECK(cpu_seconds() - before < 0.3);
+  }
+}
+
+TEST_CASE("an idle rank may start the agreement and go on with other things") {
+  cluster::ExitAgreement agreement = world->start_exit_agreement(world->rank() == 0 ? 1 : 0);
+  std::optional<int> code;
+  const base::Stopwatch watch;
+  while (!code && watch.seconds() < 10) {
+    code = agreement.test();
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  CHECK(code == 1);
+  CHECK(agreement.test() == 1);
+}
+
+TEST_CASE("a folder that all ranks see passes and is left as it was") {
+  std::string folder = "cluster_shared_" + std::to_string(::getpid());
+  folder = world->broadcast(folder, 0, kLong, "a test") + "/deep/out";
+  CHECK(thrown([&] { cluster::check_shared_folder(*world, folder, milliseconds(2000), kLong); }) == "");
+  CHECK(std::filesystem::is_empty(folder));
+  world->all_gather("", kLong, "a test");
+  if (world->rank() == 0) std::filesystem::remove_all(std::filesystem::path(folder).parent_path().parent_path());
+}
+
+TEST_CASE("a folder that one rank does not share is named on all ranks") {
+  if (world->size() == 1) return;
+  const int odd = world->size() - 1;
+  std::string folder = "cluster_other_" + std::to_string(::getpid());
+  folder = world->broadcast(folder, 0, kLong, "a test");
+  const std::string mine = world->rank() == odd ? folder + "_elsewhere" : folder;
+  if (world->rank() == odd) std::filesystem::create_directory(mine);
+  const std::string error = thrown([&] { cluster::check_shared_folder(*world, mine, milliseconds(700), kLong); });
+  CHECK_MESSAGE(
+      error.rfind("environment: " + world->name_of(odd) + ": " + folder + "_elsewhere is not the folder", 0) == 0,
+      error);
+  CHECK(error.find("; ") == std::string::npos);
+  world->all_gather("", kLong, "a test");
+  if (world->rank() == 0 || world->rank() == odd) std::filesystem::remove_all(mine);
+}
+
+TEST_CASE("a folder that rank 0 cannot make is rank 0's problem alone") {
+  const std::string error =
+      thrown([&] { cluster::check_shared_folder(*world, "/proc/no/such", milliseconds(300), kLong); });
+  CHECK_MESSAGE(error.rfind("environment: " + world->name_of(0), 0) == 0, error);
+  CHECK(error.find("; ") == std::string::npos);
+}
+
+int main(int argc, char** argv) {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  ::setenv("NIGHTREEL_HOSTNAME", host_of(rank == nullptr ? 0 : std::atoi(rank)).c_str(), 1);
+  const auto made = std::make_unique<World>(kLong);
+  world = made.get();
+  const int failed = doctest::Context(argc, argv).run();
+  return made->agree_exit_code(failed, kLong);
+}
