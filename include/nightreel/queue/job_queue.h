@@ -1,0 +1,193 @@
+// The job list as a rank sees it: claim, renew, publish, end. RedisQueue (redis_queue.h) is the real one.
+//
+// Values and an interface; owns nothing. An implementation serves one thread at a time. Every call may throw
+// RedisError (the list is away, and the call may or may not have happened: it is safe to repeat) and
+// Error{interrupted}. A job in hand is named by LeaseRef: its id and the fencing token of this one claim; when that
+// claim no longer counts, a mutation says so in its result and changes nothing.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nightreel::queue {
+
+using Clock = std::chrono::steady_clock;
+
+/// A job's spec in Redis, and an inbox entry, in bytes.
+inline constexpr std::size_t kMaxSpec = 256U << 10U;
+/// The line is sorted by priority within ±kMaxPriority.
+inline constexpr std::int64_t kMaxPriority = 1 << 20;
+
+enum class JobState { unknown, pending, delayed, running, done, failed, cancelled };
+std::string_view name(JobState state);
+JobState job_state(std::string_view name);  // `unknown` for any other text
+
+struct Submission {
+  std::string id;
+  std::string identity;  // equal for equal content: the hash, and whatever else (resolved paths) makes it this job
+  std::string hash;
+  std::string spec;  // JSON text that the claim hands to the rank, at most kMaxSpec bytes
+  std::int64_t priority = 0;
+  std::int64_t max_attempts = 0;  // 0: the run's
+};
+
+struct SubmitOptions {
+  bool overwrite = false;  // other content under a known id replaces it (and fences its holder)
+  std::string out;         // the OUT that the videos are wanted in; empty: any
+  std::string model;       // digest; empty: not known. Where the queue is bound to another one, nothing is added
+};
+
+enum class Submitted { added, unchanged, again /* was done for another OUT */, replaced, conflict };
+
+struct InboxJob {
+  std::optional<Submission> job;
+  std::string reason;  // why it is no job
+};
+/// Makes a job of an inbox entry, or says why it is none. Does not throw for a bad entry.
+using InboxValidator = std::function<InboxJob(const std::string& entry)>;
+
+struct InboxResult {
+  std::size_t added = 0;
+  std::size_t rejected = 0;
+};
+
+struct LeaseRef {
+  std::string id;
+  std::string token;  // fencing token: grows with every claim of the queue
+};
+
+struct Lease {
+  LeaseRef ref;
+  std::int64_t attempt = 0;  // from 1
+  std::int64_t max_attempts = 0;
+  std::string spec;
+  std::string hash;
+  Clock::time_point deadline;  // past it nothing may be published: the TTL, less a margin, from before the claim
+};
+
+struct ClaimRequest {
+  std::string out;
+  std::string model;  // digest
+  std::string run;
+  std::string host;
+  int rank = 0;
+  std::int64_t max_attempts = 3;
+  std::int64_t min_pending = 1;  // claim only while at least so many are pending
+};
+
+struct NothingToClaim {
+  std::int64_t pending = 0;  // fewer than min_pending
+  std::int64_t delayed = 0;
+  std::int64_t running = 0;                              // by anybody
+  std::optional<std::chrono::milliseconds> next_change;  // a delay ends or a lease runs out
+};
+
+struct ClaimResult {
+  std::optional<Lease> lease;
+  NothingToClaim nothing;  // where there is no lease
+};
+
+struct Progress {
+  std::string stage;
+  std::optional<std::int64_t> step;
+  std::optional<std::int64_t> steps;
+  std::optional<double> eta_s;
+};
+
+struct Renewed {
+  bool held = false;
+  bool cancel_requested = false;
+  Clock::time_point deadline;  // the new one, where held
+};
+
+enum class Fence { open, stale, cancel_requested };
+
+struct Published {
+  std::string video;  // path below OUT
+  std::string sha256;
+  std::uint64_t bytes = 0;
+};
+
+struct Failure {
+  std::string kind;  // base::traits(kind).name
+  std::string message;
+  bool permanent = false;  // no further attempt may succeed
+  bool poison = false;     // this attempt killed or hung its renderer
+};
+
+enum class Cancelled { now, asked /* its holder sees it at the next renewal */, unknown, ended_before };
+enum class Retried { pending, inbox /* a rejected inbox entry */, unknown, not_kept, not_ended };
+
+struct Counts {
+  std::int64_t inbox = 0;
+  std::int64_t pending = 0;
+  std::int64_t delayed = 0;
+  std::int64_t running = 0;
+  std::int64_t done = 0;
+  std::int64_t failed = 0;
+  std::int64_t cancelled = 0;
+  std::int64_t leased_by_run = 0;
+  /// Nothing waits, and this run holds nothing.
+  bool drained() const { return inbox + pending + delayed + leased_by_run == 0; }
+};
+
+struct JobView {
+  std::string id;
+  JobState state = JobState::unknown;
+  std::int64_t attempts = 0;
+  std::optional<std::int64_t> rank;
+  std::string host;
+  Progress progress;
+  std::string error_kind;
+  std::string error;
+  bool poison = false;
+  std::int64_t priority = 0;
+  std::string out;
+  std::string video;
+  std::string sha256;
+  std::string hash;
+  std::string run;
+};
+
+class JobQueue {
+ public:
+  virtual ~JobQueue() = default;
+
+  /// All or none: where one is a conflict (or the queue is bound to another model: Error{environment}) nothing is
+  /// added. One result for each job. Throws Error{usage} for a job beyond the bounds above.
+  virtual std::vector<Submitted> submit(const std::vector<Submission>& jobs, const SubmitOptions& options) = 0;
+  /// Empties the inbox. Any number of ranks may do so at once, and may die at any point of it.
+  virtual InboxResult take_inbox(const InboxValidator& validate, const std::string& out) = 0;
+  /// Refuses with Error{environment} where the queue holds work that is bound to another digest.
+  virtual void bind_model(const std::string& digest) = 0;
+
+  virtual ClaimResult claim(const ClaimRequest& request) = 0;
+  virtual Renewed renew(const LeaseRef& ref, const Progress& progress) = 0;
+  virtual Fence begin_publish(const LeaseRef& ref) = 0;
+  /// False: another holder has the job.
+  virtual bool complete(const LeaseRef& ref, const Published& published) = 0;
+  /// The job's new state (delayed, failed, or cancelled where that was asked for); nothing where the lease is stale.
+  virtual std::optional<JobState> fail(const LeaseRef& ref, const Failure& failure) = 0;
+  /// Back without using up the attempt: pending, or cancelled where that was asked for.
+  virtual std::optional<JobState> release(const LeaseRef& ref) = 0;
+
+  virtual Cancelled cancel(const std::string& id) = 0;
+  virtual Retried retry(const std::string& id) = 0;
+  /// Takes back leases that ran out (claim does so too). Returns how many.
+  virtual std::size_t reap() = 0;
+
+  /// `run` may be empty: leased_by_run is 0 then.
+  virtual Counts counts(const std::string& run) = 0;
+  /// Jobs of one state; a job that changes state meanwhile may be missing.
+  virtual std::vector<JobView> list(JobState state) = 0;
+  /// One view for each id; JobState::unknown where there is none.
+  virtual std::vector<JobView> lookup(const std::vector<std::string>& ids) = 0;
+};
+
+}  // namespace nightreel::queue

@@ -1,0 +1,3 @@
+-- Takes back leases that have run out. Returns how many.
+keep_going_when_full()
+return reap(now_ms())

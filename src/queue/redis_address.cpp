@@ -1,0 +1,214 @@
+#include "nightreel/queue/redis_address.h"
+
+#include <charconv>
+#include <cstdlib>
+
+#include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
+
+namespace nightreel::queue {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+// What stands between "://" and the last "@" may be a password, even in an address that cannot be parsed.
+std::string redacted(std::string_view text) {
+  const auto at = text.rfind('@');
+  const auto scheme = text.find("://");
+  if (at == std::string_view::npos) return base::printable(text);
+  if (scheme == std::string_view::npos || scheme > at) return "***" + base::printable(text.substr(at));
+  return base::printable(text.substr(0, scheme + 3)) + "***" + base::printable(text.substr(at));
+}
+
+[[noreturn]] void refuse(std::string_view text, const std::string& why) {
+  throw Error(ErrorKind::usage, "Redis address " + redacted(text) + ": " + why +
+                                    " (write redis://[user:password@]host[:port][/db] or unix:///path)");
+}
+
+std::optional<int> whole_number(std::string_view text, int low, int high) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) return std::nullopt;
+  return value;
+}
+
+std::string percent_decoded(std::string_view text, std::string_view whole) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    unsigned value = 0;
+    const char* digits = text.data() + i + 1;
+    if (i + 2 >= text.size() || std::from_chars(digits, digits + 2, value, 16).ptr != digits + 2) {
+      refuse(whole, "a % that is not followed by two hex digits");
+    }
+    out += static_cast<char>(value);
+    i += 2;
+  }
+  if (out.find('\0') != std::string::npos) refuse(whole, "a zero byte");
+  return out;
+}
+
+// Takes "user:password@" off the front of `rest`.
+void take_credentials(std::string_view& rest, RedisAddress& address, std::string_view whole) {
+  const auto at = rest.rfind('@');
+  if (at == std::string_view::npos) return;
+  const std::string_view pair = rest.substr(0, at);
+  rest.remove_prefix(at + 1);
+  const auto colon = pair.find(':');
+  address.user = percent_decoded(pair.substr(0, colon), whole);
+  if (colon != std::string_view::npos) address.password = percent_decoded(pair.substr(colon + 1), whole);
+}
+
+void set_db(std::string_view text, RedisAddress& address, std::string_view whole) {
+  const auto db = whole_number(text, 0, 1'000'000);
+  if (!db) refuse(whole, "the database is no number");
+  address.db = *db;
+}
+
+void take_query(std::string_view& rest, RedisAddress& address, std::string_view whole) {
+  const auto mark = rest.find('?');
+  if (mark == std::string_view::npos) return;
+  const std::string_view query = rest.substr(mark + 1);
+  rest = rest.substr(0, mark);
+  if (query.substr(0, 3) != "db=") refuse(whole, "an option other than ?db=N");
+  set_db(query.substr(3), address, whole);
+}
+
+void set_host_and_port(std::string_view text, RedisAddress& address, std::string_view whole) {
+  auto colon = text.rfind(':');
+  if (!text.empty() && text.front() == '[') {  // IPv6: the colons inside the brackets separate no port
+    const auto close = text.find(']');
+    if (close == std::string_view::npos) refuse(whole, "a [ without its ]");
+    address.host = text.substr(1, close - 1);
+    colon = close + 1 < text.size() ? close + 1 : std::string_view::npos;
+    if (colon != std::string_view::npos && text[colon] != ':') refuse(whole, "text after the ]");
+  } else {
+    address.host = text.substr(0, colon);
+  }
+  if (address.host.empty()) refuse(whole, "no host");
+  if (address.host.find_first_of(" \t\r\n:/") != std::string::npos && text.front() != '[') refuse(whole, "a bad host");
+  if (colon == std::string_view::npos) return;
+  const auto port = whole_number(text.substr(colon + 1), 1, 65535);
+  if (!port) refuse(whole, "the port is no number from 1 to 65535");
+  address.port = *port;
+}
+
+void refuse_foreign_scheme(std::string_view scheme, std::string_view text) {
+  if (scheme == "redis" || scheme == "unix") return;
+  if (scheme == "rediss") {
+    throw Error(ErrorKind::environment, "Redis address " + redacted(text) +
+                                            ": this build has no TLS; use redis:// through a TLS tunnel (stunnel) or a "
+                                            "private network");
+  }
+  if (scheme.find("sentinel") != std::string_view::npos) {
+    throw Error(ErrorKind::environment,
+                "Redis address " + redacted(text) +
+                    ": Sentinel is not supported; name the Redis servers themselves, separated by commas");
+  }
+  if (scheme.find("cluster") != std::string_view::npos) {
+    throw Error(ErrorKind::environment,
+                "Redis address " + redacted(text) + ": Redis Cluster is not supported; name a single Redis");
+  }
+  refuse(text, "unknown scheme");
+}
+
+RedisAddress parse_one(std::string_view text) {
+  const auto scheme_end = text.find("://");
+  if (scheme_end == std::string_view::npos) refuse(text, "no scheme");
+  const std::string_view scheme = text.substr(0, scheme_end);
+  refuse_foreign_scheme(scheme, text);
+  RedisAddress address;
+  std::string_view rest = text.substr(scheme_end + 3);
+  if (rest.empty() || rest.front() != '/') take_credentials(rest, address, text);
+  take_query(rest, address, text);
+  if (scheme == "unix") {
+    if (rest.empty() || rest.front() != '/') refuse(text, "the socket's path must be absolute");
+    address.unix_path = rest;
+    return address;
+  }
+  const auto slash = rest.find('/');
+  if (slash != std::string_view::npos && slash + 1 < rest.size()) set_db(rest.substr(slash + 1), address, text);
+  set_host_and_port(rest.substr(0, slash), address, text);
+  return address;
+}
+
+// The variable, or the content of the file that NAME_FILE names; set but empty is as good as unset.
+std::optional<std::string> value_or_file(const std::string& name, const EnvLookup& env) {
+  auto value = env(name);
+  if (value && !value->empty()) return value;
+  const auto path = env(name + "_FILE");
+  if (!path || path->empty()) return std::nullopt;
+  constexpr std::size_t kLimit = 64U << 10U;
+  std::string content = base::read_file(*path, kLimit);
+  while (!content.empty() && (content.back() == '\n' || content.back() == '\r')) content.pop_back();
+  if (content.empty()) throw Error(ErrorKind::environment, name + "_FILE: " + base::printable(*path) + " is empty");
+  return content;
+}
+
+std::optional<std::vector<RedisAddress>> named_redis(std::string_view flag, const EnvLookup& env) {
+  if (!flag.empty()) return parse_redis_addresses(flag);
+  if (const auto url = value_or_file("REDIS_URL", env)) return parse_redis_addresses(*url);
+  const auto host = value_or_file("REDIS_HOST", env);
+  if (!host) return std::nullopt;
+  RedisAddress address;
+  address.host = *host;
+  if (const auto port = value_or_file("REDIS_PORT", env)) {
+    const auto number = whole_number(*port, 1, 65535);
+    if (!number) throw Error(ErrorKind::usage, "REDIS_PORT: '" + base::printable(*port) + "' is no port");
+    address.port = *number;
+  }
+  return std::vector<RedisAddress>{address};
+}
+
+}  // namespace
+
+std::string RedisAddress::display() const {
+  const bool v6 = host.find(':') != std::string::npos;
+  if (host.empty()) return "unix://" + base::printable(unix_path) + (db == 0 ? "" : "?db=" + std::to_string(db));
+  return "redis://" + (v6 ? "[" + base::printable(host) + "]" : base::printable(host)) + ":" + std::to_string(port) +
+         (db == 0 ? "" : "/" + std::to_string(db));
+}
+
+std::vector<RedisAddress> parse_redis_addresses(std::string_view text) {
+  std::vector<RedisAddress> out;
+  for (;;) {
+    const auto comma = text.find(',');
+    // A comma inside a password would cut it in two and show its second half in the error: so that half is not shown.
+    const auto at = text.find('@');
+    if (comma != std::string_view::npos && at != std::string_view::npos && comma < at &&
+        text.substr(0, at).find("://", comma) == std::string_view::npos) {
+      refuse(text, "a comma in a user or password must be written %2C");
+    }
+    out.push_back(parse_one(text.substr(0, comma)));
+    if (comma == std::string_view::npos) return out;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+std::optional<std::string> process_env(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+std::optional<std::vector<RedisAddress>> find_redis(std::string_view flag, const EnvLookup& env) {
+  auto addresses = named_redis(flag, env);
+  if (!addresses) return std::nullopt;
+  const auto password = value_or_file("REDIS_PASSWORD", env);
+  const auto user = value_or_file("REDIS_USERNAME", env);
+  for (auto& address : *addresses) {
+    if (address.password.empty() && password) {
+      address.password = *password;
+      if (user && address.user.empty()) address.user = *user;
+    }
+    if (address.password.empty() && !address.user.empty()) {
+      throw Error(ErrorKind::usage, "Redis address " + address.display() + ": a user without a password");
+    }
+  }
+  return addresses;
+}
+
+}  // namespace nightreel::queue

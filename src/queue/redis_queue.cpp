@@ -1,0 +1,315 @@
+#include "nightreel/queue/redis_queue.h"
+
+#include <fmt/format.h>
+#include <nightreel/queue/lua_scripts.h>
+#include <algorithm>
+
+#include <map>
+#include <random>
+#include <span>
+
+#include "nightreel/base/error.h"
+#include "nightreel/base/hash.h"
+#include "nightreel/base/random.h"
+#include "nightreel/queue/job_view.h"
+
+namespace nightreel::queue {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+constexpr std::size_t kBatchJobs = 200;
+constexpr std::size_t kBatchBytes = 2U << 20U;
+constexpr std::size_t kPeek = 16;
+constexpr std::size_t kPage = 500;
+constexpr std::size_t kMaxMessage = 4000;
+
+template <typename Value>
+Value decoded(const std::map<std::string, Value>& codes, const std::string& code) {
+  const auto found = codes.find(code);
+  if (found == codes.end()) {
+    throw RedisError(RedisFault::protocol, "Redis gave the unknown result " + base::printable(code, 40));
+  }
+  return found->second;
+}
+
+[[noreturn]] void throw_other_model(const std::string& queue, const std::string& bound, const std::string& ours) {
+  throw Error(ErrorKind::environment,
+              fmt::format("queue {}: bound to the model with digest {} until its jobs have ended, this one is {}; "
+                          "use another --queue",
+                          queue, base::printable(bound, 40), base::printable(ours, 40)));
+}
+
+void check_bounds(const Submission& job) {
+  if (job.id.empty() || job.id.size() > 128) throw Error(ErrorKind::usage, "id: must have 1 to 128 characters");
+  const std::string id = base::printable(job.id);
+  if (job.spec.size() > kMaxSpec) {
+    throw Error(ErrorKind::usage,
+                fmt::format("job {}: {} bytes, at most {} are allowed", id, job.spec.size(), kMaxSpec));
+  }
+  if (std::abs(job.priority) > kMaxPriority) {
+    throw Error(ErrorKind::usage, fmt::format("job {}: priority: must lie within ±{}", id, kMaxPriority));
+  }
+}
+
+void append_job(std::vector<std::string>& args, const Submission& job) {
+  for (const std::string& arg :
+       {job.id, job.identity, job.hash, job.spec, std::to_string(job.priority), std::to_string(job.max_attempts)}) {
+    args.push_back(arg);
+  }
+}
+
+// The first jobs of `rest` that one script call may carry.
+std::span<const Submission> batch_of(std::span<const Submission> rest) {
+  std::size_t count = 0;
+  for (std::size_t bytes = 0; count < std::min(rest.size(), kBatchJobs); ++count) {
+    bytes += rest[count].spec.size();
+    if (bytes > kBatchBytes && count > 0) break;
+  }
+  return rest.first(count);
+}
+
+template <typename Number>
+std::string text_or_empty(const std::optional<Number>& value) {
+  return value ? fmt::format("{}", *value) : std::string();
+}
+
+std::string checked_prefix(const std::string& name) {
+  const bool bad = name.empty() || name.size() > 128 || std::any_of(name.begin(), name.end(), [](char c) {
+                     return c == '{' || c == '}' || static_cast<unsigned char>(c) <= ' ' || c == '\x7f';
+                   });
+  if (bad) {
+    throw Error(ErrorKind::usage, "queue name '" + base::printable(name) +
+                                      "': 1 to 128 characters without spaces and braces are allowed");
+  }
+  return "nightreel:{" + name + "}:";
+}
+
+std::int64_t random_jitter_permille() {
+  std::random_device device;
+  return std::uniform_int_distribution<std::int64_t>(500, 1500)(device);
+}
+
+}  // namespace
+
+struct RedisQueue::Scripts {
+  Script submit{"submit", lua::k_submit};
+  Script inbox_peek{"inbox_peek", lua::k_inbox_peek};
+  Script inbox_take{"inbox_take", lua::k_inbox_take};
+  Script claim{"claim", lua::k_claim};
+  Script renew{"renew", lua::k_renew};
+  Script begin_publish{"begin_publish", lua::k_begin_publish};
+  Script complete{"complete", lua::k_complete};
+  Script fail{"fail", lua::k_fail};
+  Script release{"release", lua::k_release};
+  Script cancel{"cancel", lua::k_cancel};
+  Script retry{"retry", lua::k_retry};
+  Script reap{"reap", lua::k_reap};
+  Script bind_model{"bind_model", lua::k_bind_model};
+  Script counts{"counts", lua::k_counts};
+  Script view{"view", lua::k_view};
+};
+
+std::chrono::milliseconds lease_margin(std::chrono::milliseconds lease) {
+  return std::clamp(lease / 10, std::chrono::milliseconds(50), std::chrono::milliseconds(5000));
+}
+
+RedisQueue::RedisQueue(RedisQueueOptions options)
+    : options_(std::move(options)),
+      redis_(options_.redis),
+      prefix_(checked_prefix(options_.name)),
+      worker_(base::random_hex(16)),
+      scripts_(std::make_unique<Scripts>()) {}
+
+RedisQueue::~RedisQueue() = default;
+
+void RedisQueue::set_patience(const Patience& patience) {
+  redis_.set_patience(patience);
+}
+void RedisQueue::ping() {
+  redis_.command({"PING"});
+}
+
+Reply RedisQueue::run(Script& script, const std::vector<std::string>& args) {
+  return redis_.eval(script, prefix_, args);
+}
+
+Clock::time_point RedisQueue::deadline_from(Clock::time_point sent) const {
+  return sent + options_.lease - lease_margin(options_.lease);
+}
+
+std::vector<Submitted> RedisQueue::submit(const std::vector<Submission>& jobs, const SubmitOptions& options) {
+  for (const auto& job : jobs) check_bounds(job);
+  std::vector<Submitted> outcome = submit_pass("check", jobs, options);
+  if (std::count(outcome.begin(), outcome.end(), Submitted::conflict) > 0) return outcome;
+  return submit_pass("add", jobs, options);
+}
+
+std::vector<Submitted> RedisQueue::submit_pass(const std::string& pass, const std::vector<Submission>& jobs,
+                                               const SubmitOptions& options) {
+  static const std::map<std::string, Submitted> kCodes{{"ADD", Submitted::added},
+                                                       {"SAME", Submitted::unchanged},
+                                                       {"AGAIN", Submitted::again},
+                                                       {"REPLACE", Submitted::replaced},
+                                                       {"CONFLICT", Submitted::conflict}};
+  std::vector<Submitted> out;
+  for (std::span<const Submission> rest(jobs); !rest.empty();) {
+    const auto batch = batch_of(rest);
+    std::vector<std::string> args{pass, options.overwrite ? "1" : "0", options.out, options.model};
+    for (const auto& job : batch) append_job(args, job);
+    const Reply reply = run(scripts_->submit, args);
+    if (reply.at(0).text() == "OTHER_MODEL") throw_other_model(options_.name, reply.at(1).text(), options.model);
+    for (std::size_t i = 0; i < batch.size(); ++i) out.push_back(decoded(kCodes, reply.at(i + 1).at(0).text()));
+    rest = rest.subspan(batch.size());
+  }
+  return out;
+}
+
+InboxResult RedisQueue::take_inbox(const InboxValidator& validate, const std::string& out) {
+  InboxResult result;
+  for (;;) {
+    const Reply entries = run(scripts_->inbox_peek, {std::to_string(kMaxSpec), std::to_string(kPeek)});
+    if (entries.array().empty()) return result;
+    for (const Reply& item : entries.array()) {
+      const std::string& entry = item.text();
+      InboxJob checked = validate(entry);
+      try {
+        if (checked.job) check_bounds(*checked.job);
+      } catch (const Error& e) {
+        checked = {std::nullopt, e.what()};
+      }
+      const std::string reason = checked.reason.empty() ? "not a job" : base::printable(checked.reason, kMaxMessage);
+      std::vector<std::string> args{entry, "inbox-" + base::sha256_hex(entry).substr(0, 16), checked.job ? "" : reason};
+      if (checked.job) {
+        args.push_back(out);
+        append_job(args, *checked.job);
+      }
+      const std::string code = run(scripts_->inbox_take, args).at(0).text();
+      if (code == "ADDED") ++result.added;
+      if (code == "REJECTED") ++result.rejected;
+    }
+  }
+}
+
+void RedisQueue::bind_model(const std::string& digest) {
+  const Reply reply = run(scripts_->bind_model, {digest});
+  if (reply.at(0).text() == "OTHER_MODEL") throw_other_model(options_.name, reply.at(1).text(), digest);
+}
+
+Lease RedisQueue::lease_from(const Reply& reply, Clock::time_point sent) const {
+  Lease lease;
+  lease.ref = {reply.at(1).text(), reply.at(2).text()};
+  lease.attempt = reply.at(3).integer();
+  lease.max_attempts = reply.at(4).integer();
+  lease.spec = reply.at(5).text();
+  lease.hash = reply.at(6).text();
+  lease.deadline = deadline_from(sent);
+  return lease;
+}
+
+ClaimResult RedisQueue::claim(const ClaimRequest& request) {
+  if (nonce_.empty()) nonce_ = base::random_hex(16);
+  // Taken before the first attempt, however often the call is repeated: never later than the server's own count.
+  const auto sent = Clock::now();
+  const Reply reply =
+      run(scripts_->claim,
+          {worker_, nonce_, std::to_string(options_.lease.count()), std::to_string(request.max_attempts), request.model,
+           request.out, request.run, request.host, std::to_string(request.rank), std::to_string(request.min_pending)});
+  nonce_.clear();
+  const std::string& code = reply.at(0).text();
+  if (code == "OTHER_MODEL") throw_other_model(options_.name, reply.at(1).text(), request.model);
+  if (code == "JOB") return {lease_from(reply, sent), {}};
+  NothingToClaim nothing{reply.at(1).integer(), reply.at(2).integer(), reply.at(3).integer(), std::nullopt};
+  const std::int64_t wait = reply.at(4).integer();
+  if (wait >= 0) nothing.next_change = std::chrono::milliseconds(wait);
+  return {std::nullopt, nothing};
+}
+
+Renewed RedisQueue::renew(const LeaseRef& ref, const Progress& progress) {
+  const auto sent = Clock::now();
+  const Reply reply = run(scripts_->renew,
+                          {ref.id, ref.token, std::to_string(options_.lease.count()), progress.stage,
+                           text_or_empty(progress.step), text_or_empty(progress.steps), text_or_empty(progress.eta_s)});
+  return {reply.at(0).text() == "OK", reply.at(1).text() == "1", deadline_from(sent)};
+}
+
+Fence RedisQueue::begin_publish(const LeaseRef& ref) {
+  static const std::map<std::string, Fence> kCodes{
+      {"OK", Fence::open}, {"STALE", Fence::stale}, {"CANCEL", Fence::cancel_requested}};
+  return decoded(kCodes,
+                 run(scripts_->begin_publish, {ref.id, ref.token, std::to_string(options_.lease.count())}).text());
+}
+
+bool RedisQueue::complete(const LeaseRef& ref, const Published& published) {
+  const Reply reply =
+      run(scripts_->complete, {ref.id, ref.token, published.video, published.sha256, std::to_string(published.bytes)});
+  return reply.text() == "OK";
+}
+
+std::optional<JobState> RedisQueue::fail(const LeaseRef& ref, const Failure& failure) {
+  const Reply reply =
+      run(scripts_->fail,
+          {ref.id, ref.token, failure.kind, base::printable(failure.message, kMaxMessage),
+           failure.permanent ? "1" : "0", failure.poison ? "1" : "0", std::to_string(options_.first_backoff.count()),
+           std::to_string(options_.longest_backoff.count()), std::to_string(random_jitter_permille())});
+  if (reply.at(0).text() != "OK") return std::nullopt;
+  return job_state(reply.at(1).text());
+}
+
+std::optional<JobState> RedisQueue::release(const LeaseRef& ref) {
+  const Reply reply = run(scripts_->release, {ref.id, ref.token});
+  if (reply.at(0).text() != "OK") return std::nullopt;
+  return job_state(reply.at(1).text());
+}
+
+Cancelled RedisQueue::cancel(const std::string& id) {
+  static const std::map<std::string, Cancelled> kCodes{{"CANCELLED", Cancelled::now},
+                                                       {"ASKED", Cancelled::asked},
+                                                       {"UNKNOWN", Cancelled::unknown},
+                                                       {"ENDED", Cancelled::ended_before}};
+  return decoded(kCodes, run(scripts_->cancel, {id}).text());
+}
+
+Retried RedisQueue::retry(const std::string& id) {
+  static const std::map<std::string, Retried> kCodes{{"PENDING", Retried::pending},
+                                                     {"INBOX", Retried::inbox},
+                                                     {"UNKNOWN", Retried::unknown},
+                                                     {"TOO_LONG", Retried::not_kept},
+                                                     {"OTHER", Retried::not_ended}};
+  return decoded(kCodes, run(scripts_->retry, {id}).text());
+}
+
+std::size_t RedisQueue::reap() {
+  return static_cast<std::size_t>(run(scripts_->reap, {}).integer());
+}
+
+Counts RedisQueue::counts(const std::string& run_id) {
+  const Reply reply = run(scripts_->counts, {run_id});
+  const auto count = [&](std::size_t index) { return reply.at(index).integer(); };
+  return {count(0), count(1), count(2), count(3), count(4), count(5), count(6), count(7)};
+}
+
+std::vector<JobView> RedisQueue::list(JobState state) {
+  if (state == JobState::unknown) return {};
+  std::vector<JobView> out;
+  for (std::size_t first = 0;; first += kPage) {
+    const Reply page =
+        run(scripts_->view, {"set", std::string(name(state)), std::to_string(first), std::to_string(kPage)});
+    for (const Reply& item : page.array()) out.push_back(job_view(item));
+    if (page.array().size() < kPage) return out;
+  }
+}
+
+std::vector<JobView> RedisQueue::lookup(const std::vector<std::string>& ids) {
+  std::vector<JobView> out;
+  for (std::size_t first = 0; first < ids.size(); first += kPage) {
+    std::vector<std::string> args{"ids"};
+    for (std::size_t i = first; i < std::min(ids.size(), first + kPage); ++i) args.push_back(ids[i]);
+    const Reply page = run(scripts_->view, args);
+    for (std::size_t i = 0; i + 1 < args.size(); ++i) out.push_back(job_view(page.at(i)));
+  }
+  return out;
+}
+
+}  // namespace nightreel::queue

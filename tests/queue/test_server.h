@@ -1,0 +1,93 @@
+// A redis-server for one test on a private unix socket, and fakes. Test code of the queue layer.
+#pragma once
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include "nightreel/base/file.h"
+#include "nightreel/base/pipe.h"
+#include "nightreel/base/process.h"
+#include "nightreel/base/random.h"
+#include "nightreel/queue/redis.h"
+#include "nightreel/queue/redis_queue.h"
+
+namespace nightreel::test {
+
+/// A folder that is gone after the test.
+class TempFolder {
+ public:
+  TempFolder() : path_((std::filesystem::temp_directory_path() / ("nightreel-queue-" + base::random_hex(6))).string()) {
+    base::make_folders(path_);
+  }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  ~TempFolder() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+class TestServer {
+ public:
+  explicit TestServer(const std::string& more = "appendonly yes\nappendfsync always\n") : more_(more) { start(); }
+
+  void start() {
+    base::ChildOptions plan;
+    plan.argv = {"redis-server", "-"};
+    plan.stderr_path = folder_.path() + "/log";
+    child_ = base::Child(plan);
+    base::write_line(child_.stdin_fd(), "port 0\nunixsocket " + address().unix_path + "\ndir " + folder_.path() +
+                                            "\nlogfile " + folder_.path() + "/log\nsave \"\"\n" + more_);
+    child_.close_stdin();
+    while (!std::filesystem::exists(address().unix_path)) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  void kill() {
+    child_.kill(SIGKILL);
+    child_.wait(std::chrono::seconds(5));
+    std::filesystem::remove(address().unix_path);
+  }
+  void signal(int number) { child_.kill(number); }
+
+  queue::RedisAddress address() const {
+    queue::RedisAddress address;
+    address.unix_path = folder_.path() + "/s";
+    return address;
+  }
+  queue::RedisOptions options() const {
+    queue::RedisOptions options;
+    options.addresses = {address()};
+    return options;
+  }
+  queue::Redis redis() const { return queue::Redis(options()); }
+  queue::RedisQueueOptions queue_options(std::chrono::milliseconds lease = std::chrono::seconds(30)) const {
+    queue::RedisQueueOptions out;
+    out.redis = options();
+    out.lease = lease;
+    out.first_backoff = std::chrono::milliseconds(40);
+    out.longest_backoff = std::chrono::milliseconds(200);
+    return out;
+  }
+
+ private:
+  TempFolder folder_;
+  std::string more_;
+  base::Child child_;
+};
+
+inline queue::Submission job(const std::string& id, std::int64_t priority = 0, std::int64_t max_attempts = 0) {
+  return {id, "hash-" + id, "hash-" + id, R"({"prompt":")" + id + "\"}", priority, max_attempts};
+}
+
+inline queue::ClaimRequest request(const std::string& out = "/out", const std::string& model = "m1") {
+  queue::ClaimRequest request;
+  request.out = out;
+  request.model = model;
+  request.run = "run-1";
+  request.host = "node";
+  return request;
+}
+
+}  // namespace nightreel::test
