@@ -141,7 +141,7 @@ base::Fd take_server_lock(const QueueFolder& folder, const base::Logger& log) {
   } catch (const Error& e) {
     why = std::string(": ") + e.what();
   }
-  if (auto lock = wait_for_server_lock(folder, why.empty() ? kStopLimit : milliseconds(500))) return std::move(*lock);
+  if (auto lock = wait_for_server_lock(folder, why.empty() ? kStopLimit : milliseconds(200))) return std::move(*lock);
   throw Error(ErrorKind::environment,
               folder.path() +
                   ": a redis-server of an earlier run still holds these data and cannot be shut down from " +

@@ -1,0 +1,357 @@
+// The scripts against a model of the queue that fits on two pages: random operations, equal results, and invariants
+// that a reader of the keys alone can check.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+
+#include "nightreel/base/error.h"
+#include "queue/test_server.h"
+
+using namespace nightreel;
+using namespace nightreel::queue;
+using test::job;
+
+namespace {
+
+constexpr int kOperations = 20'000;
+constexpr unsigned kSeed = 20261123;
+const std::string kPrefix = "nightreel:{default}:";
+constexpr int kRunLimit = 3;
+
+struct ModelJob {
+  JobState state = JobState::pending;
+  std::string identity, out;
+  std::int64_t priority = 0, seq = 0, attempts = 0, own_limit = 0, limit = 0;
+  std::string token;
+  bool cancel = false;
+  std::string ended_token;  // of the last lease that ended by complete, fail or release, and how
+  char ended_by = ' ';
+  JobState ended_state = JobState::unknown;
+};
+
+class Model {
+ public:
+  std::map<std::string, ModelJob> jobs;
+  std::string bound;
+
+  Submitted submit(const Submission& job, const SubmitOptions& options) {
+    const auto found = jobs.find(job.id);
+    Submitted what = Submitted::added;
+    if (found != jobs.end()) {
+      const ModelJob& old = found->second;
+      if (old.identity != job.identity) {
+        if (!options.overwrite) return Submitted::conflict;
+        what = Submitted::replaced;
+      } else if (old.state == JobState::done && !options.out.empty() && old.out != options.out) {
+        what = Submitted::again;
+      } else {
+        return Submitted::unchanged;
+      }
+    }
+    ModelJob fresh;
+    fresh.identity = job.identity;
+    fresh.out = options.out;
+    fresh.priority = job.priority;
+    fresh.own_limit = job.max_attempts;
+    fresh.seq = ++seq_;
+    jobs[job.id] = fresh;
+    return what;
+  }
+
+  // The id that a claim must give; empty: none.
+  std::string next() const {
+    std::string best;
+    for (const auto& [id, job] : jobs) {
+      if (job.state != JobState::pending) continue;
+      const ModelJob* top = best.empty() ? nullptr : &jobs.at(best);
+      if (top == nullptr || job.priority > top->priority || (job.priority == top->priority && job.seq < top->seq)) {
+        best = id;
+      }
+    }
+    return best;
+  }
+
+  void claimed(const Lease& lease, const std::string& out, const std::string& model) {
+    ModelJob& job = jobs.at(lease.ref.id);
+    job.state = JobState::running;
+    job.token = lease.ref.token;
+    job.limit = job.own_limit > 0 ? job.own_limit : kRunLimit;
+    ++job.attempts;
+    job.out = out;
+    bound = model;
+  }
+
+  bool holds(const LeaseRef& ref) const {
+    const auto found = jobs.find(ref.id);
+    return found != jobs.end() && found->second.state == JobState::running && found->second.token == ref.token;
+  }
+
+  // What a repeated end of the same lease by the same means must say.
+  std::optional<JobState> ended_before(const LeaseRef& ref, char how) const {
+    const auto found = jobs.find(ref.id);
+    if (found == jobs.end() || found->second.ended_token != ref.token || found->second.ended_by != how) return {};
+    return found->second.ended_state;
+  }
+
+  std::optional<JobState> end(const LeaseRef& ref, char how, bool permanent) {
+    if (!holds(ref)) return ended_before(ref, how);
+    ModelJob& job = jobs.at(ref.id);
+    if (how == 'c') job.state = JobState::done;
+    if (how == 'r') {
+      --job.attempts;
+      job.state = job.cancel ? JobState::cancelled : JobState::pending;
+    }
+    if (how == 'f') {
+      const bool last = permanent || job.attempts >= job.limit;
+      job.state = job.cancel ? JobState::cancelled : last ? JobState::failed : JobState::delayed;
+    }
+    if (job.state != JobState::pending && job.state != JobState::delayed) job.cancel = false;
+    job.ended_token = ref.token;
+    job.ended_by = how;
+    job.ended_state = job.state;
+    unbind();
+    return job.state;
+  }
+
+  void lost(const std::string& id) {
+    ModelJob& job = jobs.at(id);
+    job.state = job.cancel ? JobState::cancelled : job.attempts >= job.limit ? JobState::failed : JobState::pending;
+    if (job.state == JobState::cancelled) job.cancel = false;
+    unbind();
+  }
+
+  Cancelled cancel(const std::string& id) {
+    const auto found = jobs.find(id);
+    if (found == jobs.end()) return Cancelled::unknown;
+    ModelJob& job = found->second;
+    if (job.state == JobState::running) {
+      job.cancel = true;
+      return Cancelled::asked;
+    }
+    if (job.state != JobState::pending && job.state != JobState::delayed) return Cancelled::ended_before;
+    job.state = JobState::cancelled;
+    unbind();
+    return Cancelled::now;
+  }
+
+  Retried retry(const std::string& id) {
+    const auto found = jobs.find(id);
+    if (found == jobs.end()) return Retried::unknown;
+    ModelJob& job = found->second;
+    if (job.state != JobState::failed && job.state != JobState::cancelled) return Retried::not_ended;
+    job.state = JobState::pending;
+    job.attempts = 0;
+    job.cancel = false;
+    job.seq = ++seq_;
+    return Retried::pending;
+  }
+
+  std::int64_t count(JobState state) const {
+    return std::count_if(jobs.begin(), jobs.end(), [&](const auto& entry) { return entry.second.state == state; });
+  }
+
+  void unbind() {
+    if (count(JobState::pending) + count(JobState::delayed) + count(JobState::running) == 0) bound.clear();
+  }
+
+ private:
+  std::int64_t seq_ = 0;
+};
+
+class Walk {
+ public:
+  void run() {
+    for (int i = 0; i < kOperations && !failed_; ++i) {
+      step();
+      if (i % 500 == 0) check_all();
+    }
+    check_all();
+    CHECK(leases_.size() > 1000);  // the walk went somewhere
+  }
+
+ private:
+  void expect(bool holds, const char* what) {
+    if (holds) return;
+    failed_ = true;
+    FAIL_CHECK("the scripts and the model differ: " << what << ", after: " << last_);
+  }
+  unsigned pick(std::size_t n) { return static_cast<unsigned>(random_() % n); }
+  std::string some_id() { return "j" + std::to_string(pick(40)); }
+  // Mostly a lease that counts, at times one of long ago.
+  LeaseRef some_lease() {
+    if (leases_.empty()) return {"none", "0"};
+    const std::size_t back = pick(8) == 0 ? pick(leases_.size()) : pick(std::min<std::size_t>(leases_.size(), 6));
+    return leases_[leases_.size() - 1 - back];
+  }
+
+  void step() {
+    switch (pick(12)) {
+      case 0:
+      case 1:
+        return submit();
+      case 2:
+      case 3:
+      case 4:
+        return claim();
+      case 5:
+        return end('c');
+      case 6:
+        return end('f');
+      case 7:
+        return end('r');
+      case 8:
+        return renew();
+      case 9:
+        return lose();
+      case 10:
+        return pick(2) == 0 ? cancel() : retry();
+      default:
+        return due();
+    }
+  }
+
+  void submit() {
+    last_ = "submit";
+    Submission one = job(some_id(), static_cast<std::int64_t>(pick(3)) - 1, pick(4) == 0 ? 1 : 0);
+    if (pick(10) == 0) one.identity = "changed";
+    SubmitOptions options;
+    options.overwrite = pick(3) == 0;
+    options.out = pick(2) == 0 ? "/a" : "/b";
+    expect(queue_.submit({one}, options).at(0) == model_.submit(one, options), "submit's result");
+  }
+
+  void claim() {
+    last_ = "claim";
+    const std::string digest = pick(5) == 0 ? "m2" : "m1";
+    const std::string out = pick(2) == 0 ? "/a" : "/b";
+    try {
+      const auto result = queue_.claim(test::request(out, digest));
+      expect(model_.bound.empty() || model_.bound == digest, "a claim for another model");
+      const std::string want = model_.next();
+      expect(result.lease.has_value() == !want.empty(), "whether there is a job to claim");
+      if (!result.lease || want.empty()) return;
+      expect(result.lease->ref.id == want, "which job is next");
+      const std::int64_t token = std::stoll(result.lease->ref.token);
+      expect(token > last_token_, "the token does not grow");
+      last_token_ = token;
+      model_.claimed(*result.lease, out, digest);
+      expect(result.lease->attempt == model_.jobs.at(want).attempts, "the attempt's number");
+      leases_.push_back(result.lease->ref);
+    } catch (const RedisError&) {
+      throw;
+    } catch (const base::Error&) {
+      expect(!model_.bound.empty() && model_.bound != digest, "a claim was refused");
+    }
+  }
+
+  void end(char how) {
+    last_ = std::string("end ") + how;
+    const LeaseRef ref = some_lease();
+    const bool permanent = pick(4) == 0;
+    const auto want = model_.end(ref, how, permanent);
+    std::optional<JobState> got;
+    if (how == 'c' && queue_.complete(ref, {"v", "s", 1})) got = JobState::done;
+    if (how == 'f') got = queue_.fail(ref, {"storage", "m", permanent, false});
+    if (how == 'r') got = queue_.release(ref);
+    expect(got == want, "how a lease ends");
+  }
+
+  void renew() {
+    last_ = "renew";
+    const LeaseRef ref = some_lease();
+    const auto renewed = queue_.renew(ref, {});
+    expect(renewed.held == model_.holds(ref), "whether a lease counts");
+    if (renewed.held) expect(renewed.cancel_requested == model_.jobs.at(ref.id).cancel, "the request to cancel");
+    const Fence fence = queue_.begin_publish(ref);
+    const Fence want = !renewed.held ? Fence::stale : renewed.cancel_requested ? Fence::cancel_requested : Fence::open;
+    expect(fence == want, "the fence");
+  }
+
+  void lose() {
+    last_ = "lose a lease";
+    const LeaseRef ref = some_lease();
+    if (!model_.holds(ref)) return;
+    raw_.command({"ZADD", kPrefix + "run", "1", ref.id});
+    expect(queue_.reap() == 1, "how many leases ran out");
+    model_.lost(ref.id);
+  }
+
+  void cancel() {
+    last_ = "cancel";
+    const std::string id = some_id();
+    expect(queue_.cancel(id) == model_.cancel(id), "cancel's result");
+  }
+
+  void retry() {
+    last_ = "retry";
+    const std::string id = some_id();
+    expect(queue_.retry(id) == model_.retry(id), "retry's result");
+  }
+
+  // Every delay ends; the next claim would promote them, here a claim that wants more jobs than there are.
+  void due() {
+    last_ = "due";
+    for (auto& [id, job] : model_.jobs) {
+      if (job.state != JobState::delayed) continue;
+      raw_.command({"ZADD", kPrefix + "delay", "1", id});
+      job.state = JobState::pending;
+    }
+    ClaimRequest none = test::request("/a", model_.bound);
+    none.min_pending = 1'000'000;
+    expect(!queue_.claim(none).lease, "a claim below its least number of jobs");
+  }
+
+  void check_all() {
+    const Counts counts = queue_.counts("run-1");
+    expect(counts.pending == model_.count(JobState::pending), "pending");
+    expect(counts.delayed == model_.count(JobState::delayed), "delayed");
+    expect(counts.running == model_.count(JobState::running), "running");
+    expect(counts.leased_by_run == counts.running, "leased by the run");
+    expect(counts.done == model_.count(JobState::done), "done");
+    expect(counts.failed == model_.count(JobState::failed), "failed");
+    expect(counts.cancelled == model_.count(JobState::cancelled), "cancelled");
+    expect(raw_.command({"GET", kPrefix + "model"}).text_or_empty() == model_.bound, "the model that is bound");
+    std::set<std::string> seen;
+    for (const char* set : {"pend", "delay", "run", "done", "failed", "cancelled"}) {
+      const Reply members = raw_.command({"ZRANGE", kPrefix + set, "0", "-1"});
+      for (const Reply& id : members.array()) {
+        expect(seen.insert(id.text()).second, "an id in two sets");
+      }
+    }
+    expect(seen.size() == model_.jobs.size(), "the number of ids");
+    std::vector<std::string> ids;
+    for (const auto& [id, unused] : model_.jobs) ids.push_back(id);
+    for (const JobView& view : queue_.lookup(ids)) {
+      const ModelJob& want = model_.jobs.at(view.id);
+      expect(view.state == want.state, "a job's state");
+      expect(view.attempts == want.attempts, "a job's attempts");
+      expect(view.out == want.out, "a job's OUT");
+    }
+  }
+
+  static RedisQueueOptions slow(const test::TestServer& server) {
+    RedisQueueOptions options = server.queue_options(std::chrono::hours(1));
+    options.first_backoff = options.longest_backoff = std::chrono::hours(1);  // time passes only when the walk says so
+    return options;
+  }
+
+  test::TestServer server_{"appendonly no\n"};
+  RedisQueue queue_{slow(server_)};
+  Redis raw_{server_.options()};
+  Model model_;
+  std::minstd_rand random_{kSeed};
+  std::vector<LeaseRef> leases_;
+  std::int64_t last_token_ = 0;
+  std::string last_;
+  bool failed_ = false;
+};
+
+}  // namespace
+
+TEST_CASE("20,000 random operations leave the scripts and the model of the queue in the same state") {
+  Walk walk;
+  walk.run();
+}

@@ -1,0 +1,224 @@
+#include "nightreel/queue/private_server.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
+#include "queue/test_server.h"
+
+using namespace nightreel;
+using namespace nightreel::queue;
+using namespace std::chrono_literals;
+using test::job;
+
+namespace {
+
+PrivateServerOptions options_for(const std::string& out) {
+  PrivateServerOptions options;
+  options.out = out;
+  options.wait = 300ms;
+  return options;
+}
+
+RedisQueue queue_at(const RedisAddress& address) {
+  RedisQueueOptions options;
+  options.redis.addresses = {address};
+  return RedisQueue(options);
+}
+
+unsigned mode_of(const std::string& path) {
+  struct stat info {};
+  REQUIRE(::stat(path.c_str(), &info) == 0);
+  return info.st_mode & 0777U;
+}
+
+std::string environment_error(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const base::Error& e) {
+    CHECK(e.kind() == base::ErrorKind::environment);
+    return e.what();
+  }
+  FAIL("no error");
+  return "";
+}
+
+// A child that runs `act` and then sleeps until it is killed with SIGKILL; its first byte tells that act() has ended.
+class Victim {
+ public:
+  explicit Victim(const std::function<void()>& act) {
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      try {
+        act();
+        if (::write(ends[1], "x", 1) == 1) ::pause();
+      } catch (const std::exception&) {
+      }
+      ::_exit(1);
+    }
+    ::close(ends[1]);
+    char byte = 0;
+    CHECK(::read(ends[0], &byte, 1) == 1);
+    ::close(ends[0]);
+  }
+  Victim(const Victim&) = delete;
+  Victim& operator=(const Victim&) = delete;
+  ~Victim() { kill(); }
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+
+ private:
+  pid_t pid_ = -1;
+};
+
+std::int64_t server_pid(const std::string& out) {
+  return base::read_json(out + "/queue/address").at("server_pid").get<std::int64_t>();
+}
+
+// A kill -9 leaves the server running as an orphan, by way of leaking the object in a process that dies.
+Victim killed_run(const std::string& out, const std::string& purpose = "run") {
+  return Victim([&] {
+    PrivateServerOptions options = options_for(out);
+    options.purpose = purpose;
+    auto* server = new PrivateServer(options);
+    queue_at(server->address()).submit({job("kept")}, {});
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a private server keeps its jobs from one run to the next, and its secrets to itself") {
+  const test::TempFolder folder;
+  const std::string out = folder.path() + "/a \"b\"\n out";
+  {
+    PrivateServer server(options_for(out));
+    queue_at(server.address()).submit({job("a"), job("b")}, {});
+    CHECK(mode_of(out + "/queue") == 0700);
+    CHECK(mode_of(out + "/queue/data") == 0700);
+    CHECK(mode_of(out + "/queue/address") == 0600);
+    CHECK(server.address().host == "127.0.0.1");
+    std::ifstream argv("/proc/" + std::to_string(server_pid(out)) + "/cmdline");
+    const std::string words((std::istreambuf_iterator<char>(argv)), std::istreambuf_iterator<char>());
+    CHECK(words.find("redis-server") != std::string::npos);
+    CHECK(words.find(server.address().password) == std::string::npos);
+    RedisAddress stranger = server.address();
+    stranger.password = "";
+    environment_error([&] { queue_at(stranger).ping(); });
+    server.stop();
+    server.stop();
+  }
+  CHECK(::access((out + "/queue/address").c_str(), F_OK) != 0);
+  PrivateServer again(options_for(out));
+  CHECK(queue_at(again.address()).counts("").pending == 2);
+}
+
+TEST_CASE("a second run on the same OUT is refused and told who holds it") {
+  const test::TempFolder folder;
+  const PrivateServer server(options_for(folder.path()));
+  const std::string message = environment_error([&] { PrivateServer second(options_for(folder.path())); });
+  CHECK(message.find("pid " + std::to_string(::getpid())) != std::string::npos);
+  CHECK(message.find("nightreel run") != std::string::npos);
+  std::ofstream(folder.path() + "/queue/lock") << "{garbage";
+  CHECK(environment_error([&] { PrivateServer third(options_for(folder.path())); }).find("another program") !=
+        std::string::npos);
+}
+
+TEST_CASE("an orphaned server is shut down and its data taken over") {
+  const test::TempFolder folder;
+  auto run = killed_run(folder.path());
+  const auto orphan = static_cast<pid_t>(server_pid(folder.path()));
+  run.kill();
+  REQUIRE(::kill(orphan, 0) == 0);  // it outlived its owner
+  const PrivateServer server(options_for(folder.path()));
+  CHECK(queue_at(server.address()).lookup({"kept"})[0].state == JobState::pending);
+  CHECK(server_pid(folder.path()) != orphan);
+}
+
+TEST_CASE("an orphan that cannot be reached is an error, not a second server on the same data") {
+  for (const char* content : {"", "garbage", R"({"format":"nightreel-queue","host":"127.0.0.1"})",
+                              R"({"format":"nightreel-queue","host":"evil.example","port":1,"password":"ab"})",
+                              R"({"format":"nightreel-queue","host":"127.0.0.1","port":99999,"password":"ab"})",
+                              R"({"format":"nightreel-queue","host":"127.0.0.1","port":1,"password":"a\r\nb"})",
+                              R"({"format":"nightreel-queue","host":"127.0.0.1","port":1,"password":"ab"})"}) {
+    CAPTURE(content);
+    const test::TempFolder folder;
+    auto run = killed_run(folder.path());
+    const auto orphan = static_cast<pid_t>(server_pid(folder.path()));
+    run.kill();
+    std::ofstream(folder.path() + "/queue/address") << content;
+    const std::string message = environment_error([&] { PrivateServer server(options_for(folder.path())); });
+    CHECK(message.find(folder.path()) != std::string::npos);
+    CHECK(::kill(orphan, 0) == 0);
+    ::kill(orphan, SIGKILL);
+    if (std::string(content) == "garbage") {  // the server is gone: the stale file decides nothing
+      const PrivateServer server(options_for(folder.path()));
+      CHECK(queue_at(server.address()).counts("").pending == 1);
+    }
+  }
+}
+
+TEST_CASE("a call joins a run's server, starts one at rest, and waits for another call's") {
+  const test::TempFolder folder;
+  const base::Logger log;
+  environment_error([&] { PrivateQueue::open(folder.path(), "status", false, log); });
+  {
+    const PrivateServer run(options_for(folder.path()));
+    queue_at(run.address()).submit({job("a")}, {});
+    const auto joined = PrivateQueue::open(folder.path(), "status", false, log);
+    CHECK(joined.address().port == run.address().port);
+    CHECK(queue_at(joined.address()).counts("").pending == 1);
+  }
+  {
+    const auto resting = PrivateQueue::open(folder.path(), "status", false, log);
+    CHECK(queue_at(resting.address()).counts("").pending == 1);
+    PrivateServerOptions run = options_for(folder.path());
+    CHECK(environment_error([&] { PrivateServer refused(run); }).find("nightreel status") != std::string::npos);
+  }
+  auto call = killed_run(folder.path(), "status");
+  std::thread end([&] {
+    std::this_thread::sleep_for(300ms);
+    call.kill();
+  });
+  PrivateServerOptions patient = options_for(folder.path());
+  patient.wait = 5s;
+  const PrivateServer run(patient);
+  end.join();
+  CHECK(queue_at(run.address()).counts("").pending == 2);
+}
+
+TEST_CASE("what cannot serve as a queue's folder or server is named") {
+  const test::TempFolder folder;
+  std::ofstream(folder.path() + "/queue") << "a file";
+  CHECK(environment_error([&] { PrivateServer server(options_for(folder.path())); }).find("/queue") !=
+        std::string::npos);
+  PrivateServerOptions missing = options_for(folder.path() + "/b");
+  missing.program = "no-such-redis-server";
+  CHECK(environment_error([&] { PrivateServer server(missing); }).find("--redis") != std::string::npos);
+  missing.program = "false";
+  CHECK(environment_error([&] { PrivateServer server(missing); }).find("does not start") != std::string::npos);
+}
+
+TEST_CASE("with an interface the server listens there as well as on loopback") {
+  const test::TempFolder folder;
+  PrivateServerOptions options = options_for(folder.path());
+  options.interface = "127.0.0.2";
+  const PrivateServer server(options);
+  CHECK(server.address().host == "127.0.0.2");
+  queue_at(server.address()).ping();
+  RedisAddress loopback = server.address();
+  loopback.host = "127.0.0.1";
+  queue_at(loopback).ping();
+}
