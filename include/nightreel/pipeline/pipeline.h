@@ -1,0 +1,81 @@
+// A whole Wan checkpoint, loaded: prompt tokens in, latents out, frames out.
+//
+// Owns the text encoder, the transformers and the VAE, all on one device. One thread at a time. A folder that is not a
+// text-to-video model of this version throws base::Error{model} naming the file; for the rest see denoise.h. CPU
+// threads are the caller's choice (at::set_num_threads).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nightreel/job/settings.h"
+#include "nightreel/pipeline/denoise.h"
+
+namespace nightreel::model {
+class Umt5Encoder;
+class Vae;
+}  // namespace nightreel::model
+
+namespace nightreel::pipeline {
+
+struct PipelineOptions {
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;
+  std::optional<bool> keep_keys;    // see Denoiser
+  std::size_t cached_prompts = 16;  // embeddings kept; the negative prompt above all comes back with every job
+};
+
+struct EncodedPrompt {
+  at::Tensor embeds_1TE;  // [1, 512, E], zero after the prompt's last token, in the pipeline's dtype
+  bool cached = false;
+  double seconds = 0;
+};
+
+/// Receives the video piece by piece, in order: uint8 [frames, height, width, 3], dense, on the CPU.
+using FrameSink = std::function<void(const at::Tensor& frames_FHW3)>;
+
+class Pipeline {
+ public:
+  /// Loads the Diffusers folder `dir`.
+  static Pipeline load(const std::string& dir, const PipelineOptions& options);
+  Pipeline(Pipeline&&) noexcept;
+  Pipeline& operator=(Pipeline&&) noexcept;
+  ~Pipeline();
+
+  /// Seconds that loading took, by component.
+  const std::map<std::string, double>& load_seconds() const { return load_seconds_; }
+
+  /// Throws what denoise() would throw for the settings alone.
+  void check(const job::Settings& settings) const { denoiser_->check(settings); }
+
+  /// Tokens with the end-of-sequence token, without padding: 1 to 512, else Error{internal}.
+  EncodedPrompt encode_prompt(const std::vector<std::int64_t>& tokens);
+
+  /// See Denoiser::run.
+  Denoised denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
+                   const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt) const;
+
+  /// Latents [C, F, Y, X] as denoise() gives them, to frames: round(clamp(x/2 + 0.5, 0, 1) * 255). Returns the seconds
+  /// it took, without the sink's. Looks at `cancel` between pieces.
+  double decode(const at::Tensor& latents_CFYX, const FrameSink& sink, const base::CancelToken& cancel = {}) const;
+
+ private:
+  Pipeline(const PipelineOptions& options);
+
+  PipelineOptions options_;
+  std::unique_ptr<model::Umt5Encoder> text_encoder_;
+  std::unique_ptr<model::Vae> vae_;
+  std::unique_ptr<Denoiser> denoiser_;
+  std::map<std::string, double> load_seconds_;
+  std::list<std::pair<std::vector<std::int64_t>, at::Tensor>> prompts_;  // latest use first
+};
+
+}  // namespace nightreel::pipeline

@@ -1,0 +1,142 @@
+// T rows of a prompt, E width of the text encoder; C channels, F frames, Y rows, X columns of the latents.
+#include "nightreel/pipeline/pipeline.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
+#include "nightreel/model/umt5.h"
+#include "nightreel/model/vae.h"
+#include "nightreel/model/weights.h"
+#include "nightreel/sample/schedule.h"
+
+namespace nightreel::pipeline {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+using base::Json;
+
+constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffusers' WanPipeline
+
+/// model_index.json: refuses what this version cannot render. Returns whether there is a second expert.
+bool check_model_index(const std::string& path) {
+  const Json index = base::read_json(path);
+  const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::model, path + ": " + why); };
+  if (!index.is_object()) refuse("not a JSON object");
+  const Json kind = index.value("_class_name", Json());
+  if (kind != "WanPipeline") {
+    refuse("_class_name: " + base::printable(kind.dump()) + " is not supported by this version; WanPipeline is");
+  }
+  const Json expand = index.value("expand_timesteps", Json(false));
+  if (expand != false && !expand.is_null()) refuse("expand_timesteps: not supported by this version");
+  const Json second = index.value("transformer_2", Json());
+  return second.is_array() && !second.empty() && !second[0].is_null();
+}
+
+std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, const PipelineOptions& options) {
+  const std::string path = folder + "/config.json";
+  const model::TransformerConfig config = model::parse_transformer_config(base::read_json(path), path);
+  model::WeightMap weights = model::WeightMap::open(folder);
+  auto transformer = std::make_unique<model::Transformer>(config, weights, options.device, options.dtype);
+  weights.expect_all_taken();
+  return transformer;
+}
+
+/// The VAE and the transformers must agree on the latents, or one of them is of another kind of model.
+void check_channels(const std::string& dir, const model::TransformerConfig& config, std::int64_t latent_channels) {
+  if (config.in_channels == latent_channels && config.out_channels == latent_channels) return;
+  throw Error(ErrorKind::model, dir + ": the transformer takes " + std::to_string(config.in_channels) +
+                                    " channels and gives " + std::to_string(config.out_channels) + ", the VAE has " +
+                                    std::to_string(latent_channels) +
+                                    "; models that take images too are not supported by this version");
+}
+
+}  // namespace
+
+Pipeline::Pipeline(const PipelineOptions& options) : options_(options) {}
+Pipeline::Pipeline(Pipeline&&) noexcept = default;
+Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
+Pipeline::~Pipeline() = default;
+
+Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) {
+  const c10::InferenceMode inference;
+  const bool two_experts = check_model_index(dir + "/model_index.json");
+  const std::string scheduler_path = dir + "/scheduler/scheduler_config.json";
+  const sample::SchedulerConfig scheduler =
+      sample::parse_scheduler_config(base::read_json(scheduler_path), scheduler_path);
+
+  Pipeline pipeline(options);
+  const auto timed = [&](const char* component, auto load) {
+    const base::Stopwatch stopwatch;
+    auto loaded = load(dir + "/" + component);
+    pipeline.load_seconds_[component] = stopwatch.seconds();
+    return loaded;
+  };
+  const auto transformer = [&](const std::string& folder) { return load_transformer(folder, options); };
+
+  pipeline.text_encoder_ = timed("text_encoder", [&](const std::string& folder) {
+    return std::make_unique<model::Umt5Encoder>(model::Umt5Encoder::load(folder, options.device, options.dtype));
+  });
+  pipeline.vae_ = timed("vae", [&](const std::string& folder) {
+    return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, options.dtype));
+  });
+  auto high = timed("transformer", transformer);
+  check_channels(dir + "/transformer", high->config(), pipeline.vae_->config().z_dim);
+  std::unique_ptr<model::Transformer> low;
+  if (two_experts) {
+    low = timed("transformer_2", transformer);
+    check_channels(dir + "/transformer_2", low->config(), pipeline.vae_->config().z_dim);
+  }
+  const LatentScale scale{pipeline.vae_->config().scale_factor_temporal, pipeline.vae_->config().scale_factor_spatial};
+  pipeline.denoiser_ =
+      std::make_unique<Denoiser>(std::move(high), std::move(low), scheduler, scale, options.device, options.keep_keys);
+  return pipeline;
+}
+
+EncodedPrompt Pipeline::encode_prompt(const std::vector<std::int64_t>& tokens) {
+  const c10::InferenceMode inference;
+  const base::Stopwatch stopwatch;
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  if (count < 1 || count > kTextRows) {
+    throw Error(ErrorKind::internal, "encode_prompt: " + std::to_string(count) + " tokens; 1 to 512 are possible");
+  }
+  const auto known =
+      std::find_if(prompts_.begin(), prompts_.end(), [&](const auto& entry) { return entry.first == tokens; });
+  if (known != prompts_.end()) {
+    prompts_.splice(prompts_.begin(), prompts_, known);
+    return {prompts_.front().second, true, stopwatch.seconds()};
+  }
+  const at::Tensor hidden_1SE = text_encoder_->encode(tokens);
+  const at::Tensor embeds_1TE = at::constant_pad_nd(hidden_1SE, {0, 0, 0, kTextRows - count});
+  prompts_.emplace_front(tokens, embeds_1TE);
+  if (prompts_.size() > options_.cached_prompts) prompts_.pop_back();
+  return {embeds_1TE, false, stopwatch.seconds()};
+}
+
+Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
+                           const DenoiseObserver& observer, const std::optional<DenoiseState>& resume) const {
+  return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume);
+}
+
+double Pipeline::decode(const at::Tensor& latents_CFYX, const FrameSink& sink, const base::CancelToken& cancel) const {
+  const c10::InferenceMode inference;
+  const base::Stopwatch stopwatch;
+  double in_sink = 0;
+  vae_->decode(latents_CFYX.unsqueeze(0), [&](const at::Tensor& pixels_13FHW) {
+    cancel.throw_if_cancelled();
+    const at::Tensor frames_FHW3 =
+        (pixels_13FHW[0].to(at::kFloat) / 2 + 0.5).clamp_(0, 1).mul_(255).round_().to(at::kByte).permute({1, 2, 3, 0});
+    const base::Stopwatch sinking;
+    sink(frames_FHW3.contiguous().cpu());
+    in_sink += sinking.seconds();
+  });
+  return stopwatch.seconds() - in_sink;
+}
+
+}  // namespace nightreel::pipeline
