@@ -1,8 +1,11 @@
 #include "nightreel/media/archive.h"
 
 #include <algorithm>
+#include <cstring>
+#include <string_view>
 
 #include "media/hdf5.h"
+#include "media/isolate.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
@@ -85,6 +88,11 @@ void read_frames(const h5::File& file, Archive& archive) {
   archive.rgb = file.read<std::uint8_t>("frames", info);
 }
 
+// Several times what a slow machine needs: some damaged files keep HDF5 busy for ever.
+unsigned cpu_seconds(std::size_t bytes) {
+  return 2 + static_cast<unsigned>(bytes >> 22U);
+}
+
 Archive parse(const std::string& path, const std::string& content) {
   const h5::File file = h5::File::open(path, content);
   check_format(file);
@@ -97,6 +105,50 @@ Archive parse(const std::string& path, const std::string& content) {
   std::copy(info.shape.begin(), info.shape.end(), archive.latents_shape.begin());
   archive.latents = file.read<float>("latents", info);
   if (file.has("frames")) read_frames(file, archive);
+  return archive;
+}
+
+// From the child that parses to its parent: the JSON on one line, then the values as they lie in memory.
+std::string pack(const Archive& archive) {
+  const json head{{"job", archive.job},
+                  {"settings", archive.settings},
+                  {"model", archive.model},
+                  {"latents_shape", archive.latents_shape},
+                  {"frames_shape", archive.frames_shape},
+                  {"latents", archive.latents.size()},
+                  {"rgb", archive.rgb.size()}};
+  std::string out = dump(head) + "\n";
+  const auto append = [&out](const auto& values) {
+    const auto bytes = std::as_bytes(std::span(values));
+    const std::size_t at = out.size();
+    out.resize(at + bytes.size());
+    if (!bytes.empty()) std::memcpy(out.data() + at, bytes.data(), bytes.size());
+  };
+  append(archive.latents);
+  append(archive.rgb);
+  return out;
+}
+
+template <class T>
+std::string_view take(std::string_view bytes, std::vector<T>& values) {
+  const std::size_t size = values.size() * sizeof(T);
+  if (size > bytes.size()) throw Error(ErrorKind::internal, "archive: the parsed values are cut off");
+  if (size > 0) std::memcpy(values.data(), bytes.data(), size);
+  return bytes.substr(size);
+}
+
+Archive unpack(std::string_view packed) {
+  const std::size_t line = packed.find('\n');
+  const json head = json::parse(packed.substr(0, line));
+  Archive archive;
+  archive.job = head.at("job");
+  archive.settings = head.at("settings");
+  archive.model = head.at("model");
+  head.at("latents_shape").get_to(archive.latents_shape);
+  head.at("frames_shape").get_to(archive.frames_shape);
+  archive.latents.resize(head.at("latents").get<std::size_t>());
+  archive.rgb.resize(head.at("rgb").get<std::size_t>());
+  take(take(packed.substr(line + 1), archive.latents), archive.rgb);
   return archive;
 }
 
@@ -118,7 +170,7 @@ void write_archive(const std::string& path, const ArchiveView& archive) {
 Archive read_archive(const std::string& path) {
   const std::string content = base::read_file(path, kMaxBytes);
   try {
-    return parse(path, content);
+    return unpack(run_isolated(path, cpu_seconds(content.size()), [&] { return pack(parse(path, content)); }));
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::storage) throw Error(ErrorKind::usage, e.what());  // the disk was read; the file is bad
     throw;

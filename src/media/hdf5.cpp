@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 #include <type_traits>
 #include <utility>
 
@@ -126,6 +125,8 @@ Type type_of_file(hid_t stored, bool& recognised) {
 }
 
 }  // namespace
+
+Pause::Pause() : lock_(lock_library()) {}
 
 // Takes over the file's memory when HDF5 closes it. H5Fget_file_image would do without, but what it gives before the
 // close has a superblock whose checksum is wrong (HDF5 1.10.8; it clears flags in the copy).

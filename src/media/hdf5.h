@@ -12,11 +12,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace nightreel::media::h5 {
+
+/// While it lives no other thread is inside HDF5: for a fork, whose child may then use the library.
+class Pause {
+ public:
+  Pause();
+
+ private:
+  std::unique_lock<std::mutex> lock_;
+};
 
 inline constexpr std::size_t kMaxRank = 8;
 

@@ -1,5 +1,6 @@
 #include "nightreel/media/archive.h"
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -167,6 +168,42 @@ TEST_CASE("files that are not HDF5, or cut off, are refused") {
     CAPTURE(bytes.size());
     put(folder / "a.h5", bytes);
     CHECK(contains(error_of(ErrorKind::usage, [&] { read_archive(folder / "a.h5"); }), folder / "a.h5"));
+  }
+}
+
+TEST_CASE("bytes that crash HDF5 1.10.8 or keep it busy are errors") {
+  const TempFolder folder;
+  write_archive(folder / "good", sample());
+  const std::string good = content(folder / "good");
+  const std::size_t heap = good.find("GCOL");  // where strings live, the one structure without a checksum
+  REQUIRE(heap != std::string::npos);
+  for (std::size_t at = heap; at < heap + 40; ++at) {
+    for (const int mask : {1, 0xFF}) {
+      std::string bytes = good;
+      bytes[at] = static_cast<char>(bytes[at] ^ mask);
+      put(folder / "a.h5", bytes);
+      CHECK(survives(ErrorKind::usage, [&] { read_archive(folder / "a.h5"); }));
+    }
+  }
+}
+
+TEST_CASE("a flipped bit in the latents or the frames is found") {
+  const TempFolder folder;
+  std::vector<float> ones(4 * 3 * 6 * 5, 1.0F);
+  ArchiveView archive = sample();
+  archive.latents = ones;
+  const Clip clip(2, 16, 16, [](auto, auto, auto, int) { return std::uint8_t{7}; });
+  archive.frames = clip.view;
+  write_archive(folder / "good", archive);
+  const std::string good = content(folder / "good");
+  const std::size_t latent = good.find(std::string("\0\0\x80\x3F\0\0\x80\x3F", 8));
+  const std::size_t frame = good.find("\x78\x5E");  // zlib's header at level 4
+  for (const std::size_t at : {latent + 64, frame + 6}) {
+    REQUIRE(at < good.size());
+    std::string bytes = good;
+    bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    put(folder / "a.h5", bytes);
+    CHECK(contains(error_of(ErrorKind::usage, [&] { read_archive(folder / "a.h5"); }), "cannot be read"));
   }
 }
 

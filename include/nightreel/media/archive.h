@@ -47,7 +47,8 @@ struct Archive {
 /// Whole or not at all (temporary name, fsync, rename).
 void write_archive(const std::string& path, const ArchiveView& archive);
 
-/// Links, external data and filter plug-ins that a foreign file may name are not followed.
+/// The file is parsed in a child process (fork): one that crashes HDF5 is an error like any other. Links, external data
+/// and filter plug-ins that a foreign file may name are not followed.
 Archive read_archive(const std::string& path);
 
 }  // namespace nightreel::media
