@@ -36,7 +36,7 @@ class Painter:
         logging.disable_progress_bar()
         self.recipe = json.loads((folder / "nightreel.json").read_text())
         self.fps = self.recipe.pop("fps")
-        self.pipeline = WanPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        self.pipeline = WanPipeline.from_pretrained(folder, dtype=torch.float32)
         self.pipeline.set_progress_bar_config(disable=True)
 
     def paint(self, prompt, seed):

@@ -2,8 +2,8 @@
 
 diffusers encodes and decodes chunk by chunk through a feature cache. The same numbers come from one
 pass if every causal convolution pads with zeros and the resampling layers treat the first frame
-apart; that is several times faster. `enable` switches a model in place, without touching weights;
-`tests` in train_vae.py compare the two at the end of a training.
+apart; that is several times faster. `enable` switches a model in place, without touching weights. What
+train_vae.py measures at its end goes through diffusers' own encode and decode.
 """
 
 import torch

@@ -110,6 +110,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--stop", type=int, help="end early, with the learning rate of that step")
     parser.add_argument("--rate", type=float, default=PEAK_RATE, help="peak learning rate")
     parser.add_argument("--resume", action="store_true", help="go on from what WORK holds")
     parser.add_argument("--seed", type=int, default=1)
@@ -121,14 +122,15 @@ def main():
     examples = Examples(args.work / "latents.npz")
     optimizer = torch.optim.AdamW(trainer.models.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
     log = Log(50)
-    for step in range(args.steps):
+    last = args.stop or args.steps
+    for step in range(last):
         latents, prompts = examples.batch(rng)
         pad_share = 1.0 if args.resume else min(1.0, step / PAD_RAMP)
         loss = trainer.loss(latents, prompts, pad_share)
         optimise(optimizer, loss, learning_rate(step, args.steps, args.rate))
         trainer.average(step)
         log.add(step, loss=loss.detach())
-        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+        if (step + 1) % args.save_every == 0 or step + 1 == last:
             trainer.save(args.work)
 
 

@@ -14,40 +14,59 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanAttentionBlock, WanResidualBlock
 
 import one_shot
 import world
 from common import Log, clips, contact_sheet, learning_rate, optimise, psnr, start, to_uint8
 
 STAGES = {  # batch, peak learning rate
-    "image": (16, 4e-4),
-    "video": (2, 4e-4),
-    "decoder": (2, 4e-4),
+    "image": (16, 1e-3),
+    "video": (2, 3e-4),
+    "decoder": (2, 1e-4),
 }
 KL_WEIGHT = 1e-4
 
 
 def new_vae():
-    """The VAE with weights that code every frame for itself: temporal taps are zero but the last.
+    """A VAE that starts as a plain linear codec of single frames.
 
-    Latents start with little noise (log-variance -6): with more, training finds no way to use them.
+    All temporal taps are zero but the last, residual branches add nothing yet, the other
+    convolutions keep the size of their signal, and latents carry little noise (log-variance -6).
+    Started as torch's defaults have it, it learned the backgrounds and lost the shapes.
     """
-    vae = AutoencoderKLWan(base_dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=1,
-                           latents_mean=[0.0] * 16, latents_std=[1.0] * 16)  # fmt: skip
+    z_dim = 16
+    vae = AutoencoderKLWan(base_dim=16, z_dim=z_dim, dim_mult=[1, 2, 4, 4], num_res_blocks=1,
+                           latents_mean=[0.0] * z_dim, latents_std=[1.0] * z_dim)  # fmt: skip
     with torch.no_grad():
         for name, module in vae.named_modules():
-            if not isinstance(module, torch.nn.Conv3d):
-                continue
-            module.weight[:, :, :-1] = 0
-            module.weight *= module.kernel_size[0] ** 0.5
             if name.endswith("time_conv"):
-                copies = module.out_channels // module.in_channels
-                eye = torch.eye(module.in_channels).repeat(copies, 1)
-                module.weight[:, :, -1, 0, 0] = eye
-                module.bias.zero_()
-        vae.quant_conv.weight[16:] = 0
-        vae.quant_conv.bias[16:] = -6
+                repeat_frame(module)
+            elif isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
+                keep_variance(module)
+        for module in vae.modules():
+            if isinstance(module, WanResidualBlock):
+                module.conv2.weight.zero_()
+            elif isinstance(module, WanAttentionBlock):
+                module.proj.weight.zero_()
+        for conv in (vae.quant_conv, vae.post_quant_conv):
+            conv.weight.zero_()[:z_dim, :z_dim, 0, 0, 0] = torch.eye(z_dim)
+        vae.quant_conv.bias[z_dim:] = -6
     return vae
+
+
+def repeat_frame(conv):
+    """A temporal convolution that hands on its last frame, as often as it has outputs for it."""
+    conv.weight.zero_()
+    conv.weight[:, :, -1, 0, 0] = torch.eye(conv.in_channels).repeat(conv.out_channels // conv.in_channels, 1)
+    conv.bias.zero_()
+
+
+def keep_variance(conv):
+    """Random weights on the last temporal tap (all of a 2D kernel) that keep the signal's variance."""
+    taps = conv.weight if conv.weight.dim() == 4 else conv.weight.zero_()[:, :, -1]
+    taps.normal_(0, taps[0].numel() ** -0.5)
+    conv.bias.zero_()
 
 
 def batch_of(stage, size, rng):
@@ -72,8 +91,8 @@ def reconstruct(vae, x, freeze_encoder):
 @torch.no_grad()
 def validate(vae, sheet=None, count=24):
     """PSNR of held-out clips through diffusers' own encode and decode."""
-    scenes = [world.random_scene(rng) for rng in [start(10_000, torch.get_num_threads())] for _ in range(count)]
-    x = clips(scenes)
+    rng = start(10_000, torch.get_num_threads())
+    x = clips([world.random_scene(rng) for _ in range(count)])
     y = vae.decode(vae.encode(x).latent_dist.mode()).sample
     if sheet:
         pairs = [v for i in range(4) for v in (x[i], y[i])]
@@ -81,17 +100,18 @@ def validate(vae, sheet=None, count=24):
     return psnr(x, y)
 
 
-def train(vae, stage, steps, seed, threads):
-    """Runs one stage in place. Convolutions run in bfloat16 except in the last tenth."""
+def train(vae, stage, steps, seed, threads, rate=None):
+    """Runs one stage in place, a step at a time, convolutions in bfloat16."""
     rng = start(seed, threads)
     size, peak = STAGES[stage]
+    peak = rate or peak
     frozen = stage == "decoder"
     parts = (vae.decoder, vae.post_quant_conv) if frozen else (vae,)
     optimizer = torch.optim.Adam([p for part in parts for p in part.parameters()], betas=(0.9, 0.99))
     log = Log()
     for step in range(steps):
         x = batch_of(stage, size, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=step < 0.9 * steps):
+        with torch.autocast("cpu", torch.bfloat16):
             y, kl = reconstruct(vae, x, frozen)
         mse, l1 = F.mse_loss(y, x), F.l1_loss(y, x)
         optimise(optimizer, mse + l1 + KL_WEIGHT * kl, learning_rate(step, steps, peak))
@@ -104,18 +124,24 @@ def main():
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--stop", type=int, help="end early, with the learning rate of that step")
+    parser.add_argument("--rate", type=float, help="peak learning rate")
+    parser.add_argument("--again", action="store_true", help="start from what this stage wrote before")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=200)
     args = parser.parse_args()
-    before = dict(zip(list(STAGES)[1:], STAGES)).get(args.stage)
+    before = args.stage if args.again else dict(zip(list(STAGES)[1:], STAGES)).get(args.stage)
+    last = args.stop or args.steps
     torch.manual_seed(args.seed)
     vae = AutoencoderKLWan.from_pretrained(args.work / f"vae-{before}") if before else new_vae()
     one_shot.enable(vae)
-    seed = args.seed + 100 * list(STAGES).index(args.stage)
-    for step in train(vae, args.stage, args.steps, seed, args.threads):
-        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+    seed = args.seed + 100 * list(STAGES).index(args.stage) + 50 * args.again
+    for step in train(vae, args.stage, args.steps, seed, args.threads, args.rate):
+        if (step + 1) % args.save_every == 0 or step + 1 == last:
             vae.save_pretrained(args.work / f"vae-{args.stage}")
+        if step + 1 == last:
+            break
     stored = AutoencoderKLWan.from_pretrained(args.work / f"vae-{args.stage}").eval()
     print("PSNR", validate(stored, args.work / f"vae-{args.stage}.png"), flush=True)
 

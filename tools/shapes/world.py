@@ -59,21 +59,18 @@ def combinations():
     ]
 
 
-def random_scene(rng, combination=None):
-    """A scene of the given combination (default: any) with random place, size and speed."""
+def random_scene(rng, combination=None, spread=1.0):
+    """A scene of the given combination (default: any) with random place, size and speed.
+
+    `spread` scales how far these stray from the middle: 0 gives the same clip each time.
+    """
     if combination is None:
         every = combinations()
         combination = every[rng.integers(len(every))]
-    along, across = rng.uniform(-3, 3), rng.uniform(-7, 7)
+    along, across, size, speed = spread * rng.uniform(-1, 1, 4)
     horizontal = DIRECTIONS[combination[2]][0] != 0
-    dx, dy = (along, across) if horizontal else (across, along)
-    return Scene(
-        *combination,
-        x=SIZE / 2 + dx,
-        y=SIZE / 2 + dy,
-        radius=rng.uniform(7, 9),
-        travel=rng.uniform(20, 26),
-    )
+    dx, dy = (3 * along, 7 * across) if horizontal else (7 * across, 3 * along)
+    return Scene(*combination, x=SIZE / 2 + dx, y=SIZE / 2 + dy, radius=8 + size, travel=23 + 3 * speed)
 
 
 def signed_distance(shape, x, y, radius):
