@@ -9,7 +9,9 @@ namespace {
 
 using nlohmann::json;
 
-json optional_to_json(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
+json optional_to_json(const std::optional<double>& value) {
+  return value ? json(*value) : json(nullptr);
+}
 
 std::optional<double> optional_from_json(const json& value) {
   return value.is_null() ? std::nullopt : std::optional(value.get<double>());
@@ -61,8 +63,8 @@ Settings settings_from_json(const json& j) {
     j.at("sigmas").get_to(s.sigmas);
     j.at("seed").get_to(s.seed);
     for (const auto& lora : j.at("loras")) {
-      s.loras.push_back({lora.at("path").get<std::string>(), lora.at("scale").get<double>(),
-                         lora.at("expert").get<std::string>()});
+      s.loras.push_back(
+          {lora.at("path").get<std::string>(), lora.at("scale").get<double>(), lora.at("expert").get<std::string>()});
     }
     return s;
   } catch (const json::exception& e) {

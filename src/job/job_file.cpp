@@ -1,0 +1,104 @@
+#include "nightreel/job/job_file.h"
+
+#include <filesystem>
+#include <unordered_map>
+
+#include "line_stream.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
+
+namespace nightreel::job {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+std::string folder_of(const std::string& path) {
+  std::error_code error;
+  const std::string folder = path == "-" ? "." : base::parent_folder(path);
+  const auto real = std::filesystem::canonical(folder, error);
+  if (error) throw Error(ErrorKind::usage, base::printable(path) + ": cannot be read: " + error.message());
+  return real.string();
+}
+
+class Reader {
+ public:
+  Reader(const std::string& input_root, const JobFileLimits& limits)
+      : input_root_(input_root), limits_(limits), bad_(limits.shown) {}
+
+  void read(const std::string& path) {
+    const std::string shown = path == "-" ? "stdin" : base::printable(path);
+    try {
+      const PathRules rules{folder_of(path), input_root_};
+      LineStream lines(path, limits_);
+      std::string line;
+      for (auto status = lines.next(line); status != LineStream::Status::end; status = lines.next(line)) {
+        take(line, status, shown + ":" + std::to_string(lines.number()), lines.number() == 1, rules);
+      }
+    } catch (const Error& e) {
+      bad_.add(e.what());
+    }
+  }
+
+  std::vector<Job> finish() {
+    bad_.check();
+    return std::move(jobs_);
+  }
+
+ private:
+  void take(std::string& line, LineStream::Status status, const std::string& where, bool first,
+            const PathRules& rules) {
+    if (status == LineStream::Status::too_long) {
+      bad_.add(where + ": the line is longer than " + std::to_string(limits_.line) + " bytes");
+      return;
+    }
+    std::string_view text = line;
+    if (first && text.substr(0, kByteOrderMark.size()) == kByteOrderMark) text.remove_prefix(kByteOrderMark.size());
+    if (text.find_first_not_of(" \t\r") == std::string_view::npos) return;
+    try {
+      Job job = parse_job(text, rules);
+      job.origin = where;
+      keep(std::move(job));
+    } catch (const Error& e) {
+      bad_.add(where + ": " + e.what());
+    }
+  }
+
+  void keep(Job job) {
+    const auto [known, is_new] = known_.try_emplace(job.id, jobs_.size());
+    if (is_new) {
+      jobs_.push_back(std::move(job));
+    } else if (const Job& other = jobs_[known->second]; other.identity() != job.identity()) {
+      throw Error(ErrorKind::usage, "id: '" + job.id + "' stands at " + other.origin + " with other content");
+    }
+  }
+
+  std::string input_root_;
+  JobFileLimits limits_;
+  BadLines bad_;
+  std::vector<Job> jobs_;
+  std::unordered_map<std::string, std::size_t> known_;  // id -> index in jobs_
+};
+
+}  // namespace
+
+void BadLines::add(const std::string& line) {
+  if (count_++ < shown_) text_ += (text_.empty() ? "" : "\n") + line;
+}
+
+void BadLines::check() const {
+  if (count_ == 0) return;
+  const std::string more = count_ > shown_ ? "\nand " + std::to_string(count_ - shown_) + " more bad lines" : "";
+  throw Error(ErrorKind::usage, text_ + more);
+}
+
+std::vector<Job> read_job_files(const std::vector<std::string>& paths, const std::string& input_root,
+                                const JobFileLimits& limits) {
+  Reader reader(input_root, limits);
+  for (const auto& path : paths) reader.read(path);
+  return reader.finish();
+}
+
+}  // namespace nightreel::job

@@ -1,0 +1,53 @@
+#include "paths.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "fields.h"
+
+namespace nightreel::job {
+namespace {
+
+namespace fs = std::filesystem;
+using base::printable;
+
+constexpr std::size_t kMaxPath = 4096;
+
+bool inside(const fs::path& path, const fs::path& root) {
+  return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
+}
+
+void check_inside(const fs::path& path, const std::string& input_root) {
+  std::error_code error;
+  const fs::path root = fs::canonical(input_root, error);
+  if (error) refuse("--input-root " + printable(input_root) + ": " + error.message());
+  const fs::path real = fs::weakly_canonical(path, error);
+  if (error || !inside(real, root)) {
+    refuse(printable(path.string()) + " lies outside --input-root " + printable(root.string()));
+  }
+}
+
+}  // namespace
+
+std::string resolve_input(const std::string& written, const PathRules& rules) {
+  if (written.empty()) refuse("the path is empty");
+  if (written.size() > kMaxPath || written.find('\0') != std::string::npos) {
+    refuse(printable(written, 60) + " is no path");
+  }
+  if (fs::path(written).is_relative() && rules.folder.empty()) {
+    refuse(printable(written) +
+           " is a relative path, and nothing says from where: write it absolute, or use --input-root");
+  }
+  const fs::path path = fs::path(rules.folder) / written;
+  if (!rules.input_root.empty()) check_inside(path, rules.input_root);
+  std::error_code error;
+  const fs::path real = fs::canonical(path, error);
+  if (error) refuse(printable(path.string()) + ": " + error.message());
+  if (!fs::is_regular_file(real, error)) refuse(printable(path.string()) + " is no file");
+  if (::access(real.c_str(), R_OK) != 0) refuse(printable(path.string()) + " may not be read");
+  return real.string();
+}
+
+}  // namespace nightreel::job
