@@ -1,0 +1,32 @@
+// Recipes: the settings with which a model is meant to be used, where a job does not say otherwise.
+//
+// Plain values; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "nightreel/job/model_card.h"
+#include "nightreel/job/settings.h"
+
+namespace nightreel::job {
+
+enum class RecipeChoice {
+  automatic,  // official where the checkpoint has a published model's exact dimensions, else checkpoint
+  official,   // the settings that were published with that model
+  checkpoint  // scheduler_config.json, model_index.json, nightreel.json, then diffusers' defaults
+};
+
+/// "official" or "checkpoint", as --recipe takes them; empty: automatic. Throws Error{usage}.
+RecipeChoice recipe_choice(std::string_view text);
+
+struct Recipe {
+  std::string name;   // official, checkpoint
+  Settings defaults;  // all but prompt, seed and files
+  std::string note;   // what a person should know about it; may be empty
+};
+
+/// Throws Error{model} when `official` is asked for and no published model has the card's dimensions.
+Recipe recipe_for(const ModelCard& card, RecipeChoice choice);
+
+}  // namespace nightreel::job

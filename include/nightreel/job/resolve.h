@@ -1,0 +1,33 @@
+// From a job to the settings of one model: the recipe filled in, and what only the model can judge checked.
+//
+// Plain values; any thread. A misfit is an Error{job} "field: reason" that names the nearest legal values.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nightreel/job/job.h"
+#include "nightreel/job/model_card.h"
+#include "nightreel/job/recipe.h"
+#include "nightreel/job/settings.h"
+
+namespace nightreel::job {
+
+/// Every setting as it will be used. A field that the job leaves out is the recipe's, guidance_scale_2 too; where
+/// neither has one, two experts share guidance_scale, as in diffusers.
+Settings resolve(const Job& job, const ModelCard& card, const Recipe& recipe);
+
+/// resolve() for each, before any renderer starts. Throws one Error{usage} with a line "FILE:LINE: field: reason" for
+/// each misfit.
+void check_jobs(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe);
+
+/// What jobs may say and checkpoints may be, but this version does not render: Error{job}, and Error{model}.
+void check_supported(const Settings& settings);
+void check_supported(const ModelCard& card);
+
+/// The shell command that makes the video again: `nightreel generate` with every setting spelled out, then `more`
+/// (--threads, --crf, … of the run) and the output's name.
+std::string generate_command(const Settings& settings, const std::string& model_folder,
+                             const std::vector<std::string>& more, const std::string& output);
+
+}  // namespace nightreel::job

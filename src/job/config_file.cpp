@@ -1,0 +1,70 @@
+#include "config_file.h"
+
+#include "fields.h"
+#include "nightreel/base/error.h"
+
+namespace nightreel::job {
+
+using base::Error;
+using base::ErrorKind;
+using base::Json;
+
+namespace {
+
+constexpr std::size_t kMaxFile = 16U << 20U;
+
+}  // namespace
+
+ConfigFile::ConfigFile(const std::string& path) : path_(path), json_(base::read_json(path, kMaxFile)) {
+  if (!json_.is_object()) throw Error(ErrorKind::model, base::printable(path) + ": is no JSON object");
+}
+
+void ConfigFile::refuse(const std::string& field, const std::string& reason) const {
+  throw Error(ErrorKind::model, base::printable(path_) + ": " + base::printable(field, 80) + ": " + reason);
+}
+
+bool ConfigFile::has(const std::string& field) const {
+  const auto found = json_.find(field);
+  return found != json_.end() && !found->is_null();
+}
+
+const Json& ConfigFile::at(const std::string& field) const {
+  if (!has(field)) refuse(field, "is missing");
+  return *json_.find(field);
+}
+
+std::int64_t ConfigFile::integer(const std::string& field, std::int64_t low, std::int64_t high) const {
+  try {
+    return read_integer(at(field), low, high);
+  } catch (const Error& e) {
+    if (e.kind() == ErrorKind::model) throw;
+    refuse(field, e.what());
+  }
+}
+
+std::int64_t ConfigFile::integer(const std::string& field, std::int64_t low, std::int64_t high,
+                                 std::int64_t otherwise) const {
+  return has(field) ? integer(field, low, high) : otherwise;
+}
+
+double ConfigFile::number(const std::string& field, double low, double high, double otherwise) const {
+  if (!has(field)) return otherwise;
+  try {
+    return read_number(at(field), low, high);
+  } catch (const Error& e) {
+    refuse(field, e.what());
+  }
+}
+
+bool ConfigFile::boolean(const std::string& field, bool otherwise) const {
+  if (!has(field)) return otherwise;
+  if (!at(field).is_boolean()) refuse(field, "true or false is needed");
+  return at(field).get<bool>();
+}
+
+std::string ConfigFile::text(const std::string& field) const {
+  if (!at(field).is_string()) refuse(field, "text is needed");
+  return at(field).get<std::string>();
+}
+
+}  // namespace nightreel::job

@@ -1,0 +1,128 @@
+#include "nightreel/job/resolve.h"
+
+#include <fmt/format.h>
+
+#include "fields.h"
+#include "nightreel/base/error.h"
+#include "nightreel/job/job_file.h"
+
+namespace nightreel::job {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+void check_multiple(std::string_view field, std::int64_t value, std::int64_t unit) {
+  if (value % unit == 0) return;
+  const std::int64_t below = value / unit * unit;
+  const std::string nearest = below > 0 ? fmt::format("{}, {}", below, below + unit) : std::to_string(unit);
+  refuse(field, fmt::format("{} is no multiple of {}; nearest: {}", value, unit, nearest));
+}
+
+/// Frames come in latent frames, the first of one frame and each further one of vae_temporal, and the transformer takes
+/// patch_size[0] latent frames at a time.
+void check_frames(std::int64_t frames, const ModelCard& card) {
+  const std::int64_t unit = card.vae_temporal * card.transformer.patch_size[0];
+  const std::int64_t rest = 1 + card.vae_temporal * (card.transformer.patch_size[0] - 1);
+  const std::int64_t below = frames < rest ? 0 : (frames - rest) / unit * unit + rest;
+  if (frames == below) return;
+  const std::string nearest = below > 0 ? fmt::format("{}, {}", below, below + unit) : std::to_string(rest);
+  refuse("num_frames", fmt::format("{} is not {}n+{}; nearest: {}", frames, unit, rest, nearest));
+}
+
+void check_experts(const Job& job, const Settings& s, const ModelCard& card) {
+  if (card.two_experts()) {
+    if (!s.boundary_ratio) {
+      refuse("boundary_ratio",
+             "this model has two experts, and neither job nor checkpoint says where they change over");
+    }
+    return;
+  }
+  if (job.boundary_ratio) refuse("boundary_ratio", "this model has one expert: leave it out");
+  if (job.overrides.guidance_scale_2) refuse("guidance_scale_2", "this model has one expert: leave it out");
+}
+
+void check_images(const Settings& s, const ModelCard& card) {
+  const bool first = !s.image.empty();
+  const bool last = !s.last_image.empty();
+  switch (card.kind) {
+    case ModelKind::t2v:
+      if (first) refuse("image", "this model makes videos from text alone: leave it out");
+      break;
+    case ModelKind::i2v:
+      if (!first) refuse("image", "is required by this image-to-video model");
+      break;
+    case ModelKind::flf2v:
+      if (!first || !last) refuse(first ? "last_image" : "image", "this model needs the first and the last picture");
+      break;
+    case ModelKind::ti2v:
+      if (last) refuse("last_image", "this model takes a first picture only");
+      break;
+  }
+}
+
+Settings fill_in(const Job& job, const Recipe& recipe) {
+  Settings s = recipe.defaults;
+  const Overrides& o = job.overrides;
+  s.prompt = job.prompt;
+  s.negative_prompt = o.negative_prompt.value_or(s.negative_prompt);
+  s.image = job.image;
+  s.last_image = job.last_image;
+  s.height = o.height.value_or(s.height);
+  s.width = o.width.value_or(s.width);
+  s.num_frames = o.num_frames.value_or(s.num_frames);
+  s.fps = o.fps.value_or(s.fps);
+  s.num_inference_steps = o.num_inference_steps.value_or(s.num_inference_steps);
+  s.guidance_scale = o.guidance_scale.value_or(s.guidance_scale);
+  if (o.guidance_scale_2) s.guidance_scale_2 = o.guidance_scale_2;
+  s.flow_shift = job.flow_shift.value_or(s.flow_shift);
+  if (job.boundary_ratio) s.boundary_ratio = job.boundary_ratio;
+  s.sampler = job.sampler.value_or(s.sampler);
+  s.sigmas = job.sigmas;
+  if (!s.sigmas.empty()) s.num_inference_steps = static_cast<std::int64_t>(s.sigmas.size());
+  s.seed = job.seed.value_or(job.default_seed);
+  s.loras = job.loras;
+  return s;
+}
+
+}  // namespace
+
+Settings resolve(const Job& job, const ModelCard& card, const Recipe& recipe) {
+  Settings s = fill_in(job, recipe);
+  check_multiple("height", s.height, card.height_multiple());
+  check_multiple("width", s.width, card.width_multiple());
+  check_frames(s.num_frames, card);
+  check_experts(job, s, card);
+  if (card.two_experts() && !s.guidance_scale_2) s.guidance_scale_2 = s.guidance_scale;
+  check_images(s, card);
+  check_supported(s);
+  return s;
+}
+
+void check_jobs(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe) {
+  BadLines bad(JobFileLimits{}.shown);
+  for (const auto& job : jobs) {
+    try {
+      resolve(job, card, recipe);
+    } catch (const Error& e) {
+      bad.add((job.origin.empty() ? "" : job.origin + ": ") + e.what());
+    }
+  }
+  bad.check();
+}
+
+void check_supported(const Settings& s) {
+  const std::string unsupported = "is not supported by this version";
+  if (s.sampler != "unipc") refuse("sampler", s.sampler + " " + unsupported + ", only unipc is");
+  if (!s.sigmas.empty()) refuse("sigmas", unsupported);
+  if (!s.loras.empty()) refuse("loras", unsupported);
+  if (!s.image.empty()) refuse("image", unsupported);
+}
+
+void check_supported(const ModelCard& card) {
+  if (card.kind == ModelKind::t2v) return;
+  throw Error(ErrorKind::model, base::printable(card.folder) + ": is a " + std::string(name(card.kind)) +
+                                    " model; this version renders text-to-video (t2v) models only");
+}
+
+}  // namespace nightreel::job
