@@ -8,11 +8,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <optional>
+#include <thread>
 
 #include "media/hdf5.h"
+#include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 
@@ -69,12 +72,24 @@ int child(int fd, unsigned cpu_s, const std::function<std::string()>& work) {
   return write_all(fd, &mark, 1) && write_all(fd, answer.data(), answer.size()) ? 0 : 1;
 }
 
-int wait_for(pid_t pid) {
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0) {
-    if (errno != EINTR) throw Error(ErrorKind::internal, std::string("waitpid: ") + std::strerror(errno));
+// The processor time is limited by the system; this ends a child that sleeps, say on a lock that another thread of the
+// parent held at the fork.
+int wait_for(pid_t pid, unsigned cpu_s) {
+  const base::Stopwatch watch;
+  const double most = 10 + 4.0 * cpu_s;
+  bool killed = false;
+  for (;;) {
+    int status = 0;
+    const pid_t ended = ::waitpid(pid, &status, killed ? 0 : WNOHANG);
+    if (ended == pid) return status;
+    if (ended < 0 && errno != EINTR) throw Error(ErrorKind::internal, std::string("waitpid: ") + std::strerror(errno));
+    if (watch.seconds() > most) {
+      ::kill(pid, SIGKILL);
+      killed = true;
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
-  return status;
 }
 
 }  // namespace
@@ -87,7 +102,7 @@ std::string run_isolated(const std::string& name, unsigned cpu_s, const std::fun
   pause.reset();  // in both processes
   if (pid < 0) base::throw_errno("cannot start a process for", name);
   if (pid == 0) ::_exit(child(fd.get(), cpu_s, work));
-  const int status = wait_for(pid);
+  const int status = wait_for(pid, cpu_s);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail(name, "is damaged: reading it failed without a reason");
   std::string answer = base::read_file("/proc/self/fd/" + std::to_string(fd.get()), kMaxAnswer);
   if (answer.size() >= 2 && answer[0] == kBad) {

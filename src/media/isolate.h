@@ -9,8 +9,9 @@
 namespace nightreel::media {
 
 /// Forks, runs `work` there and gives back the bytes that it returned. A base::Error that `work` throws is thrown here.
-/// A child that crashes, or computes for longer than `cpu_s` seconds, is an Error{usage}: "NAME: ...". `work` may use
-/// HDF5 and memory, nothing that depends on other threads, and cannot change the caller's state.
+/// Fit for processes whose memory allocator survives a fork beside other threads (glibc's does, AddressSanitizer's does
+/// not). A child that crashes, or computes for longer than `cpu_s` seconds, is an Error{usage}: "NAME: ...". `work` may
+/// use HDF5 and memory, nothing that depends on other threads, and cannot change the caller's state.
 std::string run_isolated(const std::string& name, unsigned cpu_s, const std::function<std::string()>& work);
 
 }  // namespace nightreel::media

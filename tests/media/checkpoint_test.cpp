@@ -1,7 +1,9 @@
 #include "nightreel/media/checkpoint.h"
 
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "media/limits.h"
 #include "media/support.h"
@@ -40,6 +42,25 @@ TEST_CASE("a state comes back as it was") {
   }
   write_state(folder / "d.h5", written);
   CHECK(content(folder / "c.h5") == content(folder / "d.h5"));
+}
+
+TEST_CASE("states are written and read from several threads at once") {
+  const TempFolder folder;
+  std::atomic<int> right{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      const std::string path = folder / std::to_string(i);
+      StateFile state = sample();
+      for (int round = 0; round < 10; ++round) {
+        state.info["step"] = 100 * i + round;
+        write_state(path, state);
+        right += read_state(path).info == state.info ? 1 : 0;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(right == 40);
 }
 
 TEST_CASE("values are asked for by name, type and shape") {
