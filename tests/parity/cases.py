@@ -1,0 +1,68 @@
+"""The shapes of the random checkpoints that the parity tests compare. No imports: the stamp reads this file.
+
+Each case is a whole Diffusers folder. Together they vary layers, heads, head sizes (also those that three does not
+divide evenly for the rotary embedding), patch sizes, VAE widths and depths, storage precision and sharding.
+"""
+
+
+def _case(storage, shard, text, transformer, vae, **more):
+    return dict(storage=storage, shard=shard, text=text, transformer=transformer, vae=vae, **more)
+
+
+def _text(d_model, d_kv, num_heads, num_layers, d_ff, **more):
+    return dict(d_model=d_model, d_kv=d_kv, num_heads=num_heads, num_layers=num_layers, d_ff=d_ff, **more)
+
+
+def _transformer(heads, head_dim, layers, patch, channels, ffn, freq=32, **more):
+    return dict(
+        num_attention_heads=heads, attention_head_dim=head_dim, num_layers=layers, patch_size=patch,
+        in_channels=channels, out_channels=channels, ffn_dim=ffn, freq_dim=freq, **more,
+    )  # fmt: skip
+
+
+def _vae(base_dim, dim_mult, z_dim, num_res_blocks=1, temperal_downsample=(False, True, True)):
+    return dict(
+        base_dim=base_dim, dim_mult=dim_mult, z_dim=z_dim, num_res_blocks=num_res_blocks,
+        temperal_downsample=list(temperal_downsample),
+    )  # fmt: skip
+
+
+def _pipeline(**more):
+    return dict(dict(height=48, width=64, num_frames=9, steps=10, guidance_scale=5.0, seed=1234), **more)
+
+
+CASES = {
+    "plain": _case(
+        "F32", None, _text(24, 8, 3, 2, 40), _transformer(2, 12, 2, (1, 2, 2), 4, 48), _vae(8, [1, 2, 2, 2], 4),
+        flow_shift=3.0, pipeline=_pipeline(),
+    ),
+    "experts": _case(
+        "BF16", "40KB", _text(32, 16, 2, 3, 48), _transformer(3, 16, 3, (1, 2, 2), 8, 96), _vae(6, [1, 2, 4, 4], 8, 2),
+        flow_shift=5.0, boundary_ratio=0.85,
+        pipeline=_pipeline(guidance_scale=4.0, guidance_scale_2=3.0, seed=2**40 + 7, num_frames=5),
+    ),
+    "half": _case(
+        "F16", None, _text(16, 24, 1, 1, 64), _transformer(1, 44, 1, (1, 2, 2), 16, 20, freq=256), _vae(4, [1, 1, 2, 2], 16),
+        flow_shift=1.0, pipeline=_pipeline(height=32, width=32, num_frames=1, seed=0),
+    ),
+    "deep": _case(
+        "F32", "60KB", _text(40, 10, 4, 5, 32, relative_attention_num_buckets=16, relative_attention_max_distance=40),
+        _transformer(4, 24, 6, (1, 2, 2), 4, 64), _vae(4, [1, 2, 2, 4], 4, 3),
+        flow_shift=8.0,
+    ),
+    "patches": _case(
+        "BF16", None, _text(24, 12, 2, 2, 24), _transformer(2, 32, 2, (2, 4, 2), 6, 80, freq=64), _vae(10, [2, 1, 2, 3], 6),
+        flow_shift=12.0,
+    ),
+    "pixels": _case(
+        "F32", None, _text(48, 16, 3, 1, 96, layer_norm_epsilon=1e-5),
+        _transformer(5, 8, 2, (1, 1, 1), 12, 64, cross_attn_norm=False, eps=1e-5),
+        _vae(12, [1, 2, 2], 12, 2, temperal_downsample=(True, True)),
+        flow_shift=3.0,
+    ),
+    "square": _case(
+        "BF16", "30KB", _text(64, 16, 4, 2, 128), _transformer(2, 128, 1, (1, 2, 2), 16, 128, freq=256),
+        _vae(16, [1, 2, 4, 4], 16, 2),
+        flow_shift=5.0,
+    ),
+}  # fmt: skip

@@ -1,0 +1,79 @@
+"""Random tiny checkpoints in Diffusers layout, and the float32 modules that they hold."""
+
+import copy
+import io
+import json
+from pathlib import Path
+
+import sentencepiece
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
+
+from weights import randomise
+
+STORAGE = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+VOCABULARY = 160
+PROMPT = "a red circle moves left on a black background"
+NEGATIVE = "blurred, static"
+CORPUS = [PROMPT, NEGATIVE, "a blue square moves right on a white background", "a green cross moves up", "déjà vu"]
+
+
+def tokenizer(folder):
+    """A small SentencePiece Unigram model with T5's ids (pad 0, eos 1, unk 2), as spiece.model."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS * 20), model_writer=model, model_type="unigram", vocab_size=120,
+        hard_vocab_limit=False, character_coverage=1.0, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+        num_threads=1, minloglevel=2,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    return T5TokenizerFast.from_pretrained(folder, extra_ids=0, model_max_length=512)
+
+
+def modules(case, generator):
+    """The case's modules in float32, with values that its storage precision holds exactly."""
+    storage = STORAGE[case["storage"]]
+    text = UMT5EncoderModel(UMT5Config(vocab_size=VOCABULARY, **case["text"]))
+    wan = dict(text_dim=case["text"]["d_model"], **case["transformer"])
+    latents = case["vae"]["z_dim"]
+    vae = AutoencoderKLWan(
+        latents_mean=torch.randn(latents, generator=generator).mul(0.5).tolist(),
+        latents_std=torch.rand(latents, generator=generator).add(0.5).tolist(),
+        scale_factor_spatial=2 ** (len(case["vae"]["dim_mult"]) - 1),
+        **case["vae"],
+    )
+    parts = dict(text_encoder=text, transformer=WanTransformer3DModel(**wan), vae=vae)
+    if "boundary_ratio" in case:
+        parts["transformer_2"] = WanTransformer3DModel(**wan)
+    return {name: randomise(module, generator, storage) for name, module in parts.items()}
+
+
+def scheduler(flow_shift):
+    return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=flow_shift)
+
+
+def save(case, parts, folder: Path):
+    """Writes DIR as WanPipeline.save_pretrained does; returns the pipeline, which computes in float32."""
+    pipeline = WanPipeline(
+        tokenizer=tokenizer(folder / "tokenizer"),
+        scheduler=scheduler(case["flow_shift"]),
+        boundary_ratio=case.get("boundary_ratio"),
+        **parts,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.save_pretrained(folder)
+    for name, module in parts.items():
+        _store(module, STORAGE[case["storage"]], case["shard"], folder / name)
+    return pipeline
+
+
+def _store(module, storage, shard, folder):
+    """Replaces the folder's weights by ones in `storage`, which holds the values exactly."""
+    for old in folder.glob("*.safetensors*"):
+        old.unlink()
+    # A copy: on the way through `storage` the buffers of the rotary embedding, which no file holds, would be rounded.
+    copy.deepcopy(module).to(storage).save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
+    assert bool(list(folder.glob("*.index.json"))) == bool(shard), f"{folder}: sharding is not as asked"
+    assert json.loads((folder / "config.json").read_text()), folder

@@ -1,0 +1,122 @@
+"""Inputs and expected outputs of each module and pipeline, from diffusers and transformers in float32.
+
+Every file holds float32 tensors only (token ids too: they are exact), because that is what the readers under test read.
+Names and shapes are the contract with the C++ tests; README.md lists them.
+"""
+
+import json
+
+import torch
+from safetensors.torch import save_file
+
+from checkpoints import NEGATIVE, PROMPT, VOCABULARY, scheduler
+
+
+def write(path, tensors, **settings):
+    """One safetensors file; `settings` as JSON beside it, where there are any."""
+    save_file({name: value.detach().to(torch.float32).contiguous().clone() for name, value in tensors.items()}, path)
+    if settings:
+        path.with_suffix(".json").write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def text_encoder(module, folder, generator):
+    """ids_N [B, S], length_N [B] and hidden_N [B, S, D] for sequences that are short, padded, and longer than any bucket."""
+    tensors = {}
+    for n, lengths in enumerate([[1], [9, 4], [300]]):
+        ids = torch.randint(3, VOCABULARY, (len(lengths), max(lengths)), generator=generator)
+        mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+        hidden = module(ids * mask, mask.long()).last_hidden_state * mask[..., None]
+        tensors |= {f"ids_{n}": ids * mask, f"length_{n}": torch.tensor(lengths), f"hidden_{n}": hidden}
+    write(folder / "text_encoder.safetensors", tensors)
+
+
+def transformer(module, folder, name, generator):
+    """latents_N [B, C, T, H, W], timestep_N [B], text_N [B, L, D], output_N; block_N.i [B, S, D] after each block."""
+    config, tensors = module.config, {}
+    patch_t, patch_h, patch_w = config.patch_size
+    for n, (batch, t, h, w, length) in enumerate([(1, 3, 4, 6, 512), (2, 1, 2, 3, 17)]):
+        shape = (batch, config.in_channels, t * patch_t, h * patch_h, w * patch_w)
+        inputs = dict(
+            hidden_states=torch.randn(shape, generator=generator),
+            timestep=torch.tensor([999.0, 37.0])[:batch] if n else torch.tensor([612.5]),
+            encoder_hidden_states=torch.randn((batch, length, config.text_dim), generator=generator),
+        )
+        inputs["encoder_hidden_states"][:, length // 2 :] = 0  # as the pipeline pads
+        blocks = []
+        hooks = [b.register_forward_hook(lambda _m, _i, out: blocks.append(out)) for b in module.blocks]
+        output = module(**inputs, return_dict=False)[0]
+        for hook in hooks:
+            hook.remove()
+        tensors |= {f"latents_{n}": inputs["hidden_states"], f"timestep_{n}": inputs["timestep"],
+                    f"text_{n}": inputs["encoder_hidden_states"], f"output_{n}": output}  # fmt: skip
+        tensors |= {f"block_{n}.{i}": block for i, block in enumerate(blocks)}
+    write(folder / f"{name}.safetensors", tensors)
+
+
+def vae(module, folder, generator):
+    """decode_N: latents [B, C, T, h, w] to frames [B, 3, F, H, W]; encode_N: frames to the posterior's mean; tiled.
+
+    Latents are normalised, as the transformer sees them and as WanPipeline and WanImageToVideoPipeline convert them.
+    """
+    scale, tensors = module.config.scale_factor_spatial, {}
+    mean = torch.tensor(module.config.latents_mean).view(1, -1, 1, 1, 1)
+    std_inverse = 1.0 / torch.tensor(module.config.latents_std).view(1, -1, 1, 1, 1)
+
+    def both_ways(prefix, suffix, batch, t, h, w):
+        latents = torch.randn((batch, module.config.z_dim, t, h, w), generator=generator)
+        frames = torch.rand((batch, 3, 4 * t - 3, h * scale, w * scale), generator=generator) * 2 - 1
+        decoded = module.decode(latents / std_inverse + mean, return_dict=False)[0]
+        encoded = (module.encode(frames).latent_dist.mode() - mean) * std_inverse
+        for name, value in dict(latents=latents, decoded=decoded, frames=frames, encoded=encoded).items():
+            tensors[f"{prefix}{name}{suffix}"] = value
+
+    both_ways("", "_0", 1, 3, 4, 6)
+    both_ways("", "_1", 2, 1, 3, 2)
+    tile = dict(tile_sample_min_height=8 * scale, tile_sample_min_width=6 * scale,
+                tile_sample_stride_height=6 * scale, tile_sample_stride_width=4 * scale)  # fmt: skip
+    module.enable_tiling(**tile)
+    both_ways("tiled.", "", 1, 2, 11, 9)
+    module.disable_tiling()
+    write(folder / "vae.safetensors", tensors, **tile)
+
+
+def pipeline(pipe, settings, folder):
+    """A whole guided run: ids, embeddings, start noise, schedule, latents after each step, frames [F, H, W, 3] in 0..1."""
+    device_generator = torch.Generator("cpu").manual_seed(settings["seed"])
+    steps, tensors = [], {}
+
+    def remember(_pipe, _step, _t, values):
+        steps.append(values["latents"].clone())
+        tensors.update(embeds=values["prompt_embeds"], negative_embeds=values["negative_prompt_embeds"])
+        return {}
+
+    call = {k: v for k, v in settings.items() if k not in ("seed", "steps")}
+    frames = pipe(
+        prompt=PROMPT, negative_prompt=NEGATIVE, num_inference_steps=settings["steps"], generator=device_generator,
+        output_type="np", callback_on_step_end=remember,
+        callback_on_step_end_tensor_inputs=["latents", "prompt_embeds", "negative_prompt_embeds"], **call,
+    ).frames[0]  # fmt: skip
+    tensors |= {"ids": torch.tensor(pipe.tokenizer(PROMPT).input_ids), "frames": torch.from_numpy(frames)}
+    tensors |= {"negative_ids": torch.tensor(pipe.tokenizer(NEGATIVE).input_ids), "latents": steps[-1]}
+    tensors |= {"noise": torch.randn(steps[0].shape, generator=torch.Generator().manual_seed(settings["seed"]))}
+    tensors |= {"timesteps": pipe.scheduler.timesteps, "sigmas": pipe.scheduler.sigmas}
+    tensors |= {f"step.{i}": latents for i, latents in enumerate(steps)}
+    boundary = {"boundary_ratio": pipe.config.boundary_ratio} if pipe.config.boundary_ratio else {}
+    write(folder / "pipeline.safetensors", tensors, prompt=PROMPT, negative_prompt=NEGATIVE, **settings, **boundary)
+
+
+def samplers(folder):
+    """UniPC on its own: sigmas, timesteps, start sample, the model's answers and the samples that follow from them."""
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(77)
+    for shift in (1.0, 3.0, 12.0):
+        for steps in (1, 2, 3, 10, 20):
+            sampler = scheduler(shift)
+            sampler.set_timesteps(steps)
+            sample = torch.randn((1, 4, 2, 3, 5), generator=generator)
+            tensors = dict(sigmas=sampler.sigmas.clone(), timesteps=sampler.timesteps.clone(), sample=sample)
+            for i, t in enumerate(sampler.timesteps):
+                answer = torch.randn(sample.shape, generator=generator) + 0.3 * sample
+                sample = sampler.step(answer, t, sample, return_dict=False)[0]
+                tensors |= {f"answer.{i}": answer, f"step.{i}": sample}
+            write(folder / f"unipc_shift{shift:g}_steps{steps}.safetensors", tensors, flow_shift=shift, steps=steps)
