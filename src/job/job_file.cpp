@@ -35,7 +35,7 @@ class Reader {
       LineStream lines(path, limits_);
       std::string line;
       for (auto status = lines.next(line); status != LineStream::Status::end; status = lines.next(line)) {
-        take(line, status, shown + ":" + std::to_string(lines.number()), lines.number() == 1, rules);
+        take(line, status, shown + ":" + std::to_string(lines.number()), rules);
       }
     } catch (const Error& e) {
       bad_.add(e.what());
@@ -48,14 +48,13 @@ class Reader {
   }
 
  private:
-  void take(std::string& line, LineStream::Status status, const std::string& where, bool first,
-            const PathRules& rules) {
+  void take(std::string& line, LineStream::Status status, const std::string& where, const PathRules& rules) {
     if (status == LineStream::Status::too_long) {
       bad_.add(where + ": the line is longer than " + std::to_string(limits_.line) + " bytes");
       return;
     }
     std::string_view text = line;
-    if (first && text.substr(0, kByteOrderMark.size()) == kByteOrderMark) text.remove_prefix(kByteOrderMark.size());
+    if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) text.remove_prefix(kByteOrderMark.size());
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) return;
     try {
       Job job = parse_job(text, rules);

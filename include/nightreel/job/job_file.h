@@ -1,7 +1,7 @@
 // Files of jobs: one JSON object a line.
 //
-// Blank lines, a carriage return before the line's end and a byte-order mark at the file's start are let through (files
-// come from Windows editors too); nothing else is. Reads line by line; holds no state; any thread.
+// Blank lines, a carriage return before the line's end and a byte-order mark at its start are let through (files come
+// from Windows editors too, and are joined with cat); nothing else is. Reads line by line; holds no state; any thread.
 #pragma once
 
 #include <cstddef>

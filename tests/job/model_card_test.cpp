@@ -1,0 +1,252 @@
+#include "nightreel/job/model_card.h"
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "checkpoint_folder.h"
+#include "nightreel/job/resolve.h"
+#include "support/error.h"
+
+namespace nightreel::job {
+namespace {
+
+using base::ErrorKind;
+using test::CheckpointFiles;
+using test::contains;
+using test::TempFolder;
+using test::thrown_by;
+
+ModelCard card_of(const CheckpointFiles& files) {
+  TempFolder folder;
+  test::write_checkpoint(folder, files);
+  return read_model_card(folder.path());
+}
+
+TEST_CASE("each published model is recognised by its dimensions") {
+  struct Case {
+    CheckpointFiles files;
+    const char* published;
+    ModelKind kind;
+    std::size_t experts;
+    std::int64_t multiple;
+  };
+  for (const auto& c : {
+           Case{test::t2v_a14b(), "Wan2.2-T2V-A14B", ModelKind::t2v, 2, 16},
+           Case{test::i2v_a14b(), "Wan2.2-I2V-A14B", ModelKind::i2v, 2, 16},
+           Case{test::ti2v_5b(), "Wan2.2-TI2V-5B", ModelKind::ti2v, 1, 32},
+           Case{test::small_t2v(), "Wan2.1-T2V-1.3B", ModelKind::t2v, 1, 16},
+           Case{test::wan21_14b(16, 0), "Wan2.1-T2V-14B", ModelKind::t2v, 1, 16},
+           Case{test::wan21_14b(36, 0), "Wan2.1-I2V-14B", ModelKind::i2v, 1, 16},
+           Case{test::wan21_14b(36, 514), "Wan2.1-FLF2V-14B", ModelKind::flf2v, 1, 16},
+       }) {
+    INFO(c.published);
+    const ModelCard card = card_of(c.files);
+    CHECK(card.published == c.published);
+    CHECK(card.kind == c.kind);
+    CHECK(card.experts.size() == c.experts);
+    CHECK(card.height_multiple() == c.multiple);
+    CHECK(card.width_multiple() == c.multiple);
+    CHECK(card.vae_temporal == 4);
+    CHECK(card.text_len == 512);
+    CHECK(card.sampler == "unipc");
+  }
+}
+
+TEST_CASE("a model is a published one only if every dimension is the same") {
+  for (const auto& [field, value] : std::map<std::string, Json>{{"num_layers", 29},
+                                                                {"num_attention_heads", 13},
+                                                                {"attention_head_dim", 64},
+                                                                {"ffn_dim", 8961},
+                                                                {"freq_dim", 128},
+                                                                {"patch_size", {1, 1, 2}}}) {
+    INFO(field);
+    CheckpointFiles files = test::small_t2v();
+    files["transformer/config.json"][field] = value;
+    CHECK(card_of(files).published.empty());
+  }
+  // One expert of Wan2.2-T2V-A14B has the dimensions of Wan2.1-T2V-14B, and is taken for it.
+  CheckpointFiles half = test::t2v_a14b();
+  half["model_index.json"]["transformer_2"] = {nullptr, nullptr};
+  CHECK(card_of(half).published == "Wan2.1-T2V-14B");
+}
+
+TEST_CASE("what the files leave out is diffusers' default") {
+  CheckpointFiles files = test::small_t2v();
+  files["transformer/config.json"] = Json::object();
+  files["vae/config.json"] = Json::object();
+  files["scheduler/scheduler_config.json"].erase("flow_shift");
+  const ModelCard card = card_of(files);
+  CHECK(card.published == "Wan2.1-T2V-14B");
+  CHECK(card.z_dim == 16);
+  CHECK(card.flow_shift == 1.0);
+  CHECK_FALSE(card.boundary_ratio);
+}
+
+TEST_CASE("either transformer may be null, not both") {
+  CheckpointFiles files = test::t2v_a14b();
+  files["model_index.json"]["transformer"] = {nullptr, nullptr};
+  CHECK(card_of(files).experts == std::vector<std::string>{"transformer_2"});
+  files["model_index.json"]["transformer_2"] = {nullptr, nullptr};
+  CHECK(contains(thrown_by([&] { card_of(files); }).message, "transformer: is missing, and so is transformer_2"));
+}
+
+TEST_CASE("samplers are read from the scheduler's class") {
+  CheckpointFiles files = test::small_t2v();
+  auto& scheduler = files["scheduler/scheduler_config.json"];
+  scheduler["_class_name"] = "DPMSolverMultistepScheduler";
+  CHECK(card_of(files).sampler == "dpm++");
+  scheduler = {{"_class_name", "FlowMatchEulerDiscreteScheduler"}, {"shift", 7.0}};
+  const ModelCard card = card_of(files);
+  CHECK(card.sampler == "euler");
+  CHECK(card.flow_shift == 7.0);
+}
+
+TEST_CASE("weights are measured without being read") {
+  TempFolder folder;
+  test::write_checkpoint(folder, test::small_t2v());
+  folder.write("transformer/a-00001-of-00002.safetensors", std::string(1000, 'x'));
+  folder.write("transformer/a-00002-of-00002.safetensors", std::string(500, 'x'));
+  folder.write("blob", std::string(70, 'x'));
+  std::filesystem::create_symlink("../blob", folder / "vae/v.safetensors");  // as in a hub cache
+  std::filesystem::create_symlink("../nowhere", folder / "vae/w.safetensors");
+  const ModelCard card = read_model_card(folder.path());
+  CHECK(card.weight_bytes.at("transformer") == 1500);
+  CHECK(card.weight_bytes.at("vae") == 70);
+  CHECK(card.weight_bytes.at("text_encoder") == 0);
+}
+
+TEST_CASE("files that contradict each other or say what nobody knows are refused by file and field") {
+  struct Case {
+    const char* file;
+    const char* field;
+    Json value;
+    const char* message;
+  };
+  for (const auto& c : {
+           Case{"model_index.json", "_class_name", "WanVACEPipeline", "_class_name: WanVACEPipeline is not supported"},
+           Case{"model_index.json", "_class_name", 7, "_class_name: text is needed"},
+           Case{"model_index.json", "transformer", "x", "transformer: [library, class] is needed"},
+           Case{"model_index.json",
+                "transformer",
+                {"diffusers", "WanVACETransformer3DModel"},
+                "transformer: WanVACETransformer3DModel is not supported"},
+           Case{"model_index.json", "vae", {"diffusers", "AutoencoderKL"}, "vae: AutoencoderKL is not supported"},
+           Case{"model_index.json", "vae", {nullptr, nullptr}, "vae: is missing"},
+           Case{"model_index.json", "tokenizer", nullptr, "tokenizer: is missing"},
+           Case{"model_index.json", "text_encoder", {"transformers", "T5EncoderModel"}, "text_encoder: T5EncoderModel"},
+           Case{"model_index.json", "boundary_ratio", 875, "boundary_ratio: 875 is out of range: 0 to 1"},
+           Case{"model_index.json", "boundary_ratio", "0.875", "boundary_ratio: a number is needed"},
+           Case{"model_index.json", "expand_timesteps", "yes", "expand_timesteps: true or false is needed"},
+           Case{"transformer/config.json", "num_layers", -1, "num_layers: -1 is out of range"},
+           Case{"transformer/config.json", "num_layers", 1e300, "num_layers: an integer is needed"},
+           Case{"transformer/config.json", "ffn_dim", "8960", "ffn_dim: an integer is needed"},
+           Case{"transformer/config.json", "in_channels", 20, "in_channels: 20 is neither text-to-video (16)"},
+           Case{"transformer/config.json", "patch_size", {2, 2}, "patch_size: three integers are needed"},
+           Case{"transformer/config.json", "patch_size", {1, 0, 2}, "patch_size: 0 is out of range"},
+           Case{"transformer/config.json", "patch_size", 2, "patch_size: three integers are needed"},
+           Case{"transformer/config.json", "text_dim", 2048,
+                "d_model: is 4096, but the transformer's text_dim is 2048"},
+           Case{"vae/config.json", "z_dim", 48, "z_dim: is 48, but the transformer makes 16 channels"},
+           Case{"vae/config.json", "scale_factor_spatial", 16, "scale_factor_spatial: is 16, but dim_mult"},
+           Case{"vae/config.json", "patch_size", 2,
+                "scale_factor_spatial: is 8, but dim_mult and patch_size make it 16"},
+           Case{"vae/config.json", "temperal_downsample", {true, true, true}, "but temperal_downsample makes it 8"},
+           Case{"vae/config.json", "temperal_downsample", {1, 2}, "temperal_downsample: a list of true and false"},
+           Case{"vae/config.json", "dim_mult", Json::array(), "dim_mult: a list is needed"},
+           Case{"vae/config.json", "dim_mult", std::vector<int>(200, 1), "dim_mult: a list is needed"},
+           Case{"text_encoder/config.json", "d_model", nullptr, "d_model: is missing"},
+           Case{"scheduler/scheduler_config.json", "_class_name", "DDIMScheduler", "_class_name: DDIMScheduler is not"},
+           Case{"scheduler/scheduler_config.json", "use_flow_sigmas", false, "use_flow_sigmas: must be true"},
+           Case{"scheduler/scheduler_config.json", "prediction_type", "epsilon", "prediction_type: must be flow_pred"},
+           Case{"scheduler/scheduler_config.json", "flow_shift", 0, "flow_shift: 0 is out of range"},
+           Case{"nightreel.json", "heigth", 480, "heigth: unknown field; did you mean height?"},
+           Case{"nightreel.json", "flow_shift", 3, "flow_shift: unknown field"},
+           Case{"nightreel.json", "prompt", "a", "prompt: unknown field"},
+           Case{"nightreel.json", "height", 48.5, "height: an integer is needed, not 48.5"},
+           Case{"nightreel.json", "guidance_scale_2", 3, "guidance_scale_2: this model has one expert"},
+       }) {
+    CheckpointFiles files = test::small_t2v();
+    files[c.file][c.field] = c.value;
+    const auto error = thrown_by([&] { card_of(files); });
+    CHECK(error.kind == ErrorKind::model);
+    CHECK_MESSAGE(contains(error.message, c.message), error.message);
+    CHECK_FALSE(contains(error.message, "\n"));
+  }
+  CheckpointFiles files = test::t2v_a14b();
+  files["transformer_2/config.json"]["num_layers"] = 39;
+  CHECK(contains(thrown_by([&] { card_of(files); }).message, "the two experts differ in their dimensions"));
+}
+
+TEST_CASE("files that are missing or no JSON are named") {
+  const CheckpointFiles complete = test::small_t2v();
+  for (const auto& [name, content] : complete) {
+    CheckpointFiles files = complete;
+    files.erase(name);
+    TempFolder folder;
+    test::write_checkpoint(folder, files);
+    INFO(name);
+    const auto error = thrown_by([&] { read_model_card(folder.path()); });
+    CHECK(error.kind == ErrorKind::model);
+    CHECK(contains(error.message, name));
+    for (const std::string& broken :
+         {std::string(), std::string("{"), std::string("[]"), std::string("7"), std::string("{\"a\": 1, \"a\": 2}"),
+          std::string(100000, '['), std::string("\xff\xfe\x00", 3)}) {
+      folder.write(name, broken);
+      CHECK(contains(thrown_by([&] { read_model_card(folder.path()); }).message, folder / name));
+    }
+  }
+}
+
+TEST_CASE("what is no Diffusers folder is refused by name, with the fix") {
+  struct Case {
+    const char* file;  // made in the folder
+    const char* path;  // given as DIR, within the folder
+    const char* message;
+  };
+  for (const auto& c : {
+           Case{"x", "missing", "no such folder"},
+           Case{"model.gguf", "model.gguf", "GGUF checkpoints are not supported"},
+           Case{"model.safetensors", "model.safetensors", "single-file checkpoints are not supported"},
+           Case{"model.pth", "model.pth", "single-file checkpoints are not supported"},
+           Case{"notes.txt", "notes.txt", "is a file, not a checkpoint's folder"},
+           Case{"d/model-Q4_K_M.gguf", "d", "holds a GGUF checkpoint"},
+           Case{"d/model.safetensors", "d", "holds single-file checkpoints"},
+           Case{"d/Wan2.1_VAE.pth", "d", "in the original Wan layout"},
+           Case{"d/high_noise_model/config.json", "d", "in the original Wan layout"},
+           Case{"d/snapshots/abc/model_index.json", "d", "whose checkpoints lie in snapshots/"},
+           Case{"d/readme", "d", "has no model_index.json"},
+       }) {
+    TempFolder folder;
+    folder.write(c.file, "x");
+    const auto error = thrown_by([&] { read_model_card(folder / c.path); });
+    CHECK(error.kind == ErrorKind::model);
+    CHECK_MESSAGE(contains(error.message, c.message), error.message);
+    CHECK(contains(error.message, "give the Diffusers folder"));
+  }
+}
+
+TEST_CASE("this version renders text-to-video models only") {
+  check_supported(card_of(test::t2v_a14b()));
+  for (const auto& files : {test::i2v_a14b(), test::ti2v_5b(), test::wan21_14b(36, 514)}) {
+    CHECK(thrown_by([&] { check_supported(card_of(files)); }).kind == ErrorKind::model);
+  }
+}
+
+TEST_CASE("the model in the repository has a card") {
+  const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
+  REQUIRE(source != nullptr);
+  const ModelCard card = read_model_card(std::string(source) + "/models/shapes");
+  CHECK(card.kind == ModelKind::t2v);
+  CHECK(card.published.empty());
+  CHECK(card.stated.height.value_or(999) <= 64);
+  CHECK(card.stated.width.value_or(999) <= 64);
+  CHECK(card.stated.num_frames.value_or(999) <= 17);
+  CHECK(card.stated.num_inference_steps.value_or(999) <= 20);
+  CHECK(card.weight_bytes.at("transformer") > 0);
+  CHECK(to_json(card).at("kind") == "t2v");
+}
+
+}  // namespace
+}  // namespace nightreel::job
