@@ -48,6 +48,14 @@ def pipeline_of(work, vae_name):
     )
 
 
+def forget_origin(folder):
+    """Removes the path that a part was loaded from, which diffusers notes in its config."""
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
@@ -55,6 +63,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     pipeline_of(args.work, args.vae).save_pretrained(args.out)
+    forget_origin(args.out)
     shutil.copy(args.work / "tokenizer" / "spiece.model", args.out / "tokenizer")
     (args.out / "nightreel.json").write_text(json.dumps(RECIPE, indent=2) + "\n", encoding="utf-8")
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
