@@ -72,7 +72,9 @@ std::uint64_t parse_size(std::string_view text) {
   const std::string unit = match[2];
   const double base = unit.size() == 2 ? 1024.0 : 1000.0;
   const std::size_t power = unit.empty() ? 0 : std::string("KMGT").find(static_cast<char>(std::toupper(unit[0]))) + 1;
-  return static_cast<std::uint64_t>(std::stod(match[1]) * std::pow(base, static_cast<double>(power)));
+  const double bytes = std::stod(match[1]) * std::pow(base, static_cast<double>(power));
+  if (bytes > 1e18) throw Error(ErrorKind::usage, "'" + printable(text) + "' is larger than any storage");
+  return static_cast<std::uint64_t>(bytes);
 }
 
 std::string human_duration(double seconds) {

@@ -103,10 +103,12 @@ void sync_file(const std::string& path) {
 }
 
 bool publish(const std::string& temporary, const std::string& path) {
-  if (::link(temporary.c_str(), path.c_str()) == 0 || same_file(temporary, path)) {
+  const int error = ::link(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
+  if (error == 0 || same_file(temporary, path)) {
     remove_file(temporary);
     return true;
   }
+  errno = error;  // same_file has looked at a file that may not exist
   if (errno == EEXIST) return false;
   if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw_errno("cannot link", path);
   if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return true;

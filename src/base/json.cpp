@@ -15,7 +15,8 @@ constexpr int kMaxDepth = 64;
 class StrictChecker {
  public:
   bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
-    if (depth > kMaxDepth) throw Error(ErrorKind::usage, "nested deeper than 64 levels");
+    const bool opens = event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
+    if (opens && depth >= kMaxDepth) throw Error(ErrorKind::usage, "nested deeper than 64 levels");
     switch (event) {
       case Json::parse_event_t::object_start:
         keys_.emplace_back();

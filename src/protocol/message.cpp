@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
+#include <utility>
 
 #include "nightreel/base/json.h"
 
@@ -46,14 +48,29 @@ Value read(const Message& message, Fill fill) {
     fill(value, message.body);
   } catch (const Json::exception& e) {
     throw Error(ErrorKind::renderer, message.type + ": " + base::printable(e.what()));
+  } catch (const Error& e) {
+    throw Error(ErrorKind::renderer, message.type + ": " + e.what());
   }
   return value;
 }
 
+// nlohmann turns 1.5, -1 and 1e300 into any integer type without a word.
+template <typename Target>
+void get(const Json& body, const char* name, Target& target) {
+  const Json& value = body.at(name);
+  if constexpr (std::is_integral_v<Target> && !std::is_same_v<Target, bool>) {
+    const bool fits = value.is_number_unsigned()
+                          ? std::in_range<Target>(value.get<std::uint64_t>())
+                          : value.is_number_integer() && std::in_range<Target>(value.get<std::int64_t>());
+    if (!fits) throw Error(ErrorKind::renderer, std::string(name) + " is no integer of its type");
+  }
+  value.get_to(target);
+}
+
 template <typename Event>
 void read_job(Event& event, const Json& body) {
-  body.at("job").get_to(event.job);
-  body.at("token").get_to(event.token);
+  get(body, "job", event.job);
+  get(body, "token", event.token);
 }
 
 std::string line(std::string_view type, Json fields) {
@@ -69,10 +86,16 @@ std::string Message::text(const std::string& name) const {
   return found != body.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-Message decode_request(std::string_view line) { return decode(line, kRequests, "request"); }
-Message decode_event(std::string_view line) { return decode(line, kEvents, "event"); }
+Message decode_request(std::string_view line) {
+  return decode(line, kRequests, "request");
+}
+Message decode_event(std::string_view line) {
+  return decode(line, kEvents, "event");
+}
 
-std::string encode_plain(std::string_view type, const Json& fields) { return line(type, fields); }
+std::string encode_plain(std::string_view type, const Json& fields) {
+  return line(type, fields);
+}
 
 std::string encode(const RenderRequest& r) {
   return line("render", {{"job", r.job},
@@ -93,13 +116,13 @@ RenderRequest render_request(const Message& message) {
     read_job(r, body);
     r.settings = job::settings_from_json(body.at("settings"));
     r.spec = body.at("spec");
-    body.at("video").get_to(r.video);
-    body.at("sheet").get_to(r.sheet);
-    body.at("archive").get_to(r.archive);
-    body.at("checkpoint").get_to(r.checkpoint);
-    body.at("archive_content").get_to(r.archive_content);
-    body.at("checkpoint_every").get_to(r.checkpoint_every);
-    body.at("crf").get_to(r.crf);
+    get(body, "video", r.video);
+    get(body, "sheet", r.sheet);
+    get(body, "archive", r.archive);
+    get(body, "checkpoint", r.checkpoint);
+    get(body, "archive_content", r.archive_content);
+    get(body, "checkpoint_every", r.checkpoint_every);
+    get(body, "crf", r.crf);
   });
 }
 
@@ -113,11 +136,11 @@ std::string encode(const GroupRequest& r) {
 
 GroupRequest group_request(const Message& message) {
   return read<GroupRequest>(message, [](GroupRequest& r, const Json& body) {
-    body.at("backend").get_to(r.backend);
-    body.at("address").get_to(r.address);
-    body.at("rank").get_to(r.rank);
-    body.at("size").get_to(r.size);
-    body.at("deadline_ms").get_to(r.deadline_ms);
+    get(body, "backend", r.backend);
+    get(body, "address", r.address);
+    get(body, "rank", r.rank);
+    get(body, "size", r.size);
+    get(body, "deadline_ms", r.deadline_ms);
   });
 }
 
@@ -135,15 +158,15 @@ std::string encode(const ReadyEvent& e) {
 
 ReadyEvent ready_event(const Message& message) {
   return read<ReadyEvent>(message, [](ReadyEvent& e, const Json& body) {
-    body.at("model_digest").get_to(e.model_digest);
+    get(body, "model_digest", e.model_digest);
     e.model = body.at("model");
     e.versions = body.at("versions");
-    body.at("device").get_to(e.device);
-    body.at("device_uuid").get_to(e.device_uuid);
-    body.at("memory_bytes").get_to(e.memory_bytes);
-    body.at("cpu_capability").get_to(e.cpu_capability);
-    body.at("threads").get_to(e.threads);
-    body.at("load_s").get_to(e.load_s);
+    get(body, "device", e.device);
+    get(body, "device_uuid", e.device_uuid);
+    get(body, "memory_bytes", e.memory_bytes);
+    get(body, "cpu_capability", e.cpu_capability);
+    get(body, "threads", e.threads);
+    get(body, "load_s", e.load_s);
   });
 }
 
@@ -153,8 +176,8 @@ std::string encode(const RendezvousEvent& e) {
 
 RendezvousEvent rendezvous_event(const Message& message) {
   return read<RendezvousEvent>(message, [](RendezvousEvent& e, const Json& body) {
-    body.at("address").get_to(e.address);
-    body.at("joined").get_to(e.joined);
+    get(body, "address", e.address);
+    get(body, "joined", e.joined);
   });
 }
 
@@ -166,9 +189,9 @@ std::string encode(const ProgressEvent& e) {
 ProgressEvent progress_event(const Message& message) {
   return read<ProgressEvent>(message, [](ProgressEvent& e, const Json& body) {
     read_job(e, body);
-    body.at("stage").get_to(e.stage);
-    body.at("step").get_to(e.step);
-    body.at("steps").get_to(e.steps);
+    get(body, "stage", e.stage);
+    get(body, "step", e.step);
+    get(body, "steps", e.steps);
   });
 }
 
@@ -179,7 +202,7 @@ std::string encode(const CheckpointEvent& e) {
 CheckpointEvent checkpoint_event(const Message& message) {
   return read<CheckpointEvent>(message, [](CheckpointEvent& e, const Json& body) {
     read_job(e, body);
-    body.at("step").get_to(e.step);
+    get(body, "step", e.step);
   });
 }
 
@@ -196,11 +219,11 @@ std::string encode(const DoneEvent& e) {
 DoneEvent done_event(const Message& message) {
   return read<DoneEvent>(message, [](DoneEvent& e, const Json& body) {
     read_job(e, body);
-    body.at("frames").get_to(e.frames);
-    body.at("height").get_to(e.height);
-    body.at("width").get_to(e.width);
-    body.at("resumed_step").get_to(e.resumed_step);
-    body.at("timings").get_to(e.timings);
+    get(body, "frames", e.frames);
+    get(body, "height", e.height);
+    get(body, "width", e.width);
+    get(body, "resumed_step", e.resumed_step);
+    get(body, "timings", e.timings);
   });
 }
 
@@ -213,7 +236,7 @@ FailedEvent failed_event(const Message& message) {
   return read<FailedEvent>(message, [](FailedEvent& e, const Json& body) {
     read_job(e, body);
     e.kind = base::error_kind(body.at("kind").get<std::string>());
-    body.at("message").get_to(e.message);
+    get(body, "message", e.message);
   });
 }
 

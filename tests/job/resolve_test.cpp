@@ -99,14 +99,8 @@ TEST_CASE("the checkpoint recipe takes scheduler and index, nightreel.json, then
   CHECK(s.negative_prompt.empty());
   CHECK(s.boundary_ratio == 0.875);
 
-  files["nightreel.json"] = {{"height", 64},
-                             {"width", 32},
-                             {"num_frames", 17},
-                             {"fps", 8},
-                             {"num_inference_steps", 20},
-                             {"guidance_scale", 3.0},
-                             {"guidance_scale_2", 2.0},
-                             {"negative_prompt", "blurred"}};
+  files["nightreel.json"] = base::parse_json(R"({"height": 64, "width": 32, "num_frames": 17, "fps": 8,
+      "num_inference_steps": 20, "guidance_scale": 3.0, "guidance_scale_2": 2.0, "negative_prompt": "blurred"})");
   s = settings_of(kJob, files, RecipeChoice::checkpoint);
   CHECK(s.height == 64);
   CHECK(s.width == 32);
@@ -170,7 +164,7 @@ TEST_CASE("a misfit names the field and the nearest legal values") {
   no_boundary["transformer_2/config.json"]["ffn_dim"] = 13000;
   no_boundary["model_index.json"].erase("boundary_ratio");
   CheckpointFiles patches = test::small_t2v();
-  patches["transformer/config.json"]["patch_size"] = {2, 4, 1};
+  patches["transformer/config.json"]["patch_size"] = base::parse_json("[2, 4, 1]");
   for (const auto& c : {
            Case{R"("height": 50)", test::small_t2v(), "height: 50 is no multiple of 16; nearest: 48, 64"},
            Case{R"("height": 7)", test::small_t2v(), "height: 7 is no multiple of 16; nearest: 16"},

@@ -1,0 +1,165 @@
+#include "nightreel/base/file.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "support/error.h"
+#include "support/temp_folder.h"
+
+namespace {
+
+enum class Link { works, refused, happens_but_fails };
+Link link_behaviour = Link::works;
+
+}  // namespace
+
+// This executable's own link(2): file systems without hard links, and an NFS server whose answer was lost.
+extern "C" int link(const char* from, const char* to) noexcept {
+  if (link_behaviour == Link::refused) {
+    errno = EPERM;
+    return -1;
+  }
+  const int result = ::linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+  if (link_behaviour == Link::works) return result;
+  errno = EIO;
+  return -1;
+}
+
+namespace nightreel::base {
+namespace {
+
+using test::contains;
+using test::TempFolder;
+using test::thrown_by;
+
+class LinkBehaves {
+ public:
+  explicit LinkBehaves(Link how) { link_behaviour = how; }
+  LinkBehaves(const LinkBehaves&) = delete;
+  LinkBehaves& operator=(const LinkBehaves&) = delete;
+  ~LinkBehaves() { link_behaviour = Link::works; }
+};
+
+std::size_t entries(const std::string& folder) {
+  return static_cast<std::size_t>(
+      std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
+}
+
+TEST_CASE("a file is published once, whole, and never over another") {
+  for (const Link how : {Link::works, Link::refused, Link::happens_but_fails}) {
+    CAPTURE(static_cast<int>(how));
+    const LinkBehaves behaves(how);
+    TempFolder folder;
+    CHECK(publish(folder.write("a.part", "one"), folder / "a.mp4"));
+    CHECK(read_file(folder / "a.mp4", 100) == "one");
+    CHECK(entries(folder.path()) == 1);
+  }
+  for (const Link how : {Link::works, Link::refused}) {
+    CAPTURE(static_cast<int>(how));
+    const LinkBehaves behaves(how);
+    TempFolder folder;
+    folder.write("a.mp4", "first");
+    CHECK_FALSE(publish(folder.write("b.part", "second"), folder / "a.mp4"));
+    CHECK(read_file(folder / "a.mp4", 100) == "first");
+    CHECK(read_file(folder / "b.part", 100) == "second");  // the caller's to remove
+  }
+}
+
+TEST_CASE("a publication that was cut off between its two steps is finished by the next call") {
+  TempFolder folder;
+  const auto temporary = folder.write("a.part", "one");
+  REQUIRE(::linkat(AT_FDCWD, temporary.c_str(), AT_FDCWD, (folder / "a.mp4").c_str(), 0) == 0);
+  CHECK(publish(temporary, folder / "a.mp4"));
+  CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("what cannot be published is an error with the path") {
+  TempFolder folder;
+  CHECK(contains(thrown_by([&] { publish(folder / "none", folder / "a.mp4"); }).message, "No such file"));
+  const auto temporary = folder.write("a.part", "one");
+  const auto error = thrown_by([&] { publish(temporary, folder / "none/a.mp4"); });
+  CHECK(error.kind == ErrorKind::storage);
+  CHECK(contains(error.message, folder / "none/a.mp4"));
+  const LinkBehaves behaves(Link::refused);
+  CHECK(contains(thrown_by([&] { publish(temporary, folder / "none/a.mp4"); }).message, "cannot rename to"));
+}
+
+TEST_CASE("a file is replaced whole, with the mode asked for, and nothing is left beside it") {
+  TempFolder folder;
+  replace_file(folder / "a", "one");
+  replace_file(folder / "a", std::string(1000000, 'x'), 0600);
+  CHECK(read_file(folder / "a", 1000000) == std::string(1000000, 'x'));
+  struct stat info {};
+  REQUIRE(::stat((folder / "a").c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777U) == 0600);
+  CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("a replacement that fails leaves what was there") {
+  TempFolder folder;
+  folder.write("taken/file", "x");
+  CHECK(thrown_by([&] { replace_file(folder / "taken", "one"); }).kind == ErrorKind::storage);
+  CHECK(entries(folder.path()) == 1);
+  CHECK(contains(thrown_by([&] { replace_file(folder / "no/a", "one"); }).message, folder / "no/"));
+}
+
+TEST_CASE("reading is bounded, and a folder is not a file") {
+  TempFolder folder;
+  const auto path = folder.write("a", std::string(100000, 'x'));
+  CHECK(read_file(path, 100000).size() == 100000);
+  CHECK(contains(thrown_by([&] { read_file(path, 99999); }).message, "larger than 99999 bytes"));
+  CHECK(contains(thrown_by([&] { read_file("/dev/zero", 1000); }).message, "larger than 1000 bytes"));
+  CHECK(contains(thrown_by([&] { read_file(folder.path(), 10); }).message, "is a folder"));
+  CHECK(contains(thrown_by([&] { read_file(folder / "none", 10); }).message, "No such file"));
+}
+
+TEST_CASE("folders are made with their parents, and making them again is fine") {
+  TempFolder folder;
+  make_folders(folder / "a/b/c");
+  make_folders(folder / "a/b/c");
+  CHECK(std::filesystem::is_directory(folder / "a/b/c"));
+  folder.write("file", "x");
+  CHECK(thrown_by([&] { make_folders(folder / "file/d"); }).kind == ErrorKind::storage);
+}
+
+TEST_CASE("parents, removal, syncing and free space") {
+  CHECK(parent_folder("/a/b") == "/a");
+  CHECK(parent_folder("b") == ".");
+  CHECK(parent_folder("/b") == "/");
+  TempFolder folder;
+  const auto path = folder.write("a", "x");
+  sync_file(path);
+  sync_folder(folder.path());
+  CHECK_THROWS_AS(sync_folder(folder / "none"), Error);
+  remove_file(path);
+  remove_file(path);
+  CHECK_FALSE(std::filesystem::exists(path));
+  CHECK_THROWS_AS(remove_file(folder.path()), Error);
+  CHECK(free_bytes(folder.path()) > 0);
+  CHECK_THROWS_AS(free_bytes(folder / "none"), Error);
+}
+
+TEST_CASE("a descriptor has one owner and is closed once") {
+  TempFolder folder;
+  const auto path = folder.write("a", "x");
+  Fd first(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  REQUIRE(first);
+  const int number = first.get();
+  Fd second(std::move(first));
+  CHECK(second.get() == number);
+  CHECK(::fcntl(number, F_GETFD) >= 0);
+  second.reset();
+  CHECK_FALSE(second);
+  CHECK(::fcntl(number, F_GETFD) == -1);
+  Fd third(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  third.close(path);
+  CHECK_FALSE(third);
+}
+
+}  // namespace
+}  // namespace nightreel::base

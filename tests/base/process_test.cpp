@@ -1,0 +1,168 @@
+#include "nightreel/base/process.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "nightreel/base/pipe.h"
+#include "support/error.h"
+#include "support/temp_folder.h"
+
+namespace nightreel::base {
+namespace {
+
+using std::chrono::milliseconds;
+using test::contains;
+using test::thrown_by;
+
+ChildOptions shell(const std::string& script) {
+  ChildOptions options;
+  options.argv = {"sh", "-c", script};
+  return options;
+}
+
+/// The lines that the script prints.
+std::vector<std::string> output_of(const ChildOptions& options) {
+  const Child child(options);
+  LineReader reader(child.stdout_fd(), 1U << 20U);
+  std::vector<std::string> lines;
+  for (std::string line; reader.next(line, milliseconds(10000)) == LineReader::Status::line;) lines.push_back(line);
+  return lines;
+}
+
+bool ended(pid_t pid) {
+  for (int i = 0; i < 500; ++i) {
+    if (::kill(pid, 0) != 0) return true;
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  return false;
+}
+
+TEST_CASE("a child is spoken to over its pipes") {
+  Child child(shell("read a; echo \"got $a\"; exit 3"));
+  CHECK(child);
+  write_line(child.stdin_fd(), "hello");
+  LineReader reader(child.stdout_fd(), 100);
+  std::string line;
+  REQUIRE(reader.next(line, milliseconds(10000)) == LineReader::Status::line);
+  CHECK(line == "got hello");
+  CHECK(child.wait(milliseconds(10000)) == "exit code 3");
+  CHECK(child.wait(milliseconds(0)) == "exit code 3");
+  CHECK(child.code() == 3);
+}
+
+TEST_CASE("how a child ended is told: code, signal, or not yet") {
+  Child killed(shell("sleep 100"));
+  CHECK(killed.wait(milliseconds(20)) == std::nullopt);
+  killed.kill(SIGKILL);
+  CHECK(killed.wait(milliseconds(10000)) == "signal 9 (Killed)");
+  CHECK(killed.code() == 137);
+  Child child(shell("cat > /dev/null; exit 0"));
+  child.close_stdin();
+  CHECK(child.wait(milliseconds(10000)) == "exit code 0");
+}
+
+TEST_CASE("an executable that is not there is named") {
+  ChildOptions options;
+  options.argv = {"/no/such/program"};
+  const auto error = thrown_by([&] { Child child(options); });
+  CHECK(error.kind == ErrorKind::environment);
+  CHECK(error.message == "cannot start /no/such/program: No such file or directory");
+}
+
+TEST_CASE("the launcher's variables stay behind, others and the ones set arrive") {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"}) ::setenv(name, "7", 1);
+  ::setenv("NIGHTREEL_TEST_KEPT", "kept", 1);
+  ::setenv("NIGHTREEL_TEST_SET", "old", 1);
+  auto options = shell("env");
+  options.set_env = {{"NIGHTREEL_TEST_SET", "new"}};
+  std::string text = "\n";
+  for (const auto& line : output_of(options)) text += line + "\n";
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "NIGHTREEL_TEST_KEPT"})
+    ::unsetenv(name);
+  ::unsetenv("NIGHTREEL_TEST_SET");
+  CHECK_FALSE(contains(text, "\nOMPI_"));
+  CHECK_FALSE(contains(text, "\nPMIX_"));
+  CHECK_FALSE(contains(text, "\nSLURM_"));
+  CHECK(contains(text, "\nNIGHTREEL_TEST_KEPT=kept\n"));
+  CHECK(contains(text, "\nNIGHTREEL_TEST_SET=new\n"));
+  CHECK_FALSE(contains(text, "old"));
+  CHECK(contains(text, "\nNIGHTREEL_PARENT_PID=" + std::to_string(::getpid()) + "\n"));
+}
+
+TEST_CASE("a child has a group of its own and sleeps through the signals meant for ranks") {
+  Child child(shell("read a; exit 5"));
+  CHECK(::getpgid(child.pid()) == child.pid());
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) child.kill(signal);
+  CHECK(child.wait(milliseconds(100)) == std::nullopt);
+  child.close_stdin();
+  CHECK(child.wait(milliseconds(10000)) == "exit code 5");
+
+  auto options = shell("read a");
+  options.own_group = false;
+  options.block_signals = false;
+  Child plain(options);
+  CHECK(::getpgid(plain.pid()) == ::getpgid(0));
+  plain.kill(SIGTERM);
+  CHECK(plain.wait(milliseconds(10000)) == "signal 15 (Terminated)");
+}
+
+TEST_CASE("a child inherits no descriptor but the one that is handed to it") {
+  test::TempFolder folder;
+  const auto path = folder.write("a", "content\n");
+  const Fd open_without_cloexec(::open(path.c_str(), O_RDONLY));
+  auto options = shell("{ cat <&3; } 2>/dev/null; ls /proc/self/fd | wc -l");
+  // ls itself has its folder open: 0, 1, 2 and that.
+  CHECK(output_of(options) == std::vector<std::string>{"4"});
+  options.inherit_fd = open_without_cloexec.get();
+  CHECK(output_of(options) == std::vector<std::string>{"content", "5"});
+}
+
+TEST_CASE("what a child says on stderr goes to the file that was named") {
+  test::TempFolder folder;
+  auto options = shell("echo oops >&2");
+  options.stderr_path = folder / "err.log";
+  CHECK(output_of(options).empty());
+  CHECK(read_file(folder / "err.log", 100) == "oops\n");
+}
+
+TEST_CASE("the owner's end is the end of the whole group") {
+  pid_t inner = 0;
+  pid_t outer = 0;
+  {
+    Child child(shell("sleep 1000 & echo $!; read a"));
+    outer = child.pid();
+    LineReader reader(child.stdout_fd(), 100);
+    std::string line;
+    REQUIRE(reader.next(line, milliseconds(10000)) == LineReader::Status::line);
+    inner = std::stoi(line);
+    CHECK(::kill(inner, 0) == 0);
+  }
+  CHECK(ended(outer));
+  // Init reaps the orphan; until then it is a zombie, which kill(2) still finds.
+  const std::string state = "/proc/" + std::to_string(inner) + "/stat";
+  CHECK((ended(inner) || contains(read_file(state, 1000), ") Z ")));
+}
+
+TEST_CASE("a child changes hands, and only the last hand ends it") {
+  Child first(shell("read a; exit 4"));
+  const pid_t pid = first.pid();
+  Child second(std::move(first));
+  CHECK_FALSE(first);  // NOLINT(bugprone-use-after-move): what is left is what is tested
+  CHECK(second.pid() == pid);
+  Child third;
+  third = std::move(second);
+  third.close_stdin();
+  CHECK(third.wait(milliseconds(10000)) == "exit code 4");
+}
+
+TEST_CASE("the executable's folder is where this test lies") {
+  CHECK(::access((executable_folder() + "/base_test").c_str(), X_OK) == 0);
+}
+
+}  // namespace
+}  // namespace nightreel::base
