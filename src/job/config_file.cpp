@@ -1,6 +1,6 @@
-#include "config_file.h"
+#include "job/config_file.h"
 
-#include "fields.h"
+#include "job/fields.h"
 #include "nightreel/base/error.h"
 
 namespace nightreel::job {

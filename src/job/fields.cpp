@@ -1,4 +1,4 @@
-#include "fields.h"
+#include "job/fields.h"
 
 #include <fmt/format.h>
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "fields.h"
+#include "job/fields.h"
 #include "nightreel/job/resolve.h"
 
 namespace nightreel::job {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cctype>
 
-#include "fields.h"
+#include "job/fields.h"
+#include "job/paths.h"
 #include "nightreel/base/hash.h"
-#include "paths.h"
 
 namespace nightreel::job {
 namespace {

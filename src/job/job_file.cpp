@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <unordered_map>
 
-#include "line_stream.h"
+#include "job/line_stream.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 

@@ -1,4 +1,4 @@
-#include "layout.h"
+#include "job/layout.h"
 
 #include <algorithm>
 #include <array>

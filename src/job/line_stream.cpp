@@ -1,4 +1,4 @@
-#include "line_stream.h"
+#include "job/line_stream.h"
 
 #include <fcntl.h>
 #include <unistd.h>

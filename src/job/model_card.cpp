@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "config_file.h"
-#include "fields.h"
-#include "layout.h"
-#include "published.h"
+#include "job/config_file.h"
+#include "job/fields.h"
+#include "job/layout.h"
+#include "job/published.h"
 
 namespace nightreel::job {
 namespace {

@@ -1,11 +1,11 @@
-#include "paths.h"
+#include "job/paths.h"
 
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 
-#include "fields.h"
+#include "job/fields.h"
 
 namespace nightreel::job {
 namespace {

@@ -1,4 +1,4 @@
-#include "published.h"
+#include "job/published.h"
 
 #include <algorithm>
 #include <array>

@@ -1,8 +1,8 @@
 #include "nightreel/job/recipe.h"
 
-#include "fields.h"
+#include "job/fields.h"
+#include "job/published.h"
 #include "nightreel/base/error.h"
-#include "published.h"
 
 namespace nightreel::job {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "fields.h"
+#include "job/fields.h"
 #include "nightreel/base/error.h"
 #include "nightreel/job/job_file.h"
 
