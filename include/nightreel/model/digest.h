@@ -1,0 +1,28 @@
+// What tells two checkpoints apart: a queue is bound to it, a sidecar names it.
+//
+// The digest is XXH3-128 over one line a tensor, "COMPONENT NAME DTYPE [SHAPE] HASH\n", sorted by byte; HASH is
+// XXH3-128 of the tensor's bytes as stored. Names are Diffusers', so every layout of the same numbers in the same
+// precision (sharded, in one file) has the same digest. A tensor that is stored under two tied names (UMT5's
+// embedding) counts once. Lines are independent of each other, so that several processes can hash apart.
+// Plain functions; any thread. Files that cannot be read throw base::Error{model}.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nightreel/model/weights.h"
+
+namespace nightreel::model {
+
+/// The lines of tensors number part, part + parts, part + 2 * parts, … of one component.
+std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part = 0,
+                                      std::size_t parts = 1);
+
+/// 32 hex digits over all lines of all components, in any order.
+std::string digest_of_lines(std::vector<std::string> lines);
+
+/// The digest of a Diffusers folder: of its text_encoder, transformer, transformer_2, vae and image_encoder, as far as
+/// it has them.
+std::string model_digest(const std::string& folder);
+
+}  // namespace nightreel::model

@@ -1,0 +1,94 @@
+// The Wan 2.1 video autoencoder: latents to pixels and back, frame by frame through time.
+//
+// Owns its weights, on one device in one dtype. Const calls: the causal convolutions' memory of earlier frames lives
+// in the call, so any thread. Latents are normalised, as the transformer sees them: the checkpoint's latents_mean and
+// latents_std are applied here. Settings and weights that this program does not have throw base::Error{model} that
+// names the file, sizes that do not fit base::Error{job}. The arithmetic is that of diffusers 0.42.1, AutoencoderKLWan
+// (models/autoencoders/autoencoder_kl_wan.py).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace nightreel::model {
+
+class WeightMap;
+
+struct VaeConfig {
+  std::int64_t base_dim = 96;
+  std::int64_t decoder_base_dim = 96;
+  std::int64_t z_dim = 16;
+  std::vector<std::int64_t> dim_mult{1, 2, 4, 4};
+  std::int64_t num_res_blocks = 2;
+  std::vector<bool> temperal_downsample{false, true, true};  // diffusers' spelling
+  std::vector<double> latents_mean;                          // z_dim each
+  std::vector<double> latents_std;
+  std::int64_t scale_factor_temporal = 4;  // frames a latent frame, after the first
+  std::int64_t scale_factor_spatial = 8;   // pixels a latent row or column
+};
+
+/// Reads vae/config.json; `path` is named in errors. Defaults are diffusers', which are Wan 2.1's.
+VaeConfig parse_vae_config(const nlohmann::json& config, const std::string& path);
+
+/// Sizes of the overlapping pieces of a picture in which large frames are coded one after the other, in pixels.
+/// Neighbours are blended over size - stride pixels. Defaults are diffusers'.
+struct Tiling {
+  std::int64_t height = 256;
+  std::int64_t width = 256;
+  std::int64_t stride_height = 192;
+  std::int64_t stride_width = 192;
+};
+
+/// Pixels in [-1, 1] as bytes: round(clamp(x / 2 + 0.5, 0, 1) * 255).
+at::Tensor to_bytes(const at::Tensor& pixels);
+
+class Vae {
+ public:
+  /// Loads vae/ of a Diffusers folder.
+  static Vae load(const std::string& folder, at::Device device, at::ScalarType dtype);
+  Vae(const VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+  Vae(Vae&&) noexcept;
+  Vae& operator=(Vae&&) noexcept;
+  ~Vae();
+
+  const VaeConfig& config() const { return config_; }
+
+  /// Receives the video piece by piece, in order: pixels [1, 3, frames, height, width] in [-1, 1].
+  using PixelSink = std::function<void(const at::Tensor& pixels_13FHW)>;
+
+  /// Latents [1, C, T, Y, X], any dtype and device, to 1 + 4 * (T - 1) frames: one for the first latent frame, four for
+  /// each one after it. No more than these are held. Pieces have the model's dtype and device.
+  void decode(const at::Tensor& latents_1CTYX, const PixelSink& sink) const;
+
+  /// The same for a batch, whole: [B, 3, F, H, W] in the model's dtype.
+  at::Tensor decode(const at::Tensor& latents_BCTYX) const;
+
+  /// As diffusers does after enable_tiling(): each tile through all of time by itself, then blended. Needs the memory
+  /// of one tile's decoding, and on the CPU that of the whole video [1, 3, F, H, W] in the form that `keep` says:
+  /// kFloat for pixels in [-1, 1], kByte for to_bytes() of them. Frames no larger than a tile are decoded whole.
+  at::Tensor decode_tiled(const at::Tensor& latents_1CTYX, const Tiling& tiling, at::ScalarType keep) const;
+
+  /// Pixels [B, 3, 1 + 4 * n, H, W] in [-1, 1], H and W multiples of scale_factor_spatial, to the mean of the
+  /// posterior, normalised: [B, z_dim, 1 + n, Y, X] in the model's dtype.
+  at::Tensor encode(const at::Tensor& pixels_B3FHW) const;
+
+  /// The same by tiles for one video [1, 3, F, H, W], as diffusers does after enable_tiling().
+  at::Tensor encode_tiled(const at::Tensor& pixels_13FHW, const Tiling& tiling) const;
+
+ private:
+  struct Parts;
+  at::Tensor latents_of(const at::Tensor& moments_TYXC) const;
+
+  VaeConfig config_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  std::unique_ptr<const Parts> parts_;
+};
+
+}  // namespace nightreel::model

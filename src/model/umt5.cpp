@@ -1,0 +1,192 @@
+// S tokens, D d_model, V vocabulary; H heads, K size of a head; R relative positions, 2 * S - 1.
+#include "nightreel/model/umt5.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/config_reader.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
+#include "nightreel/model/weights.h"
+#include "nightreel/ops/norm.h"
+
+namespace nightreel::model {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+/// The embedding has two tied names, of which a file holds either or both.
+at::Tensor take_embedding(WeightMap& weights, const Umt5Config& config) {
+  const std::string shared = "shared.weight";
+  const std::string tied = "encoder.embed_tokens.weight";
+  const std::vector<std::int64_t> shape{config.vocab_size, config.d_model};
+  if (!weights.has(tied)) return weights.take(shared, shape);
+  const at::Tensor embedding_VD = weights.take(tied, shape);
+  if (weights.has(shared)) {
+    weights.take(shared, shape);
+    if (weights.stored(shared).dtype != weights.stored(tied).dtype || weights.bytes(shared) != weights.bytes(tied)) {
+      throw Error(ErrorKind::model, "text_encoder: tensors " + shared + " and " + tied + " differ; they are tied");
+    }
+  }
+  return embedding_VD;
+}
+
+}  // namespace
+
+Umt5Config parse_umt5_config(const nlohmann::json& config, const std::string& path) {
+  ConfigReader read(config, path);
+  Umt5Config parsed;
+  read.require("model_type", "umt5", "only umt5 is");
+  read.require("feed_forward_proj", "gated-gelu", "only gated-gelu is");
+  read.require("dense_act_fn", "gelu_new", "only gelu_new is");
+  read.require("is_gated_act", true, "only true is");
+  read.require("is_decoder", false, "only an encoder is");
+  parsed.vocab_size = read.integer("vocab_size", parsed.vocab_size, 1 << 24);
+  parsed.d_model = read.integer("d_model", parsed.d_model);
+  parsed.d_kv = read.integer("d_kv", parsed.d_kv, 1 << 14);
+  parsed.d_ff = read.integer("d_ff", parsed.d_ff);
+  parsed.num_layers = read.integer("num_layers", parsed.num_layers, 1000);
+  parsed.num_heads = read.integer("num_heads", parsed.num_heads, 1 << 14);
+  parsed.relative_attention_num_buckets =
+      read.integer("relative_attention_num_buckets", parsed.relative_attention_num_buckets);
+  parsed.relative_attention_max_distance =
+      read.integer("relative_attention_max_distance", parsed.relative_attention_max_distance);
+  parsed.layer_norm_epsilon = read.fraction("layer_norm_epsilon", parsed.layer_norm_epsilon);
+  if (parsed.relative_attention_num_buckets % 4 != 0) {
+    read.refuse("relative_attention_num_buckets", "must be a multiple of 4");
+  }
+  if (parsed.relative_attention_max_distance <= parsed.relative_attention_num_buckets / 4) {
+    read.refuse("relative_attention_max_distance", "must be more than a quarter of relative_attention_num_buckets");
+  }
+  // What training, decoding and transformers' own housekeeping need.
+  read.ignore({"architectures",
+               "bos_token_id",
+               "classifier_dropout",
+               "decoder_start_token_id",
+               "dropout_rate",
+               "dtype",
+               "eos_token_id",
+               "gradient_checkpointing",
+               "id2label",
+               "initializer_factor",
+               "is_encoder_decoder",
+               "label2id",
+               "n_positions",
+               "num_decoder_layers",
+               "output_attentions",
+               "output_hidden_states",
+               "output_past",
+               "pad_token_id",
+               "problem_type",
+               "return_dict",
+               "scalable_attention",
+               "task_specific_params",
+               "tie_word_embeddings",
+               "tokenizer_class",
+               "torch_dtype",
+               "torchscript",
+               "transformers_version",
+               "use_bfloat16",
+               "use_cache"});
+  read.refuse_unknown();
+  return parsed;
+}
+
+at::Tensor relative_position_buckets(std::int64_t length, std::int64_t num_buckets, std::int64_t max_distance) {
+  const std::int64_t half = num_buckets / 2;
+  const std::int64_t exact = half / 2;
+  const at::Tensor position_R = at::arange(1 - length, length, at::kLong);
+  const at::Tensor distance_R = position_R.abs();
+  // In float32 and in this order, as the reference: another rounding would move positions to the next bucket.
+  const at::Tensor ratio_R = (distance_R.clamp_min(exact).to(at::kFloat) / exact).log() /
+                             std::log(static_cast<double>(max_distance) / static_cast<double>(exact)) * (half - exact);
+  const at::Tensor far_R = (ratio_R.to(at::kLong) + exact).clamp_max(half - 1);
+  return at::where(distance_R < exact, distance_R, far_R) + (position_R > 0).to(at::kLong) * half;
+}
+
+Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::ScalarType dtype) {
+  const std::string path = folder + "/config.json";
+  const Umt5Config config = parse_umt5_config(base::read_json(path), path);
+  WeightMap weights = WeightMap::open(folder);
+  Umt5Encoder encoder(config, weights, device, dtype);
+  weights.expect_all_taken();
+  return encoder;
+}
+
+Umt5Encoder::Umt5Encoder(const Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
+    : config_(config), device_(device), dtype_(dtype) {
+  const c10::InferenceMode inference;
+  const std::int64_t width = config.d_model;
+  const std::int64_t inner = config.num_heads * config.d_kv;
+  const auto take = [&](const std::string& name, at::IntArrayRef shape) {
+    return weights.take(name, shape).to(device, dtype);
+  };
+  embedding_VD_ = take_embedding(weights, config);
+  for (std::int64_t i = 0; i < config.num_layers; ++i) {
+    const std::string block = "encoder.block." + std::to_string(i) + ".layer.";
+    const std::string attention = block + "0.SelfAttention.";
+    const std::string ffn = block + "1.DenseReluDense.";
+    Layer layer;
+    layer.attention_norm_D = take(block + "0.layer_norm.weight", {width});
+    layer.q = take(attention + "q.weight", {inner, width});
+    layer.k = take(attention + "k.weight", {inner, width});
+    layer.v = take(attention + "v.weight", {inner, width});
+    layer.o = take(attention + "o.weight", {width, inner});
+    layer.bias_buckets =
+        take(attention + "relative_attention_bias.weight", {config.relative_attention_num_buckets, config.num_heads});
+    layer.ffn_norm_D = take(block + "1.layer_norm.weight", {width});
+    layer.ffn_gate = take(ffn + "wi_0.weight", {config.d_ff, width});
+    layer.ffn_in = take(ffn + "wi_1.weight", {config.d_ff, width});
+    layer.ffn_out = take(ffn + "wo.weight", {width, config.d_ff});
+    layers_.push_back(std::move(layer));
+  }
+  final_norm_D_ = take("encoder.final_layer_norm.weight", {width});
+}
+
+at::Tensor Umt5Encoder::encode(const std::vector<std::int64_t>& tokens) const {
+  const c10::InferenceMode inference;
+  const auto outside = std::find_if(tokens.begin(), tokens.end(),
+                                    [&](std::int64_t token) { return token < 0 || token >= config_.vocab_size; });
+  if (outside != tokens.end()) {
+    throw Error(ErrorKind::model, "text_encoder: token " + std::to_string(*outside) + " of the tokenizer is outside " +
+                                      "vocab_size, " + std::to_string(config_.vocab_size));
+  }
+  const auto length = static_cast<std::int64_t>(tokens.size());
+  const at::Tensor buckets_R =
+      relative_position_buckets(length, config_.relative_attention_num_buckets, config_.relative_attention_max_distance)
+          .to(device_);
+  at::Tensor x_1SD = at::embedding(embedding_VD_, at::tensor(tokens, at::kLong)).unsqueeze(0).to(device_, dtype_);
+  for (const Layer& layer : layers_) {
+    x_1SD = x_1SD + self_attention(layer, x_1SD, buckets_R);
+    x_1SD.add_(feed_forward(layer, x_1SD));
+  }
+  return ops::rms_norm(x_1SD, final_norm_D_, config_.layer_norm_epsilon);
+}
+
+at::Tensor Umt5Encoder::self_attention(const Layer& layer, const at::Tensor& x_1SD, const at::Tensor& buckets_R) const {
+  const at::Tensor normed = ops::rms_norm(x_1SD, layer.attention_norm_D, config_.layer_norm_epsilon);
+  const auto heads_1HSK = [&](const at::Tensor& weight) {
+    return at::linear(normed, weight).unflatten(-1, {config_.num_heads, config_.d_kv}).transpose(1, 2);
+  };
+  // The bias of query i and key j is that of position j - i: rows of a sliding window, the last query's first.
+  const at::Tensor bias_HR = at::embedding(layer.bias_buckets, buckets_R).t().contiguous();
+  const at::Tensor bias_1HSS = bias_HR.unfold(1, x_1SD.size(1), 1).flip(1).unsqueeze(0);
+  const at::Tensor mixed_1HSK =
+      at::scaled_dot_product_attention(heads_1HSK(layer.q), heads_1HSK(layer.k), heads_1HSK(layer.v), bias_1HSS,
+                                       /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);
+  return at::linear(mixed_1HSK.transpose(1, 2).flatten(2), layer.o);
+}
+
+at::Tensor Umt5Encoder::feed_forward(const Layer& layer, const at::Tensor& x_1SD) const {
+  const at::Tensor normed = ops::rms_norm(x_1SD, layer.ffn_norm_D, config_.layer_norm_epsilon);
+  at::Tensor gate = at::linear(normed, layer.ffn_gate);
+  at::gelu_(gate, "tanh");
+  return at::linear(gate.mul_(at::linear(normed, layer.ffn_in)), layer.ffn_out);
+}
+
+}  // namespace nightreel::model

@@ -1,0 +1,179 @@
+// T frames, Y rows, X columns, C channels; N pixels of a frame.
+#include "model/vae_layers.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+namespace nightreel::model {
+
+namespace {
+
+std::vector<std::int64_t> with_ones(std::vector<std::int64_t> shape, int axes) {
+  shape.insert(shape.end(), static_cast<std::size_t>(axes), 1);
+  return shape;
+}
+
+/// 1 / |x| over the channels, as torch.nn.functional.normalize: no less than 1e-12 is divided by.
+at::Tensor inverse_length(const at::Tensor& x) {
+  return at::linalg_vector_norm(x, 2, {-1}, /*keepdim=*/true).clamp_min_(1e-12).reciprocal_();
+}
+
+/// LibTorch takes oneDNN for small pictures only when it is told to, at a tenth of the speed otherwise.
+bool use_onednn(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && at::hasMKLDNN() && at::globalContext().userEnabledMkldnn();
+}
+
+}  // namespace
+
+at::Tensor& FrameMemory::window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels,
+                                std::int64_t context) {
+  const std::vector<std::int64_t> shape{context + x_TYXC.size(0), x_TYXC.size(1), x_TYXC.size(2), channels};
+  at::Tensor& held = windows_[layer];
+  if (!held.defined()) return held = at::zeros(shape, x_TYXC.options());
+  at::Tensor next = held.size(0) == shape[0] ? held : at::empty(shape, x_TYXC.options());
+  // One by one: where the two are the same buffer, the frames may overlap.
+  for (std::int64_t i = 0; i < context; ++i) next[i].copy_(held[held.size(0) - context + i]);
+  return held = next;
+}
+
+Conv Conv::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out,
+                const std::vector<std::int64_t>& kernel) {
+  std::vector<std::int64_t> shape{out, in};
+  shape.insert(shape.end(), kernel.begin(), kernel.end());
+  at::Tensor weight = load.take(name + ".weight", shape);
+  if (kernel.size() == 2) weight = weight.unsqueeze(2);
+  return {weight.contiguous(at::MemoryFormat::ChannelsLast3d), load.take(name + ".bias", {out})};
+}
+
+at::Tensor Conv::operator()(const at::Tensor& x_TYXC, const std::array<std::int64_t, 3>& padding,
+                            const std::array<std::int64_t, 3>& stride) const {
+  constexpr std::array<std::int64_t, 3> kDilation{1, 1, 1};
+  const at::Tensor x_1CTYX = x_TYXC.permute({3, 0, 1, 2}).unsqueeze(0);
+  const at::Tensor y_1CTYX = use_onednn(x_TYXC)
+                                 ? at::mkldnn_convolution(x_1CTYX, weight, bias, padding, stride, kDilation, 1)
+                                 : at::conv3d(x_1CTYX, weight, bias, stride, padding, kDilation, 1);
+  return y_1CTYX.squeeze(0).permute({1, 2, 3, 0}).contiguous();
+}
+
+Pointwise Pointwise::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out, int axes) {
+  return {load.take(name + ".weight", with_ones({out, in}, axes)).view({out, in}), load.take(name + ".bias", {out})};
+}
+
+at::Tensor Pointwise::operator()(const at::Tensor& x) const {
+  return at::linear(x, weight, bias);
+}
+
+ChannelNorm ChannelNorm::load(const VaeLoader& load, const std::string& name, std::int64_t channels, int axes) {
+  const at::Tensor gamma = load.weights.take(name + ".gamma", with_ones({channels}, axes)).to(load.device, at::kFloat);
+  return {gamma.view({channels}) * std::sqrt(static_cast<double>(channels))};
+}
+
+at::Tensor ChannelNorm::operator()(const at::Tensor& x) const {
+  const at::Tensor x_f32 = x.to(at::kFloat);
+  return at::mul(x_f32, inverse_length(x_f32)).mul_(gamma).to(x.scalar_type());
+}
+
+void ChannelNorm::then_silu(const at::Tensor& x, at::Tensor out) const {
+  const at::Tensor x_f32 = x.to(at::kFloat);
+  if (out.scalar_type() != at::kFloat) {
+    at::Tensor normed = at::mul(x_f32, inverse_length(x_f32)).mul_(gamma);
+    out.copy_(at::silu_(normed));
+    return;
+  }
+  at::mul_out(out, x_f32, inverse_length(x_f32)).mul_(gamma);
+  at::silu_(out);
+}
+
+CausalConv CausalConv::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out) {
+  return {Conv::load(load, name, in, out, {3, 3, 3})};
+}
+
+at::Tensor CausalConv::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
+  at::Tensor& window = memory.window(this, x_TYXC, in_channels(), 2);
+  window.slice(0, 2).copy_(x_TYXC);
+  return conv(window, {0, 1, 1});
+}
+
+at::Tensor CausalConv::operator()(const at::Tensor& x_TYXC, const ChannelNorm& norm, FrameMemory& memory) const {
+  at::Tensor& window = memory.window(this, x_TYXC, in_channels(), 2);
+  norm.then_silu(x_TYXC, window.slice(0, 2));
+  return conv(window, {0, 1, 1});
+}
+
+ResidualBlock ResidualBlock::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out) {
+  ResidualBlock block{ChannelNorm::load(load, name + ".norm1", in, 3), ChannelNorm::load(load, name + ".norm2", out, 3),
+                      CausalConv::load(load, name + ".conv1", in, out),
+                      CausalConv::load(load, name + ".conv2", out, out), std::nullopt};
+  if (in != out) block.shortcut = Pointwise::load(load, name + ".conv_shortcut", in, out, 3);
+  return block;
+}
+
+at::Tensor ResidualBlock::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
+  at::Tensor y_TYXC = conv2(conv1(x_TYXC, norm1, memory), norm2, memory);
+  return y_TYXC.add_(shortcut ? (*shortcut)(x_TYXC) : x_TYXC);
+}
+
+AttentionBlock AttentionBlock::load(const VaeLoader& load, const std::string& name, std::int64_t channels) {
+  return {ChannelNorm::load(load, name + ".norm", channels, 2),
+          Pointwise::load(load, name + ".to_qkv", channels, 3 * channels, 2),
+          Pointwise::load(load, name + ".proj", channels, channels, 2)};
+}
+
+at::Tensor AttentionBlock::operator()(const at::Tensor& x_TYXC) const {
+  const std::vector<at::Tensor> qkv_T1NC = qkv(norm(x_TYXC)).flatten(1, 2).unsqueeze(1).chunk(3, -1);
+  const at::Tensor mixed_T1NC = at::scaled_dot_product_attention(qkv_T1NC[0], qkv_T1NC[1], qkv_T1NC[2]);
+  return out(mixed_T1NC.reshape(x_TYXC.sizes())).add_(x_TYXC);
+}
+
+MidBlock MidBlock::load(const VaeLoader& load, const std::string& name, std::int64_t channels) {
+  return {ResidualBlock::load(load, name + ".resnets.0", channels, channels),
+          ResidualBlock::load(load, name + ".resnets.1", channels, channels),
+          AttentionBlock::load(load, name + ".attentions.0", channels)};
+}
+
+at::Tensor MidBlock::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
+  return second(attention(first(x_TYXC, memory)), memory);
+}
+
+Upsample Upsample::load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time) {
+  Upsample up{Conv::load(load, name + ".resample.1", channels, channels / 2, {3, 3}), std::nullopt};
+  if (in_time) up.time_conv = Conv::load(load, name + ".time_conv", channels, 2 * channels, {3, 1, 1});
+  return up;
+}
+
+at::Tensor Upsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
+  const std::int64_t channels = x_TYXC.size(3);
+  at::Tensor frames_TRYXC = x_TYXC.unsqueeze(1);  // R frames out of each: 1 or 2
+  if (time_conv && !memory.in_first_piece()) {    // the first latent frame is one frame, and unseen by later ones
+    at::Tensor& window = memory.window(&*time_conv, x_TYXC, channels, 2);
+    window.slice(0, 2).copy_(x_TYXC);
+    frames_TRYXC = (*time_conv)(window, {0, 0, 0}).unflatten(3, {2, channels}).permute({0, 3, 1, 2, 4});
+  }
+  const std::int64_t t = frames_TRYXC.size(0);
+  const std::int64_t r = frames_TRYXC.size(1);
+  const std::int64_t y = frames_TRYXC.size(2);
+  const std::int64_t x = frames_TRYXC.size(3);
+  const at::Tensor doubled_TYXC = frames_TRYXC.unsqueeze(3)
+                                      .unsqueeze(5)
+                                      .expand({t, r, y, 2, x, 2, channels})
+                                      .reshape({t * r, 2 * y, 2 * x, channels});
+  return conv(doubled_TYXC, {0, 1, 1});
+}
+
+Downsample Downsample::load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time) {
+  Downsample down{Conv::load(load, name + ".resample.1", channels, channels, {3, 3}), std::nullopt};
+  if (in_time) down.time_conv = Conv::load(load, name + ".time_conv", channels, channels, {3, 1, 1});
+  return down;
+}
+
+at::Tensor Downsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
+  const at::Tensor padded_TYXC = at::constant_pad_nd(x_TYXC, {0, 0, 0, 1, 0, 1});
+  at::Tensor halved_TYXC = conv(padded_TYXC, {0, 0, 0}, {1, 2, 2});
+  if (!time_conv) return halved_TYXC;
+  at::Tensor& window = memory.window(&*time_conv, halved_TYXC, halved_TYXC.size(3), 1);
+  window.slice(0, 1).copy_(halved_TYXC);
+  return memory.in_first_piece() ? halved_TYXC : (*time_conv)(window, {0, 0, 0}, {2, 1, 1});
+}
+
+}  // namespace nightreel::model

@@ -1,0 +1,137 @@
+// The layers of the Wan 2.1 VAE (diffusers 0.42.1, models/autoencoders/autoencoder_kl_wan.py).
+//
+// Frames lie channels last, [T, Y, X, C] and dense: a frame is then contiguous, so that a causal convolution keeps the
+// frames before its own in the same buffer without copies, 1x1 convolutions are matrix products, and oneDNN and cuDNN
+// need no reordering. Layers own their weights and are const; what they remember of earlier frames lives in the
+// caller's FrameMemory, one a video and thread.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "nightreel/model/weights.h"
+
+namespace nightreel::model {
+
+/// The last frames that each causal convolution has seen of one video. Frames before the first are zero.
+class FrameMemory {
+ public:
+  /// A buffer [context + frames, Y, X, C] like `x_TYXC`'s frames: first the `context` frames that `layer` saw last,
+  /// then room for the new ones, which the caller fills. Valid until the next call for this layer.
+  at::Tensor& window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels, std::int64_t context);
+
+  bool in_first_piece() const { return first_; }
+  void end_piece() { first_ = false; }
+
+ private:
+  std::unordered_map<const void*, at::Tensor> windows_;
+  bool first_ = true;
+};
+
+/// Fetches tensors in the model's device and dtype.
+struct VaeLoader {
+  WeightMap& weights;
+  at::Device device;
+  at::ScalarType dtype;
+  at::Tensor take(const std::string& name, at::IntArrayRef shape) const {
+    return weights.take(name, shape).to(device, dtype);
+  }
+};
+
+/// A convolution over [T, Y, X, C].
+struct Conv {
+  at::Tensor weight;  // [out, in, kT, kY, kX], channels last
+  at::Tensor bias;
+
+  /// `kernel` of two sizes stands for a layer that the checkpoint has as a 2-D convolution.
+  static Conv load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out,
+                   const std::vector<std::int64_t>& kernel);
+  at::Tensor operator()(const at::Tensor& x_TYXC, const std::array<std::int64_t, 3>& padding,
+                        const std::array<std::int64_t, 3>& stride = {1, 1, 1}) const;
+};
+
+/// A 1x1 convolution.
+struct Pointwise {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;
+
+  /// `axes` is how many axes of size one the checkpoint's kernel has.
+  static Pointwise load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out, int axes);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+/// WanRMS_norm: x / |x| * sqrt(C) * gamma over the channels.
+struct ChannelNorm {
+  at::Tensor gamma;  // times sqrt(C)
+
+  static ChannelNorm load(const VaeLoader& load, const std::string& name, std::int64_t channels, int axes);
+  at::Tensor operator()(const at::Tensor& x) const;
+  /// silu(norm(x)) into `out`, of x's shape and dtype.
+  void then_silu(const at::Tensor& x, at::Tensor out) const;
+};
+
+/// 3x3x3, zero padding in space, only earlier frames in time.
+struct CausalConv {
+  Conv conv;
+
+  static CausalConv load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out);
+  at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+  /// The same over silu(norm(x)).
+  at::Tensor operator()(const at::Tensor& x_TYXC, const ChannelNorm& norm, FrameMemory& memory) const;
+
+ private:
+  std::int64_t in_channels() const { return conv.weight.size(1); }
+};
+
+struct ResidualBlock {
+  ChannelNorm norm1, norm2;
+  CausalConv conv1, conv2;
+  std::optional<Pointwise> shortcut;
+
+  static ResidualBlock load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out);
+  at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+};
+
+/// Self-attention of one head over the pixels of each frame.
+struct AttentionBlock {
+  ChannelNorm norm;
+  Pointwise qkv, out;
+
+  static AttentionBlock load(const VaeLoader& load, const std::string& name, std::int64_t channels);
+  at::Tensor operator()(const at::Tensor& x_TYXC) const;
+};
+
+/// Residual, attention, residual.
+struct MidBlock {
+  ResidualBlock first, second;
+  AttentionBlock attention;
+
+  static MidBlock load(const VaeLoader& load, const std::string& name, std::int64_t channels);
+  at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+};
+
+/// Doubles rows and columns and halves the channels; with time_conv it also doubles the frames, but for the first.
+struct Upsample {
+  Conv conv;
+  std::optional<Conv> time_conv;
+
+  static Upsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time);
+  at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+};
+
+/// Halves rows and columns; with time_conv also the frames, but for the first.
+struct Downsample {
+  Conv conv;
+  std::optional<Conv> time_conv;
+
+  static Downsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time);
+  at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+};
+
+}  // namespace nightreel::model

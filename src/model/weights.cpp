@@ -1,0 +1,173 @@
+#include "nightreel/model/weights.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <limits>
+#include <optional>
+
+#include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
+
+namespace nightreel::model {
+
+namespace {
+
+namespace fs = std::filesystem;
+using base::Error;
+using base::ErrorKind;
+using base::Json;
+
+constexpr std::array<const char*, 2> kStems{"diffusion_pytorch_model", "model"};
+constexpr std::size_t kNamed = 5;              // problems that a message names
+constexpr std::int64_t kMaxStandIn = 1 << 24;  // elements; above, a wrong config must not cost memory
+
+[[noreturn]] void refuse_path(const std::string& path, const std::string& why) {
+  throw Error(ErrorKind::model, path + ": " + why);
+}
+
+bool is_file(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+/// Why a folder (or file) without safetensors of the expected names is refused: names the format that it has.
+std::string no_weights(const std::string& folder) {
+  const std::string wanted = "diffusion_pytorch_model.safetensors or model.safetensors (or their .index.json)";
+  std::error_code trouble;
+  if (is_file(folder)) return "a single-file checkpoint; this program reads Diffusers folders";
+  fs::directory_iterator entries(folder, trouble);
+  if (trouble) return "cannot open the folder: " + trouble.message();
+  std::set<std::string> others;
+  for (const auto& entry : entries) {
+    const std::string extension = entry.path().extension().string();
+    for (const char* known : {".gguf", ".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".onnx", ".safetensors"}) {
+      if (extension == known) others.insert(entry.path().filename().string());
+    }
+  }
+  if (others.empty()) return "no " + wanted;
+  return "no " + wanted + "; " + base::printable(*others.begin()) + " is not read: save the model with diffusers' " +
+         "save_pretrained, as safetensors and without a variant";
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (const std::int64_t size : shape) text += (text.size() == 1 ? "" : ", ") + std::to_string(size);
+  return text + "]";
+}
+
+/// weight_map of an index: tensor -> file name without folders.
+std::map<std::string, std::string> read_index(const std::string& path) {
+  const Json index = base::read_json(path);
+  const Json map = index.is_object() ? index.value("weight_map", Json()) : Json();
+  if (!map.is_object() || map.empty()) refuse_path(path, "weight_map: missing, empty or not an object");
+  std::map<std::string, std::string> file_of;
+  for (const auto& [name, file] : map.items()) {
+    const std::string at = "weight_map: " + base::printable(name) + ": ";
+    if (!file.is_string()) refuse_path(path, at + "not a file name");
+    const auto text = file.get<std::string>();
+    if (text.empty() || text.find('/') != std::string::npos || text.find('\0') != std::string::npos) {
+      refuse_path(path, at + base::printable(text) + " is not the name of a file in this folder");
+    }
+    file_of.emplace(name, text);
+  }
+  return file_of;
+}
+
+}  // namespace
+
+WeightMap WeightMap::open(const std::string& folder) {
+  WeightMap weights(folder);
+  for (const char* stem : kStems) {
+    const std::string single = folder + "/" + stem + ".safetensors";
+    const std::string index = single + ".index.json";
+    if (is_file(index)) {  // as diffusers: where both are there, the index says what counts
+      const auto file_of = read_index(index);
+      std::set<std::string> shards;
+      for (const auto& [name, file] : file_of) shards.insert(file);
+      for (const std::string& shard : shards) weights.add(SafetensorsFile::open(folder + "/" + shard));
+      weights.check_index(file_of, index);
+      return weights;
+    }
+    if (is_file(single)) {
+      weights.add(SafetensorsFile::open(single));
+      return weights;
+    }
+  }
+  refuse_path(folder, no_weights(folder));
+}
+
+void WeightMap::add(SafetensorsFile file) {
+  for (const auto& [name, stored] : file.tensors()) {
+    const auto [at, added] = files_of_.emplace(name, files_.size());
+    if (!added) refuse_path(file.path(), "tensor " + base::printable(name) + ": also in " + files_[at->second].path());
+  }
+  files_.push_back(std::move(file));
+}
+
+void WeightMap::check_index(const std::map<std::string, std::string>& file_of, const std::string& index) const {
+  for (const auto& [name, file] : file_of) {
+    if (!has(name) || fs::path(this->file_of(name).path()).filename() != file) {
+      refuse_path(index, "tensor " + base::printable(name) + ": not in " + base::printable(file));
+    }
+  }
+  for (const auto& [name, at] : files_of_) {
+    if (file_of.count(name) == 0) {
+      refuse_path(files_[at].path(), "tensor " + base::printable(name) + ": not listed in " + index);
+    }
+  }
+}
+
+std::string WeightMap::misfit(const std::string& name, at::IntArrayRef shape) const {
+  if (!has(name)) return base::printable(name) + " (missing)";
+  const StoredTensor& found = stored(name);
+  if (at::IntArrayRef(found.shape) == shape) return {};
+  return base::printable(name) + " (has shape " + shape_text(found.shape) + ", config.json makes it " +
+         shape_text(shape) + ")";
+}
+
+at::Tensor WeightMap::take(const std::string& name, at::IntArrayRef shape) {
+  taken_.insert(name);
+  const std::string problem = misfit(name, shape);
+  if (problem.empty()) return file_of(name).tensor(name);
+  misfits_.push_back(problem);
+  std::int64_t elements = 1;
+  for (const std::int64_t size : shape) {
+    if (__builtin_mul_overflow(elements, size, &elements)) elements = std::numeric_limits<std::int64_t>::max();
+  }
+  if (misfits_.size() >= kNamed || elements > kMaxStandIn) refuse(misfits_);
+  return at::full({}, std::numeric_limits<float>::quiet_NaN()).expand(shape);
+}
+
+void WeightMap::expect_all_taken() const {
+  std::vector<std::string> problems = misfits_;
+  for (const auto& [name, file] : files_of_) {
+    if (taken_.count(name) == 0) problems.push_back(base::printable(name) + " (not part of this model)");
+  }
+  if (!problems.empty()) refuse(problems);
+}
+
+void WeightMap::refuse(const std::vector<std::string>& problems) const {
+  std::string list;
+  for (std::size_t i = 0; i < std::min(problems.size(), kNamed); ++i) list += (i == 0 ? "" : ", ") + problems[i];
+  if (problems.size() > kNamed) list += ", … (" + std::to_string(problems.size()) + " in all)";
+  refuse_path(folder_, (problems.size() == 1 ? "tensor " : "tensors ") + list);
+}
+
+std::vector<std::string> WeightMap::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, file] : files_of_) names.push_back(name);
+  return names;
+}
+
+const StoredTensor& WeightMap::stored(const std::string& name) const {
+  return file_of(name).tensors().at(name);
+}
+
+std::string_view WeightMap::bytes(const std::string& name) const {
+  return file_of(name).bytes(stored(name));
+}
+
+}  // namespace nightreel::model
