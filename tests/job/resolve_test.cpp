@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "checkpoint_folder.h"
+#include "nightreel/job/job_file.h"
 #include "nightreel/job/recipe.h"
 #include "support/error.h"
 
@@ -210,6 +212,15 @@ TEST_CASE("all jobs of a file are judged before any of them is rendered") {
         "jobs.jsonl:2: height: 50 is no multiple of 16; nearest: 48, 64\n"
         "jobs.jsonl:3: num_frames: 80 is not 4n+1; nearest: 77, 81");
   check_jobs({jobs[0]}, card, recipe);
+}
+
+TEST_CASE("the demo's jobs fit the model in the repository") {
+  const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
+  REQUIRE(source != nullptr);
+  const ModelCard card = read_model_card(std::string(source) + "/models/shapes");
+  const auto jobs = read_job_files({std::string(source) + "/jobs/demo.jsonl"});
+  CHECK_FALSE(jobs.empty());
+  check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic));
 }
 
 TEST_CASE("settings come back from JSON as they were") {
