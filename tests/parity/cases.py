@@ -37,17 +37,17 @@ CASES = {
         flow_shift=3.0, pipeline=_pipeline(),
     ),
     "experts": _case(
-        "BF16", "40KB", _text(32, 16, 2, 3, 48), _transformer(3, 16, 3, (1, 2, 2), 8, 96), _vae(6, [1, 2, 4, 4], 8, 2),
+        "BF16", "40KB", _text(32, 16, 2, 3, 48), _transformer(3, 16, 3, (1, 2, 2), 8, 96), _vae(8, [1, 2, 4, 4], 8, 2),
         flow_shift=5.0, boundary_ratio=0.85,
         pipeline=_pipeline(guidance_scale=4.0, guidance_scale_2=3.0, seed=2**40 + 7, num_frames=5),
     ),
     "half": _case(
-        "F16", None, _text(16, 24, 1, 1, 64), _transformer(1, 44, 1, (1, 2, 2), 16, 20, freq=256), _vae(4, [1, 1, 2, 2], 16),
+        "F16", None, _text(16, 24, 1, 1, 64), _transformer(1, 44, 1, (1, 2, 2), 16, 20, freq=256), _vae(8, [1, 2, 2, 2], 16),
         flow_shift=1.0, pipeline=_pipeline(height=32, width=32, num_frames=1, seed=0),
     ),
     "deep": _case(
         "F32", "60KB", _text(40, 10, 4, 5, 32, relative_attention_num_buckets=16, relative_attention_max_distance=40),
-        _transformer(4, 24, 6, (1, 2, 2), 4, 64), _vae(4, [1, 2, 2, 4], 4, 3),
+        _transformer(4, 24, 6, (1, 2, 2), 4, 64), _vae(8, [1, 2, 2, 4], 4, 3),
         flow_shift=8.0,
     ),
     "patches": _case(

@@ -27,6 +27,7 @@ def stamp():
 
 
 def make(out):
+    import diffusers
     import torch
 
     import goldens
@@ -34,6 +35,7 @@ def make(out):
     from checkpoints import modules, save
 
     torch.set_num_threads(1)  # tiny shapes: threads that wait for each other cost ten times the work
+    diffusers.utils.logging.set_verbosity_error()  # about .to(), which checkpoints.py uses knowingly
     for number, (name, case) in enumerate(CASES.items()):
         generator = torch.Generator().manual_seed(number)
         parts, folder = modules(case, generator), out / name
