@@ -130,8 +130,7 @@ double Pipeline::decode(const at::Tensor& latents_CFYX, const FrameSink& sink, c
   double in_sink = 0;
   vae_->decode(latents_CFYX.unsqueeze(0), [&](const at::Tensor& pixels_13FHW) {
     cancel.throw_if_cancelled();
-    const at::Tensor frames_FHW3 =
-        (pixels_13FHW[0].to(at::kFloat) / 2 + 0.5).clamp_(0, 1).mul_(255).round_().to(at::kByte).permute({1, 2, 3, 0});
+    const at::Tensor frames_FHW3 = model::to_bytes(pixels_13FHW[0]).permute({1, 2, 3, 0});
     const base::Stopwatch sinking;
     sink(frames_FHW3.contiguous().cpu());
     in_sink += sinking.seconds();
