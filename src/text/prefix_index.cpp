@@ -38,7 +38,7 @@ void PrefixIndex::narrow(std::size_t& low, std::size_t& high, std::size_t depth,
 std::int64_t PrefixIndex::find(std::string_view word) const {
   const auto found = std::lower_bound(entries_.begin(), entries_.end(), word,
                                       [](const Entry& entry, std::string_view w) { return entry.word < w; });
-  return found != entries_.end() && found->word == word ? found->value : -1;
+  return found != entries_.end() && found->word == word ? std::int64_t{found->value} : -1;
 }
 
 }  // namespace nightreel::text

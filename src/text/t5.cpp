@@ -127,6 +127,7 @@ std::int64_t number_tokens(std::vector<AddedToken>& tokens, const Unigram& model
 
 std::int64_t end_token_id(const JsonField& config, const std::vector<AddedToken>& tokens) {
   const auto named = config.find("eos_token");
+  if (!named && config.json().contains("eos_token")) config.fail("eos_token is null");
   const std::string content = named ? read_token(*named).content : "</s>";
   const auto found =
       std::find_if(tokens.begin(), tokens.end(), [&](const AddedToken& t) { return t.content == content; });

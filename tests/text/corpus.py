@@ -17,6 +17,7 @@ assert ftfy.bad_codecs.ok() is None  # registers the sloppy codecs
 SITE = Path(sysconfig.get_paths()["purelib"])
 CATALOGUES = ("dpkg", "apt", "iso_3166-1", "iso_639-3", "iso_4217")
 PER_CATALOGUE = 20
+WELL_COVERED = ("zh", "ja", "ko", "ar", "fa", "th", "hi")  # scripts that few translations use
 DISTRIBUTIONS = ("ftfy", "rich", "wcwidth", "sentencepiece", "transformers", "diffusers", "huggingface_hub", "regex")
 SOURCES = ("ftfy/*.py", "ftfy/bad_codecs/*.py", "rich/_emoji_codes.py", "wcwidth/table_wide.py")
 
@@ -41,7 +42,8 @@ def translated(rng):
     for path in sorted(Path("/usr/share/locale").glob("*/LC_MESSAGES/*.mo")):
         if path.stem in CATALOGUES and not path.is_symlink():
             texts = sorted(set(messages(path)))
-            yield from rng.sample(texts, min(PER_CATALOGUE, len(texts)))
+            count = PER_CATALOGUE * (3 if path.parts[4][:2] in WELL_COVERED else 1)
+            yield from rng.sample(texts, min(count, len(texts)))
 
 
 def documents():
@@ -79,8 +81,8 @@ def mojibake(line, encoding, times=1):
         return ""
 
 
-ENCODINGS = ("latin-1", "cp1252", "sloppy-windows-1252", "sloppy-windows-1251", "sloppy-windows-1250",
-             "sloppy-windows-1253", "sloppy-windows-1254", "sloppy-windows-1257", "iso-8859-2", "macroman", "cp437")  # fmt: skip
+WINDOWS = tuple(f"sloppy-windows-{page}" for page in (1250, 1251, 1252, 1253, 1254, 1257))
+ENCODINGS = ("latin-1", "cp1252", *WINDOWS, "iso-8859-2", "macroman", "cp437")
 
 
 def cesu8(line):
@@ -97,6 +99,9 @@ def full_width(line):
 
 def entities(line):
     return "".join(f"&#{ord(c)};" if i % 3 == 0 else f"&#x{ord(c):x};" if i % 7 == 0 else c for i, c in enumerate(line))
+
+
+CONTROLS = ("", "\0", "\x08", "\x85", "\ufeff", "\ufffc", "\u206a", "\r\n", "\u2028")
 
 
 def damaged(line, rng):
@@ -119,7 +124,7 @@ def damaged(line, rng):
         lambda: full_width(line),
         lambda: line.replace("fi", "ﬁ").replace("ff", "ﬀ").replace("st", "ﬆ").replace("i", "ĳ"),
         lambda: "\u201c" + line.replace(" ", "\u2019 \u02bc") + "\u201d\u201f",
-        lambda: "".join(rng.choice(("", "\0", "\x08", "\x85", "\ufeff", "\ufffc", "\u206a", "\r\n", "\u2028")) + c for c in line),
+        lambda: "".join(rng.choice(CONTROLS) + c for c in line),
         lambda: "".join(c + rng.choice(("", "", "\u0301", "\u0323\u0300", "\u200d")) for c in line),
         lambda: line.encode("utf-8")[: rng.randrange(1, 9)].decode("latin-1") + rng.choice(("\n", "", " ")),
         lambda: "".join(rng.sample(line, len(line))),
@@ -137,12 +142,14 @@ def suspicious_lines(rng, count=6000):
 
 def edge_lines():
     """Borders of the rules: single entities, references, byte tricks and white space."""
-    numbers = (0, 1, 9, 11, 13, 31, 38, 59, 60, 127, 128, 129, 150, 159, 160, 0xD800, 0xFDD0, 0xFFFE, 0x10FFFF, 0x110000, 10**30)
-    lines = [f"a&#{n};b &#x{n:X}c &#{n}x; &#x{n:x}zz;" for n in numbers]
-    lines += ["&amp;amp;amp;lt;b", "&notit; &not &notin; &amp &ampx; &&amp;;", "&" + "x" * 40 + ";", "&lt;&#59;&#x3b;"]
-    lines += ["&NTILDE;&ntilde;&nTILDE; P&EACUTE;REZ &SZLIG; &HELLIP;", "&#;&#x;&;& &x; &#xg;", "&a", "&ng", "&LT", "&\t&#\n"]
-    lines += ["Ã la mode Ã s Ã quele Ã  l", "voilÃ le travail", "Ã", "Â ", "a Â b", "sÃ³", "âœ” No problems", "Ã\xa0", "Ã³\n\nÃ³"]
-    lines += ["\xed\xa0\xbd\xed\xb8\n", "\xc0\n", "Ã©\xc0\n", "\xed\xa0\xbd\xed\xb8\x8d Ã©", "\xc0\x80\xc3\xa9", "\xed\xa0\xbd Ã©", "\xed\xb8"]
-    lines += ["", " ", "\n", "\x1c\x1d a \x1f\x85b\u2003\u3000c\xa0 ", "\x1b[", "\x1b[m\x1b[1;2;3Hx\x1b[1", "â€œ like this â€\ufffd"]
-    lines += ["a\u0323\u0307\u0301\u0327" * 9, "\u1100\u1161\u11a8", "\ufb01\ufb05\uff76\uff9e", "ГўВЂВ™s", "β€™ ā€ вЂ√± ‚Äì", "œ! à² ×²"]
-    return lines
+    numbers = (0, 1, 9, 11, 13, 31, 38, 59, 60, 127, 128, 129, 150, 159, 160, 0xD800, 0xFDD0, 0xFFFE, 0x10FFFF)
+    numbers += (0x110000, 10**30)
+    return [f"a&#{n};b &#x{n:X}c &#{n}x; &#x{n:x}zz;" for n in numbers] + [
+        *("&amp;amp;amp;lt;b", "&notit; &not &notin; &amp &ampx; &&amp;;", "&" + "x" * 40 + ";", "&lt;&#59;&#x3b;"),
+        *("&NTILDE;&ntilde;&nTILDE; P&EACUTE;REZ &SZLIG; &HELLIP;", "&#;&#x;&;& &x; &#xg;", "&a", "&ng", "&LT"),
+        *("&\t&#\n", "Ã la mode Ã s Ã quele Ã  l", "voilÃ le travail", "Ã", "Â ", "a Â b", "sÃ³", "Ã\xa0", "Ã³\n\nÃ³"),
+        *("âœ” No problems", "\xed\xa0\xbd\xed\xb8\n", "\xc0\n", "Ã©\xc0\n", "\xed\xa0\xbd\xed\xb8\x8d Ã©"),
+        *("\xc0\x80\xc3\xa9", "\xed\xa0\xbd Ã©", "\xed\xb8", "", " ", "\n", "\x1b[", "\x1b[m\x1b[1;2;3Hx\x1b[1"),
+        *("\x1c\x1d a \x1f\x85b\u2003\u3000c\xa0 ", "â€œ like this â€\ufffd", "a\u0323\u0307\u0301\u0327" * 9),
+        *("\u1100\u1161\u11a8", "\ufb01\ufb05\uff76\uff9e", "ГўВЂВ™s", "β€™ ā€ вЂ√± ‚Äì", "œ! à² ×²"),
+    ]

@@ -15,13 +15,15 @@ import unicodedata
 from pathlib import Path
 
 import sentencepiece
+from tokenizers import Tokenizer, normalizers
 from transformers import T5TokenizerFast
 
 import corpus
 import lines
 
 LIMIT = 512
-SPECIAL = ("</s>", "<pad>", "<unk>", "<s>", "<extra_id_0>", "<extra_id_1>", "<extra_id_99>", "<extra_id_1000>", "<mark>", "▁")
+EXTRA = ("<extra_id_0>", "<extra_id_1>", "<extra_id_99>", "<extra_id_1000>")
+SPECIAL = ("</s>", "<pad>", "<unk>", "<s>", *EXTRA, "<mark>", "▁")
 
 
 def train(texts, **options):
@@ -37,13 +39,14 @@ def models(texts):
     few = texts[::4]
     yield "t5", train(texts), [{}, {"extra_ids": 0}]
     symbols = ["<mark>", "<extra_id_0>", "<extra_id_1>"]
-    yield "bytes", train(few, vocab_size=1500, byte_fallback=True, user_defined_symbols=symbols), [{"extra_ids": 2}]
-    umt5 = {"extra_ids": 300, "bos_token": "<s>", "legacy": True, "sp_model_kwargs": {}, "clean_up_tokenization_spaces": True,
-            "added_tokens_decoder": {"0": flags("<pad>", lstrip=True), "1": flags("</s>", rstrip=True),
-                                     "3": flags("<unk>", single_word=True), "9999": flags("<mark>", special=False, normalized=True)},
+    yield "bytes", train(few, vocab_size=3000, byte_fallback=True, user_defined_symbols=symbols), [{"extra_ids": 2}]
+    added = {"0": flags("<pad>", lstrip=True), "1": flags("</s>", rstrip=True), "3": flags("<unk>", single_word=True),
+             "9999": flags("<mark>", special=False, normalized=True)}  # fmt: skip
+    umt5 = {"extra_ids": 300, "bos_token": "<s>", "legacy": True, "sp_model_kwargs": {}, "added_tokens_decoder": added,
             "additional_special_tokens": [f"<extra_id_{i}>" for i in range(300)]}  # fmt: skip
-    yield "umt5", train(few, vocab_size=2000, bos_id=2, unk_id=3), [umt5]
-    yield "identity", train(few, vocab_size=1000, normalization_rule_name="identity"), [{"extra_special_tokens": ["<mark>"]}]
+    yield "umt5", train(few, vocab_size=3000, bos_id=2, unk_id=3), [umt5]
+    plain = train(few, vocab_size=3000, character_coverage=0.99, normalization_rule_name="identity")
+    yield "identity", plain, [{"extra_special_tokens": ["<mark>"]}]
 
 
 def flags(content, **set_):
@@ -67,7 +70,7 @@ def texts_of(rng):
               for line in rng.sample(real, 1500)]  # fmt: skip
     words = [word for line in real for word in line.split()]
     prompts = [" ".join(rng.choices(words, k=600)) for _ in range(40)]
-    edges = ["", " ", "▁", "▁▁a▁", "a" * 3000, "\u0301", "\r\n", "e\u0301\u0323", "\u1100\u1161", "\0a\0", "\U000e0067", "👩‍👩‍👧 🇩🇪🇫"]
+    edges = ["", " ", "▁", "▁▁a▁", "a" * 3000, "\u0301", "\r\n", "e\u0301\u0323", "\u1100\u1161", "\0a\0", "👩‍👩‍👧 🇩🇪🇫"]
     return real, real + damaged + marked + prompts + edges + list(normalisation_lines()), counts
 
 
@@ -79,8 +82,58 @@ def expected(tokenizer, texts):
     return [ids[: sum(mask)] for ids, mask in zip(out.input_ids, out.attention_mask, strict=True)]
 
 
-def compare(name, executable, folder, texts):
-    reference = expected(T5TokenizerFast.from_pretrained(folder), texts)
+def described(folder, texts):
+    """What the tokenizers library makes of tokenizer.json as it is."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(LIMIT)
+    tokenizer.no_padding()
+    return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+
+
+def sequence(*normalizers_):
+    return {"type": "Sequence", "normalizers": list(normalizers_)}
+
+
+def rewritten(tokenizer, name):
+    """Forms of tokenizer.json that transformers 4 and other tools write."""
+    charsmap = tokenizer["normalizer"]
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    replace = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}
+    strip = {"type": "Strip", "strip_left": False, "strip_right": True}
+    if name == "transformers 4":
+        return {"normalizer": sequence(charsmap, strip, replace), "pre_tokenizer": metaspace}
+    if name == "not legacy":
+        return {"normalizer": charsmap, "pre_tokenizer": metaspace | {"prepend_scheme": "first"}}
+    replace_blank = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    return {
+        "normalizer": sequence({"type": "NFKC"}, strip | {"strip_left": True}, replace_blank),
+        "pre_tokenizer": None,
+        "model": tokenizer["model"] | {"byte_fallback": True},
+    }
+
+
+def has_old_characters(text):
+    """The library's NFKC is that of Unicode 11; characters that came later are normalised by nightreel alone."""
+    return normalizers.NFKC().normalize_str(text) == unicodedata.normalize("NFKC", text)
+
+
+def compare_rewritten(source, folder, executable, texts):
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    wrong = 0
+    for name in ("transformers 4", "not legacy", "NFKC"):
+        folder.mkdir(exist_ok=True)
+        text = json.dumps(tokenizer | rewritten(tokenizer, name))
+        (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+        known = texts if name != "NFKC" else [text for text in texts if has_old_characters(text)]
+        wrong += compare(f"tokenizer.json, {name}", executable, folder, known, described(folder, known))
+    return wrong
+
+
+def transformers_ids(folder, texts):
+    return expected(T5TokenizerFast.from_pretrained(folder), texts)
+
+
+def compare(name, executable, folder, texts, reference):
     got = lines.ask([executable, "tokens", str(folder), str(LIMIT)], texts)
     wrong = [pair for pair in zip(texts, got, reference, strict=True) if pair[1] != pair[2]]
     for text, ours, theirs in wrong[:10]:
@@ -103,8 +156,11 @@ def main():
                 (spiece / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
                 T5TokenizerFast.from_pretrained(spiece).save_pretrained(json_alone)
                 (json_alone / "spiece.model").unlink(missing_ok=True)
-                wrong += compare(f"{name} {i}, spiece.model", sys.argv[1], spiece, texts)
-                wrong += compare(f"{name} {i}, tokenizer.json", sys.argv[1], json_alone, texts)
+                for folder_ in (spiece, json_alone):
+                    reference = transformers_ids(folder_, texts)
+                    wrong += compare(folder_.name, sys.argv[1], folder_, texts, reference)
+                if name == "bytes":
+                    wrong += compare_rewritten(json_alone, Path(folder, "rewritten"), sys.argv[1], texts[::2])
     sys.exit(bool(wrong))
 
 
