@@ -26,6 +26,8 @@ using base::Json;
 
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the reference implementation's limit
 
+constexpr std::uint64_t kMaxSize = std::numeric_limits<std::int64_t>::max();
+
 struct Dtype {
   const char* name;
   std::uint64_t bytes;
@@ -95,7 +97,7 @@ class EntryReader {
     if (!entry.is_array()) fail("shape is not a list");
     std::vector<std::int64_t> sizes;
     for (const Json& size : entry) {
-      if (!size.is_number_unsigned() || size > std::numeric_limits<std::int64_t>::max()) {
+      if (!size.is_number_unsigned() || size.get<std::uint64_t>() > kMaxSize) {
         fail("shape: " + base::printable(size.dump()) + " is not a size");
       }
       sizes.push_back(size.get<std::int64_t>());

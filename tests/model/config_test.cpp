@@ -1,0 +1,168 @@
+// What the configuration files of text encoder and VAE may say.
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "nightreel/base/error.h"
+#include "nightreel/model/umt5.h"
+#include "nightreel/model/vae.h"
+
+using namespace nightreel;
+using Json = nlohmann::json;
+
+namespace {
+
+template <class Call>
+std::string refusal(Call call) {
+  try {
+    call();
+  } catch (const base::Error& error) {
+    CHECK(error.kind() == base::ErrorKind::model);
+    return error.what();
+  }
+  return "no error";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+struct BadSetting {
+  const char* key;
+  Json value;
+};
+
+}  // namespace
+
+TEST_CASE("a VAE's configuration is read, silence means Wan 2.1") {
+  const model::VaeConfig wan = model::parse_vae_config(Json::object(), "c.json");
+  CHECK(wan.base_dim == 96);
+  CHECK(wan.latents_mean.size() == 16);
+  CHECK(wan.scale_factor_spatial == 8);
+  const Json small{{"_class_name", "AutoencoderKLWan"},
+                   {"base_dim", 8},
+                   {"decoder_base_dim", nullptr},
+                   {"z_dim", 2},
+                   {"dim_mult", {1, 2, 4}},
+                   {"temperal_downsample", {true, true}},
+                   {"scale_factor_spatial", 4},
+                   {"latents_mean", {0.5, -0.5}},
+                   {"latents_std", {1, 2}},
+                   {"attn_scales", Json::array()},
+                   {"dropout", 0.1}};
+  const model::VaeConfig parsed = model::parse_vae_config(small, "c.json");
+  CHECK(parsed.decoder_base_dim == 8);
+  CHECK(parsed.dim_mult == std::vector<std::int64_t>{1, 2, 4});
+  CHECK(parsed.temperal_downsample == std::vector<bool>{true, true});
+  CHECK(parsed.latents_std == std::vector<double>{1, 2});
+}
+
+TEST_CASE("a VAE setting that this version does not have is an error that names file, setting and value") {
+  for (const BadSetting& bad : {BadSetting{"_class_name", "AutoencoderKL"},
+                                BadSetting{"is_residual", true},
+                                BadSetting{"in_channels", 12},
+                                BadSetting{"out_channels", 12},
+                                BadSetting{"patch_size", 2},
+                                BadSetting{"attn_scales", {0.5}},
+                                BadSetting{"base_dim", 0},
+                                BadSetting{"base_dim", 1.5},
+                                BadSetting{"z_dim", "16"},
+                                BadSetting{"dim_mult", Json::array()},
+                                BadSetting{"dim_mult", 4},
+                                BadSetting{"dim_mult", {1, 2, -4, 4}},
+                                BadSetting{"num_res_blocks", 1000},
+                                BadSetting{"temperal_downsample", {false, true}},
+                                BadSetting{"temperal_downsample", {true, true, true}},
+                                BadSetting{"temperal_downsample", {0, 1, 1}},
+                                BadSetting{"scale_factor_spatial", 16},
+                                BadSetting{"latents_mean", {1.0}},
+                                BadSetting{"latents_std", {"1"}},
+                                BadSetting{"latents_std", std::vector<double>(16, 0.0)},
+                                BadSetting{"vace_layers", 3}}) {
+    CAPTURE(bad.key);
+    const std::string message = refusal([&] {
+      model::parse_vae_config(Json{{bad.key, bad.value}}, "dir/vae/config.json");
+    });
+    CAPTURE(message);
+    CHECK(message.rfind("dir/vae/config.json: ", 0) == 0);
+    CHECK(contains(message, bad.key));
+  }
+  CHECK(contains(refusal([] {
+                   model::parse_vae_config(Json{{"is_residual", true}}, "c");
+                 }),
+                 "the Wan 2.2 VAE (is_residual) is not supported by this version"));
+  CHECK(contains(refusal([] { model::parse_vae_config(Json(1), "c"); }), "not a JSON object"));
+}
+
+TEST_CASE("a text encoder's configuration is read, as transformers 4 and 5 write it") {
+  const Json published{{"_name_or_path", "google/umt5-xxl"},
+                       {"architectures", {"UMT5EncoderModel"}},
+                       {"classifier_dropout", 0.0},
+                       {"d_ff", 10240},
+                       {"d_kv", 64},
+                       {"d_model", 4096},
+                       {"decoder_start_token_id", 0},
+                       {"dense_act_fn", "gelu_new"},
+                       {"dropout_rate", 0.1},
+                       {"eos_token_id", 1},
+                       {"feed_forward_proj", "gated-gelu"},
+                       {"initializer_factor", 1.0},
+                       {"is_encoder_decoder", true},
+                       {"is_gated_act", true},
+                       {"layer_norm_epsilon", 1e-06},
+                       {"model_type", "umt5"},
+                       {"num_decoder_layers", 24},
+                       {"num_heads", 64},
+                       {"num_layers", 24},
+                       {"output_past", true},
+                       {"pad_token_id", 0},
+                       {"relative_attention_max_distance", 128},
+                       {"relative_attention_num_buckets", 32},
+                       {"scalable_attention", true},
+                       {"tie_word_embeddings", false},
+                       {"tokenizer_class", "T5Tokenizer"},
+                       {"torch_dtype", "bfloat16"},
+                       {"transformers_version", "4.48.0.dev0"},
+                       {"use_cache", true},
+                       {"vocab_size", 256384}};
+  const model::Umt5Config parsed = model::parse_umt5_config(published, "c.json");
+  CHECK(parsed.vocab_size == 256384);
+  CHECK(parsed.num_heads == 64);
+  CHECK(model::parse_umt5_config(Json::object(), "c.json").d_model == 512);
+}
+
+TEST_CASE("a text encoder setting that this version does not have is an error that names it") {
+  for (const BadSetting& bad :
+       {BadSetting{"model_type", "t5"}, BadSetting{"feed_forward_proj", "relu"}, BadSetting{"dense_act_fn", "silu"},
+        BadSetting{"is_gated_act", false}, BadSetting{"is_decoder", true}, BadSetting{"d_model", -1},
+        BadSetting{"num_layers", 1e6}, BadSetting{"relative_attention_num_buckets", 30},
+        BadSetting{"relative_attention_max_distance", 8}, BadSetting{"layer_norm_epsilon", 0},
+        BadSetting{"layer_norm_epsilon", "1e-6"}, BadSetting{"rope_theta", 10000}}) {
+    CAPTURE(bad.key);
+    const std::string message = refusal([&] {
+      model::parse_umt5_config(Json{{bad.key, bad.value}}, "dir/text_encoder/config.json");
+    });
+    CAPTURE(message);
+    CHECK(message.rfind("dir/text_encoder/config.json: ", 0) == 0);
+    CHECK(contains(message, bad.key));
+  }
+}
+
+TEST_CASE("relative positions fall into exact buckets near by and logarithmic ones far away") {
+  const at::Tensor buckets = model::relative_position_buckets(300, 32, 128);
+  const auto at_position = [&](std::int64_t position) { return buckets[position + 299].item<std::int64_t>(); };
+  CHECK(buckets.numel() == 599);
+  CHECK(at_position(0) == 0);
+  CHECK(at_position(-7) == 7);
+  CHECK(at_position(-8) == 8);
+  CHECK(at_position(7) == 23);
+  CHECK(at_position(-127) == 15);
+  CHECK(at_position(-299) == 15);
+  CHECK(at_position(299) == 31);
+}
+
+TEST_CASE("pixels become bytes by rounding, and what is outside is clamped") {
+  const at::Tensor bytes = model::to_bytes(at::tensor({-2.0F, -1.0F, 0.0F, 0.999F, 1.0F, 7.0F}));
+  CHECK(at::equal(bytes, at::tensor({0, 0, 128, 255, 255, 255}, at::kByte)));
+}

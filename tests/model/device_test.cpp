@@ -1,0 +1,108 @@
+// Every module on another device than the CPU, and in bfloat16: the checked device finds tensors left behind.
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "nightreel/base/json.h"
+#include "nightreel/model/transformer.h"
+#include "nightreel/model/umt5.h"
+#include "nightreel/model/vae.h"
+#include "nightreel/model/weights.h"
+#include "support/checked_device.h"
+#include "support/golden.h"
+
+using namespace nightreel;
+using test::Golden;
+
+namespace {
+
+// "pixels" has cross_attn_norm false and patches of one, "experts" shards of bfloat16.
+const std::vector<std::string> kCases{"plain", "experts", "pixels"};
+
+at::Tensor encode_text(const std::string& name, at::Device device, at::ScalarType dtype) {
+  const auto encoder = model::Umt5Encoder::load(test::golden_path(name + "/model/text_encoder"), device, dtype);
+  return encoder.encode({5, 17, 99, 3, 1});
+}
+
+at::Tensor velocity(const std::string& name, at::Device device, at::ScalarType dtype) {
+  const std::string folder = test::golden_path(name + "/model/transformer");
+  model::WeightMap weights = model::WeightMap::open(folder);
+  const model::Transformer transformer(
+      model::parse_transformer_config(base::read_json(folder + "/config.json"), folder), weights, device, dtype);
+  weights.expect_all_taken();
+  const Golden golden(name + "/transformer");
+  return transformer.forward(golden.tensor("latents_0").to(device), golden.tensor("timestep_0"),
+                             transformer.prepare_text(golden.tensor("text_0").to(device), /*keep_keys=*/true));
+}
+
+at::Tensor decode(const std::string& name, at::Device device, at::ScalarType dtype) {
+  const auto vae = model::Vae::load(test::golden_path(name + "/model/vae"), device, dtype);
+  return vae.decode(Golden(name + "/vae").tensor("latents_0").to(device));
+}
+
+at::Tensor encode_frames(const std::string& name, at::Device device, at::ScalarType dtype) {
+  const auto vae = model::Vae::load(test::golden_path(name + "/model/vae"), device, dtype);
+  return vae.encode(Golden(name + "/vae").tensor("frames_0").to(device));
+}
+
+at::Tensor decode_tiled(const std::string& name, at::Device device, at::ScalarType dtype) {
+  const auto vae = model::Vae::load(test::golden_path(name + "/model/vae"), device, dtype);
+  const std::int64_t scale = vae.config().scale_factor_spatial;
+  const model::Tiling tiling{3 * scale, 4 * scale, 2 * scale, 2 * scale};
+  return vae.decode_tiled(Golden(name + "/vae").tensor("latents_0").to(device), tiling, at::kFloat);
+}
+
+struct Module {
+  const char* name;
+  at::Tensor (*run)(const std::string&, at::Device, at::ScalarType);
+  double bfloat16_tolerance;
+};
+// bfloat16 has 8 bits: 4e-3 a rounding. The VAE norms and re-norms a few channels at a time, which adds up.
+constexpr Module kModules[]{{"text encoder", encode_text, 0.03},
+                            {"transformer", velocity, 0.03},
+                            {"VAE decoder", decode, 0.12},
+                            {"VAE encoder", encode_frames, 0.03}};
+
+}  // namespace
+
+TEST_CASE("the checked device refuses tensors of two devices and computes what the CPU does") {
+  const at::Device device = test::checked_device();
+  const at::Tensor here = at::rand({3, 4});
+  const at::Tensor there = here.to(device);
+  CHECK(at::equal((there + there).to(at::kCPU), here + here));
+  CHECK_NOTHROW(there * at::scalar_tensor(2.0));  // a number
+  CHECK_THROWS_AS(there + here, c10::Error);
+  CHECK_THROWS_AS(at::cat({there, here}), c10::Error);
+  CHECK_THROWS_AS(at::linear(there, here), c10::Error);
+  CHECK_THROWS_AS(at::embedding(there, at::zeros({2}, at::kLong)), c10::Error);
+  CHECK_THROWS_AS(at::conv3d(at::rand({1, 2, 3, 4, 4}, device), at::rand({2, 2, 1, 1, 1})), c10::Error);
+}
+
+TEST_CASE("every module gives the CPU's numbers on another device, from tensors of that device alone") {
+  const at::Device device = test::checked_device();
+  for (const std::string& name : kCases) {
+    for (const Module& module : kModules) {
+      CAPTURE(name);
+      CAPTURE(module.name);
+      const at::Tensor there = module.run(name, device, at::kFloat);
+      const bool is_there = there.device() == device;
+      CHECK(is_there);
+      CHECK(test::relative_error(there, module.run(name, at::kCPU, at::kFloat)) < 1e-5);
+    }
+    CHECK(test::relative_error(decode_tiled(name, device, at::kFloat), decode_tiled(name, at::kCPU, at::kFloat)) <
+          1e-5);
+  }
+}
+
+TEST_CASE("every module runs in bfloat16 and stays near float32") {
+  for (const std::string& name : kCases) {
+    for (const Module& module : kModules) {
+      CAPTURE(name);
+      CAPTURE(module.name);
+      const at::Tensor narrow = module.run(name, at::kCPU, at::kBFloat16);
+      const bool is_narrow = narrow.scalar_type() == at::kBFloat16;
+      CHECK(is_narrow);
+      CHECK(test::reported_error(name + " bfloat16 " + module.name, narrow, module.run(name, at::kCPU, at::kFloat)) <
+            module.bfloat16_tolerance);
+    }
+  }
+}
