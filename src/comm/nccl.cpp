@@ -288,6 +288,12 @@ class Nccl final : public Communicator {
 
 }  // namespace
 
+std::string nccl_version() {
+  int code = 0;
+  if (ncclGetVersion(&code) != ncclSuccess) return "unknown";
+  return std::to_string(code / 10000) + "." + std::to_string(code / 100 % 100) + "." + std::to_string(code % 100);
+}
+
 std::unique_ptr<Rendezvous> make_nccl_rendezvous() {
   return std::make_unique<NcclRendezvous>();
 }

@@ -63,6 +63,9 @@ std::unique_ptr<Rendezvous> make_store_rendezvous(const std::string& interface_a
 std::unique_ptr<Communicator> make_store(const std::string& address, int rank, int size, const Options& options);
 
 #ifdef NIGHTREEL_CUDA
+/// Of the library that is loaded: "2.28.9".
+std::string nccl_version();
+
 std::unique_ptr<Rendezvous> make_nccl_rendezvous();
 /// Uses the current CUDA device, and at each call the current stream; the call returns when the work is done. Returns
 /// when all `size` members have come.

@@ -1,0 +1,14 @@
+// The renderer process's life: requests on stdin, events on the descriptor that was stdout.
+//
+// Four threads: the caller's reads requests (and tokenises), one renders, one encodes and writes, one sends a heartbeat
+// a second. It ends on `shutdown`, at end of file, or when an event cannot be delivered any more.
+#pragma once
+
+#include "nightreel/render/video_maker.h"
+
+namespace nightreel::render {
+
+/// Loads the model, serves until told to stop, returns the process's exit code. `event_fd` takes the events.
+int serve(const MakerOptions& options, int request_fd, int event_fd);
+
+}  // namespace nightreel::render

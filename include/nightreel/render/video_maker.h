@@ -1,0 +1,88 @@
+// One video from its settings: text, pipeline and media put together. What the renderer process and `generate` share.
+//
+// Owns the loaded model. prepare() and write() may be called from other threads while one thread is in render(): they
+// touch neither the model nor the GPU, so that the next prompt is tokenised and the video before is encoded while one
+// denoises. Errors are those of the layers below.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nightreel/base/cancel.h"
+#include "nightreel/job/settings.h"
+#include "nightreel/protocol/message.h"
+
+namespace nightreel::render {
+
+struct MakerOptions {
+  std::string model;            // Diffusers folder
+  std::string device = "auto";  // auto, cpu, cuda, cuda:GPU-<uuid>
+  std::string dtype = "auto";   // auto: bf16 on a GPU, f32 on a CPU; bf16, f32
+  int threads = 2;              // of LibTorch's CPU kernels
+};
+
+struct Prepared {
+  std::vector<std::int64_t> prompt;    // tokens
+  std::vector<std::int64_t> negative;  //
+  double seconds = 0;
+};
+
+struct Rendered {
+  at::Tensor latents_CFYX;  // float32 on the CPU
+  at::Tensor frames_FHW3;   // uint8, dense, on the CPU
+  std::int64_t resumed_step = 0;
+  std::map<std::string, double> timings;  // text, denoise, decode: seconds
+};
+
+/// What render() tells while it works, and what it may be told. Called from the thread that renders.
+struct RenderObserver {
+  std::function<void(const std::string& stage, std::int64_t step, std::int64_t steps)> progress;
+  /// After a step: shall the state be saved, and shall the work stop then?
+  std::function<bool()> stop_asked;
+  std::function<void(std::int64_t step)> saved;
+  base::CancelToken cancel;
+};
+
+/// Where a state to go on from is kept, and how often. No path: none.
+struct Checkpointing {
+  std::string path;
+  std::int64_t every = 0;  // steps; 0: about a minute's worth
+};
+
+/// Files to write; empty: not wanted.
+struct OutputFiles {
+  std::string video;
+  std::string sheet;
+  std::string archive;
+  std::string archive_content = "none";  // none, latents, frames
+  int crf = 18;
+};
+
+class VideoMaker {
+ public:
+  /// Sets the number of CPU threads of the process and, for cuda:GPU-<uuid>, the GPU that it sees; then loads.
+  explicit VideoMaker(const MakerOptions& options);
+  ~VideoMaker();
+
+  /// Device, digest, versions, seconds of loading.
+  const protocol::ReadyEvent& facts() const;
+
+  Prepared prepare(const job::Settings& settings) const;
+  Rendered render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+                  const RenderObserver& observer);
+  /// Writes the files; `spec` is the job as given, for the archive. Adds `encode` to the timings.
+  void write(const job::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
+             Rendered& rendered) const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace nightreel::render

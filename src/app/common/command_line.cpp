@@ -1,0 +1,155 @@
+#include "app/common/command_line.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+
+#include "nightreel/base/build_version.h"
+#include "nightreel/base/error.h"
+
+namespace nightreel::app {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+constexpr int kUsage = 2;
+
+std::string environment_name(const std::string& flag) {
+  std::string name = "NIGHTREEL_" + flag;
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
+  return name;
+}
+
+template <typename Visit>
+void for_each_option(CLI::App& app, Visit visit) {
+  for (CLI::Option* option : app.get_options()) visit(app, *option);
+  for (CLI::App* sub : app.get_subcommands({})) for_each_option(*sub, visit);
+}
+
+template <typename Visit>
+void for_each_option(const CLI::App& app, Visit visit) {
+  for (const CLI::Option* option : app.get_options()) visit(*option);
+  for (const CLI::App* sub : app.get_subcommands({})) for_each_option(*sub, visit);
+}
+
+bool is_option(const CLI::App& app, const std::string& name) {
+  bool found = false;
+  for_each_option(app, [&](const CLI::Option& option) { found = found || option.check_lname(name); });
+  return found;
+}
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for_each_option(app, [&](const CLI::Option& option) {
+    for (const auto& name : option.get_lnames()) names.push_back(name);
+  });
+  return names;
+}
+
+// The value of --config in the arguments, else of the environment; empty: none.
+std::string config_path(const std::vector<std::string>& arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "--config" && i + 1 < arguments.size()) return arguments[i + 1];
+    if (arguments[i].rfind("--config=", 0) == 0) return arguments[i].substr(9);
+  }
+  const char* named = std::getenv("NIGHTREEL_CONFIG");
+  return named == nullptr ? "" : named;
+}
+
+std::string joined(const std::vector<std::string>& values) {
+  std::string out;
+  for (const auto& value : values) out += (out.empty() ? "" : ",") + value;
+  return out;
+}
+
+int show(const Error& error) {
+  std::fprintf(stderr, "nightreel: %s\n", error.what());
+  return base::traits(error.kind()).exit_code;
+}
+
+int parse_and_run(CLI::App& app, const Action& action, std::vector<std::string> arguments) {
+  try {
+    apply_config_file(app, arguments);
+    std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
+    app.parse(arguments);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    app.exit(e);
+    return kUsage;
+  }
+  return action();
+}
+
+}  // namespace
+
+std::vector<std::string> normalise_arguments(const std::vector<std::string>& arguments) {
+  std::vector<std::string> out;
+  bool flags = true;
+  for (std::string argument : arguments) {
+    flags = flags && argument != "--";
+    if (flags && argument.rfind("--", 0) == 0) {
+      const auto end = std::min(argument.find('='), argument.size());
+      std::replace(argument.begin(), argument.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
+    }
+    out.push_back(argument);
+  }
+  return out;
+}
+
+void name_environment(CLI::App& app) {
+  for_each_option(app, [](CLI::App& owner, CLI::Option& option) {
+    if (option.get_lnames().empty() || &option == owner.get_help_ptr()) return;
+    option.envname(environment_name(option.get_lnames().front()));
+  });
+}
+
+void apply_config_file(const CLI::App& app, const std::vector<std::string>& arguments) {
+  const std::string path = config_path(arguments);
+  if (path.empty()) return;
+  std::ifstream file(path);
+  if (!file) throw Error(ErrorKind::usage, path + ": the config file cannot be read");
+  std::vector<CLI::ConfigItem> items;
+  try {
+    items = CLI::ConfigTOML().from_config(file);
+  } catch (const CLI::Error& e) {
+    throw Error(ErrorKind::usage, path + ": " + e.what());
+  }
+  for (const auto& item : items) {
+    if (item.name == "++" || item.name == "--") continue;  // CLI11's marks of where a table begins and ends
+    std::string name = item.name;
+    std::replace(name.begin(), name.end(), '_', '-');
+    if (!is_option(app, name)) {
+      const std::string near = base::nearest(name, option_names(app));
+      throw Error(ErrorKind::usage, path + ": " + base::printable(name) + ": no such option" +
+                                        (near.empty() ? "" : "; did you mean " + near + "?"));
+    }
+    ::setenv(environment_name(name).c_str(), joined(item.inputs).c_str(), 0);
+  }
+}
+
+int run_command_line(const std::string& description, const std::vector<Subcommand>& subcommands, int argc,
+                     char** argv) {
+  try {
+    CLI::App app(description, "nightreel");
+    Action action;
+    std::string config;
+    app.add_option("--config", config, "TOML file: a line 'name = value' for each flag, below the environment");
+    app.set_version_flag("--version", std::string("nightreel ") + base::kVersion + " (" + base::kCommit + ")");
+    app.require_subcommand(1);
+    app.fallthrough();
+    for (const Subcommand add : subcommands) add(app, action);
+    name_environment(app);
+    return parse_and_run(app, action, normalise_arguments({argv + 1, argv + argc}));
+  } catch (const Error& e) {
+    return show(e);
+  } catch (const std::exception& e) {
+    return show(Error(ErrorKind::internal, std::string("internal error: ") + e.what()));
+  }
+}
+
+}  // namespace nightreel::app

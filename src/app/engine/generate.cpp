@@ -1,0 +1,143 @@
+// `generate`: one video in this process, no MPI, no Redis.
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "app/engine/maker_flags.h"
+#include "app/engine/subcommands.h"
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
+#include "nightreel/base/random.h"
+#include "nightreel/job/resolve.h"
+
+namespace nightreel::app {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+using nlohmann::json;
+
+struct GenerateOptions {
+  render::MakerOptions maker;
+  json job = json::object();  // the flags as a job, so that a flag is checked like the field of its name
+  std::string output;
+  std::string recipe;
+  std::string archive = "none";
+  std::string archive_file;
+  int crf = 18;
+};
+
+template <typename Value>
+void add_field(CLI::App& sub, GenerateOptions& options, const std::string& flags, const char* field, const char* help) {
+  sub.add_option_function<Value>(
+      flags, [&options, field](const Value& value) { options.job[field] = value; }, help);
+}
+
+void add_job_flags(CLI::App& sub, GenerateOptions& o) {
+  add_field<std::string>(sub, o, "--prompt", "prompt", "what the video shows");
+  add_field<std::string>(sub, o, "--negative-prompt", "negative_prompt", "what it shall not show");
+  add_field<std::string>(sub, o, "--image", "image", "first picture");
+  add_field<std::string>(sub, o, "--last-image", "last_image", "last picture");
+  add_field<std::int64_t>(sub, o, "--height", "height", "pixels");
+  add_field<std::int64_t>(sub, o, "--width", "width", "pixels");
+  add_field<std::int64_t>(sub, o, "--num-frames,--frame-num", "num_frames", "4n+1");
+  add_field<double>(sub, o, "--fps", "fps", "frames a second");
+  add_field<std::int64_t>(sub, o, "--num-inference-steps,--sample-steps", "num_inference_steps", "denoising steps");
+  add_field<double>(sub, o, "--guidance-scale,--sample-guide-scale", "guidance_scale", "of the high-noise expert");
+  add_field<double>(sub, o, "--guidance-scale-2", "guidance_scale_2", "of the low-noise expert");
+  add_field<double>(sub, o, "--flow-shift,--sample-shift", "flow_shift", "shift of the noise schedule");
+  add_field<double>(sub, o, "--boundary-ratio", "boundary_ratio", "where the experts change");
+  add_field<std::string>(sub, o, "--sampler,--sample-solver", "sampler", "unipc, dpm++ or euler");
+  add_field<std::uint64_t>(sub, o, "--seed,--base-seed", "seed", "of the start noise");
+  sub.add_option_function<std::vector<double>>(
+         "--sigmas", [&o](const std::vector<double>& values) { o.job["sigmas"] = values; }, "1,0.9375,…")
+      ->delimiter(',');
+  sub.add_option_function<std::string>(
+      "--loras", [&o](const std::string& text) { o.job["loras"] = base::parse_json(text); }, "JSON list");
+}
+
+// A temporary name beside `path`; the file gets its name only when it is whole.
+std::string temporary_name(const std::string& path) {
+  return base::parent_folder(path) + "/." + std::filesystem::path(path).filename().string() + "." +
+         base::random_hex(8) + ".part";
+}
+
+void put_in_place(const std::string& temporary, const std::string& path) {
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) base::throw_errno("cannot rename to", path);
+  base::sync_folder(base::parent_folder(path));
+}
+
+job::Settings resolve_job(const GenerateOptions& options) {
+  try {
+    const job::Job made = job::make_job(options.job, {std::filesystem::current_path().string(), ""});
+    const job::ModelCard card = job::read_model_card(options.maker.model);
+    return job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
+  } catch (const Error& e) {
+    // What is a job's fault in a queue is the caller's fault here.
+    throw Error(e.kind() == ErrorKind::job ? ErrorKind::usage : e.kind(), e.what());
+  }
+}
+
+void check_archive_flags(const GenerateOptions& options) {
+  const bool wanted = options.archive != "none";
+  if (wanted && options.archive_file.empty()) {
+    throw Error(ErrorKind::usage, "--archive " + options.archive + " needs --archive-file FILE.h5");
+  }
+  if (!wanted && !options.archive_file.empty()) {
+    throw Error(ErrorKind::usage, "--archive-file needs --archive latents or frames");
+  }
+}
+
+// Removes what a failure left under temporary names.
+struct Leftovers {
+  std::vector<std::string> paths;
+  ~Leftovers() {
+    for (const auto& path : paths) std::remove(path.c_str());
+  }
+};
+
+int generate(const GenerateOptions& options) {
+  check_archive_flags(options);
+  const job::Settings settings = resolve_job(options);
+  const base::Stopwatch watch;
+  render::VideoMaker maker(options.maker);
+  render::RenderObserver observer;
+  observer.progress = [](const std::string& stage, std::int64_t step, std::int64_t steps) {
+    if (stage == "denoise" && step > 0) {
+      std::fprintf(stderr, "step %lld of %lld\n", static_cast<long long>(step), static_cast<long long>(steps));
+    }
+  };
+  auto rendered = maker.render(settings, maker.prepare(settings), {}, observer);
+  render::OutputFiles files;
+  files.video = temporary_name(options.output);
+  files.archive = options.archive_file.empty() ? "" : temporary_name(options.archive_file);
+  files.archive_content = options.archive;
+  files.crf = options.crf;
+  const Leftovers leftovers{{files.video, files.archive}};
+  maker.write(settings, options.job, files, rendered);
+  if (!files.archive.empty()) put_in_place(files.archive, options.archive_file);
+  put_in_place(files.video, options.output);
+  std::printf("%s\n", options.output.c_str());
+  std::fprintf(stderr, "%s in %s\n", options.output.c_str(), base::human_duration(watch.seconds()).c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Action& action) {
+  auto options = std::make_shared<GenerateOptions>();
+  CLI::App* sub = app.add_subcommand("generate", "one video in this process: no MPI, no Redis");
+  add_maker_flags(*sub, options->maker);
+  add_job_flags(*sub, *options);
+  sub->add_option("-o,--output", options->output, "MP4 file; replaced, whole")->required();
+  sub->add_option("--recipe", options->recipe, "official or checkpoint");
+  sub->add_option("--crf", options->crf, "quality of the video, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
+  sub->add_option("--archive", options->archive, "none, latents or frames")
+      ->check(CLI::IsMember({"none", "latents", "frames"}))
+      ->capture_default_str();
+  sub->add_option("--archive-file", options->archive_file, "HDF5 file; replaced, whole");
+  sub->callback([&action, options] { action = [options] { return generate(*options); }; });
+}
+
+}  // namespace nightreel::app

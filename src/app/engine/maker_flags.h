@@ -1,0 +1,17 @@
+// The flags with which a model is loaded, the same for render, generate and decode.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "nightreel/render/video_maker.h"
+
+namespace nightreel::app {
+
+inline void add_maker_flags(CLI::App& sub, render::MakerOptions& options) {
+  sub.add_option("--model", options.model, "Diffusers folder of a Wan model")->required();
+  sub.add_option("--device", options.device, "auto, cpu, cuda or cuda:GPU-<uuid>")->capture_default_str();
+  sub.add_option("--dtype", options.dtype, "auto (bf16 on a GPU, f32 on a CPU), bf16 or f32")->capture_default_str();
+  sub.add_option("--threads", options.threads, "CPU threads")->check(CLI::Range(1, 1024))->capture_default_str();
+}
+
+}  // namespace nightreel::app

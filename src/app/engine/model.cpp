@@ -1,0 +1,57 @@
+// `model info`: what a checkpoint is, and the settings with which it is used.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "app/engine/subcommands.h"
+#include "nightreel/job/model_card.h"
+#include "nightreel/job/recipe.h"
+#include "nightreel/model/digest.h"
+
+namespace nightreel::app {
+namespace {
+
+struct InfoOptions {
+  std::string folder;
+  std::string recipe;
+  bool as_json = false;
+};
+
+void print(const std::string& name, const nlohmann::json& value) {
+  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  std::printf("%-24s %s\n", name.c_str(), text.c_str());
+}
+
+int info(const InfoOptions& options) {
+  const job::ModelCard card = job::read_model_card(options.folder);
+  const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(options.recipe));
+  const nlohmann::json facts{{"model", job::to_json(card)},
+                             {"digest", model::model_digest(options.folder)},
+                             {"recipe", {{"name", recipe.name},
+                                         {"defaults", job::to_json(recipe.defaults)},
+                                         {"note", recipe.note}}}};
+  if (options.as_json) {
+    std::printf("%s\n", facts.dump(2).c_str());
+    return 0;
+  }
+  for (const auto& [name, value] : facts["model"].items()) print(name, value);
+  print("digest", facts["digest"]);
+  print("recipe", recipe.name);
+  for (const auto& [name, value] : facts["recipe"]["defaults"].items()) print("  " + name, value);
+  if (!recipe.note.empty()) print("note", recipe.note);
+  return 0;
+}
+
+}  // namespace
+
+void add_model(CLI::App& app, Action& action) {
+  auto options = std::make_shared<InfoOptions>();
+  CLI::App* model = app.add_subcommand("model", "looks at a checkpoint");
+  model->require_subcommand(1);
+  CLI::App* sub = model->add_subcommand("info", "what a checkpoint is, and the settings with which it is used");
+  sub->add_option("folder", options->folder, "DIR")->required();
+  sub->add_option("--recipe", options->recipe, "official or checkpoint");
+  sub->add_flag("--json", options->as_json, "for programs");
+  sub->callback([&action, options] { action = [options] { return info(*options); }; });
+}
+
+}  // namespace nightreel::app

@@ -1,0 +1,37 @@
+// `render`: the renderer process that a rank starts.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "app/engine/maker_flags.h"
+#include "app/engine/subcommands.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
+#include "nightreel/base/process.h"
+#include "nightreel/render/server.h"
+
+namespace nightreel::app {
+namespace {
+
+// NCCL and others print to stdout: descriptor 1 is set aside for events and then points at stderr.
+base::Fd take_stdout() {
+  base::Fd events(::fcntl(1, F_DUPFD_CLOEXEC, 3));
+  if (!events || ::dup2(2, 1) < 0) base::throw_errno("cannot set aside", "stdout");
+  return events;
+}
+
+}  // namespace
+
+void add_render(CLI::App& app, Action& action) {
+  auto options = std::make_shared<render::MakerOptions>();
+  CLI::App* sub = app.add_subcommand("render", "plumbing: reads requests on stdin, writes events on stdout");
+  add_maker_flags(*sub, *options);
+  sub->callback([&action, options] {
+    action = [options] {
+      base::die_with_parent();
+      const base::Fd events = take_stdout();
+      return render::serve(*options, 0, events.get());
+    };
+  });
+}
+
+}  // namespace nightreel::app

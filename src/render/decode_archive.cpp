@@ -1,0 +1,67 @@
+// C channels, F frames, Y rows, X columns of the latents; H, W of the pictures.
+#include "nightreel/render/decode_archive.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
+#include "nightreel/base/random.h"
+#include "nightreel/job/settings.h"
+#include "nightreel/media/archive.h"
+#include "nightreel/model/vae.h"
+#include "nightreel/render/device.h"
+
+namespace nightreel::render {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+// The folder that the archive was made with, unless another one is named.
+std::string model_folder(const DecodeOptions& options, const media::Archive& archive) {
+  const std::string folder = options.model.empty() ? archive.model.value("path", std::string()) : options.model;
+  if (!std::filesystem::is_directory(folder + "/vae")) {
+    throw Error(ErrorKind::model, options.archive + ": its model '" + base::printable(folder) +
+                                      "' is not here; name one with --model DIR");
+  }
+  return folder;
+}
+
+}  // namespace
+
+void decode_archive(const DecodeOptions& options) {
+  // Before LibTorch starts a thread: the parser forks.
+  const media::Archive archive = media::read_archive(options.archive);
+  const job::Settings settings = job::settings_from_json(archive.settings);
+  const c10::InferenceMode inference;
+  at::set_num_threads(options.threads);
+  const at::Device device = choose_device(options.device);
+  const model::Vae vae = model::Vae::load(model_folder(options, archive) + "/vae", device, at::kFloat);
+  if (archive.latents_shape[0] != vae.config().z_dim) {
+    throw Error(ErrorKind::usage, options.archive + ": has latents of " + std::to_string(archive.latents_shape[0]) +
+                                      " channels, the model's VAE takes " + std::to_string(vae.config().z_dim));
+  }
+  const at::Tensor latents_CFYX = at::empty(archive.latents_shape, at::kFloat);
+  std::copy(archive.latents.begin(), archive.latents.end(), latents_CFYX.mutable_data_ptr<float>());
+
+  const std::string temporary = base::parent_folder(options.output) + "/." + base::random_hex(8) + ".part";
+  media::VideoOptions video = options.video;
+  if (video.fps <= 0) video.fps = settings.fps;
+  const auto scale = vae.config().scale_factor_spatial;
+  media::VideoWriter writer(temporary, archive.latents_shape[2] * scale, archive.latents_shape[3] * scale, video);
+  vae.decode(latents_CFYX.unsqueeze(0), [&](const at::Tensor& pixels_13FHW) {
+    const at::Tensor frames = model::to_bytes(pixels_13FHW)[0].permute({1, 2, 3, 0}).contiguous().cpu();
+    for (const at::Tensor& frame : frames.unbind(0)) {
+      writer.add_frame({frame.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(frame.numel())});
+    }
+  });
+  writer.finish();
+  if (std::rename(temporary.c_str(), options.output.c_str()) != 0) base::throw_errno("cannot rename to", options.output);
+}
+
+}  // namespace nightreel::render

@@ -1,0 +1,50 @@
+#include "render/group.h"
+
+#include <ATen/ATen.h>
+
+#include "nightreel/base/error.h"
+
+namespace nightreel::render {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+std::unique_ptr<comm::Communicator> join(const protocol::GroupRequest& request) {
+  const comm::Options options{std::chrono::milliseconds(request.deadline_ms)};
+  if (request.backend == "store") return comm::make_store(request.address, request.rank, request.size, options);
+#ifdef NIGHTREEL_CUDA
+  if (request.backend == "nccl") return comm::make_nccl(request.address, request.rank, request.size, options);
+#endif
+  throw Error(ErrorKind::comm, "this build has no communicator '" + base::printable(request.backend) + "'");
+}
+
+std::unique_ptr<comm::Rendezvous> meet(const protocol::GroupRequest& request) {
+  if (request.backend == "store") return comm::make_store_rendezvous("127.0.0.1");
+#ifdef NIGHTREEL_CUDA
+  if (request.backend == "nccl") return comm::make_nccl_rendezvous();
+#endif
+  throw Error(ErrorKind::comm, "this build has no communicator '" + base::printable(request.backend) + "'");
+}
+
+}  // namespace
+
+protocol::RendezvousEvent Groups::answer(const protocol::GroupRequest& request) {
+  if (request.address.empty()) {
+    rendezvous_ = meet(request);
+    return {rendezvous_->address(), false};
+  }
+  const auto group = join(request);
+  at::Tensor sum = at::ones({1}, at::TensorOptions().device(request.backend == "nccl" ? at::kCUDA : at::kCPU));
+  group->all_reduce(sum);
+  const double members = sum.item<double>();
+  group->finalize();
+  rendezvous_.reset();
+  if (members != static_cast<double>(request.size)) {
+    throw Error(ErrorKind::comm, "the sum over " + std::to_string(request.size) + " renderers came out as " +
+                                     std::to_string(members));
+  }
+  return {request.address, true};
+}
+
+}  // namespace nightreel::render

@@ -1,0 +1,21 @@
+// How a renderer meets the others: it makes a rendezvous, or joins one and adds up ones to see that all are there.
+#pragma once
+
+#include <memory>
+
+#include "nightreel/comm/communicator.h"
+#include "nightreel/protocol/message.h"
+
+namespace nightreel::render {
+
+/// Owns the rendezvous that others meet at. One thread.
+class Groups {
+ public:
+  /// An empty address: makes a rendezvous. Else joins, checks the sum and leaves. Throws Error{comm}.
+  protocol::RendezvousEvent answer(const protocol::GroupRequest& request);
+
+ private:
+  std::unique_ptr<comm::Rendezvous> rendezvous_;
+};
+
+}  // namespace nightreel::render

@@ -1,0 +1,290 @@
+#include "nightreel/render/server.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/pipe.h"
+#include "nightreel/render/device.h"
+#include "render/group.h"
+
+namespace nightreel::render {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+using std::chrono::milliseconds;
+
+// Events from several threads, whole lines. Once the rank is gone nothing can be said any more.
+class Events {
+ public:
+  explicit Events(int fd) : fd_(fd) {}
+  void send(const std::string& line) {
+    const std::lock_guard lock(mutex_);
+    if (lost_) return;
+    try {
+      base::write_line(fd_, line);
+    } catch (const Error&) {
+      lost_ = true;
+    }
+  }
+  void fail(const std::string& job, std::uint64_t token, ErrorKind kind, const std::string& why) {
+    send(protocol::encode(protocol::FailedEvent{job, token, kind, why}));
+  }
+  bool lost() const {
+    const std::lock_guard lock(mutex_);
+    return lost_;
+  }
+
+ private:
+  int fd_;
+  mutable std::mutex mutex_;
+  bool lost_ = false;
+};
+
+// A queue between two threads that can be closed.
+template <typename Item>
+class Handover {
+ public:
+  void put(Item item) {
+    const std::lock_guard lock(mutex_);
+    items_.push_back(std::move(item));
+    wake_.notify_all();
+  }
+  std::optional<Item> take() {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return closed_ || !items_.empty(); });
+    if (items_.empty()) return std::nullopt;
+    Item item = std::move(items_.front());
+    items_.pop_front();
+    wake_.notify_all();
+    return item;
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    wake_.notify_all();
+  }
+  /// Waits while `limit` items are not taken: decoded videos are large.
+  void wait_below(std::size_t limit) {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return closed_ || items_.size() < limit; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Item> items_;
+  bool closed_ = false;
+};
+
+// Kind and message of whatever was thrown; LibTorch's errors are told apart by what they say about memory.
+std::pair<ErrorKind, std::string> explain(const std::exception& thrown) {
+  if (const auto* error = dynamic_cast<const Error*>(&thrown)) return {error->kind(), error->what()};
+  if (const auto* error = dynamic_cast<const c10::OutOfMemoryError*>(&thrown)) {
+    return {ErrorKind::device_memory, error->what_without_backtrace()};
+  }
+  if (const auto* error = dynamic_cast<const c10::Error*>(&thrown)) {
+    return {ErrorKind::device, error->what_without_backtrace()};
+  }
+  return {ErrorKind::internal, thrown.what()};
+}
+
+struct Work {
+  protocol::RenderRequest request;
+  Prepared prepared;
+  base::CancelToken cancel;
+};
+
+struct Finished {
+  Work work;
+  Rendered rendered;
+};
+
+class Server {
+ public:
+  Server(const MakerOptions& options, int request_fd, int event_fd)
+      : events_(event_fd), requests_(request_fd, protocol::kMaxLine), maker_(options), threads_(options.threads) {}
+
+  int run() {
+    events_.send(protocol::encode(maker_.facts()));
+    std::thread beating([this] { beat(); });
+    std::thread rendering([this] { render_all(); });
+    std::thread writing([this] { write_all(); });
+    read_all();
+    stopping_.cancel();
+    cancel_all();
+    to_render_.close();
+    rendering.join();
+    to_write_.close();
+    writing.join();
+    beating.join();
+    return 0;
+  }
+
+ private:
+  void beat() {
+    while (!stopping_.cancelled() && !events_.lost()) {
+      events_.send(protocol::encode_plain("heartbeat"));
+      for (int i = 0; i < 20 && !stopping_.cancelled(); ++i) std::this_thread::sleep_for(milliseconds(50));
+    }
+  }
+
+  void read_all() {
+    std::string line;
+    for (;;) {
+      const auto status = requests_.next(line, milliseconds(200));
+      if (status == base::LineReader::Status::closed || events_.lost()) return;
+      if (status == base::LineReader::Status::timeout) continue;
+      const auto message = protocol::decode_request(line);
+      if (message.type == "shutdown") return;
+      handle(message);
+    }
+  }
+
+  void handle(const protocol::Message& message) {
+    if (message.type == "render") accept(protocol::render_request(message));
+    if (message.type == "cancel") cancel(message.text("job"));
+    if (message.type == "checkpoint_and_stop") stop(message.text("job"));
+    if (message.type == "probe") events_.send(protocol::encode_plain("probed", {{"facts", engine_versions()}}));
+    if (message.type == "group") group(protocol::group_request(message));
+  }
+
+  void group(const protocol::GroupRequest& request) {
+    try {
+      events_.send(protocol::encode(groups_.answer(request)));
+    } catch (const std::exception& e) {
+      const auto [kind, why] = explain(e);
+      events_.fail("", 0, kind, why);
+    }
+  }
+
+  void accept(const protocol::RenderRequest& request) {
+    try {
+      Work work{request, maker_.prepare(request.settings), {}};
+      {
+        const std::lock_guard lock(mutex_);
+        in_hand_[request.job] = work.cancel;
+      }
+      to_render_.put(std::move(work));
+    } catch (const std::exception& e) {
+      const auto [kind, why] = explain(e);
+      events_.fail(request.job, request.token, kind, why);
+    }
+  }
+
+  void cancel(const std::string& job) {
+    const std::lock_guard lock(mutex_);
+    const auto found = in_hand_.find(job);
+    if (found != in_hand_.end()) found->second.cancel();
+  }
+
+  void cancel_all() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [job, token] : in_hand_) token.cancel();
+  }
+
+  void stop(const std::string& job) {
+    const std::lock_guard lock(mutex_);
+    to_stop_.insert(job);
+  }
+
+  bool stop_asked(const std::string& job) {
+    const std::lock_guard lock(mutex_);
+    return to_stop_.count(job) > 0;
+  }
+
+  void forget(const std::string& job) {
+    const std::lock_guard lock(mutex_);
+    in_hand_.erase(job);
+    to_stop_.erase(job);
+  }
+
+  RenderObserver observer_for(const Work& work) {
+    RenderObserver observer;
+    const auto& request = work.request;
+    observer.progress = [this, &request](const std::string& stage, std::int64_t step, std::int64_t steps) {
+      events_.send(protocol::encode(protocol::ProgressEvent{request.job, request.token, stage, step, steps}));
+    };
+    observer.stop_asked = [this, &request] { return stop_asked(request.job); };
+    observer.saved = [this, &request](std::int64_t step) {
+      events_.send(protocol::encode(protocol::CheckpointEvent{request.job, request.token, step}));
+    };
+    observer.cancel = work.cancel;
+    return observer;
+  }
+
+  void render_all() {
+    at::set_num_threads(threads_);  // LibTorch's choice is per thread
+    while (auto work = to_render_.take()) {
+      try {
+        work->cancel.throw_if_cancelled();
+        const Checkpointing kept{work->request.checkpoint, work->request.checkpoint_every};
+        Rendered rendered = maker_.render(work->request.settings, work->prepared, kept, observer_for(*work));
+        to_write_.wait_below(1);
+        to_write_.put({std::move(*work), std::move(rendered)});
+      } catch (const std::exception& e) {
+        fail(work->request, e);
+      }
+    }
+  }
+
+  void write_all() {
+    while (auto finished = to_write_.take()) {
+      const auto& request = finished->work.request;
+      try {
+        observer_for(finished->work).progress("encode", 0, 0);
+        const OutputFiles files{request.video, request.sheet, request.archive, request.archive_content, request.crf};
+        maker_.write(request.settings, request.spec, files, finished->rendered);
+        forget(request.job);
+        const auto& frames = finished->rendered.frames_FHW3;
+        events_.send(protocol::encode(protocol::DoneEvent{request.job, request.token, frames.size(0), frames.size(1),
+                                                          frames.size(2), finished->rendered.resumed_step,
+                                                          finished->rendered.timings}));
+      } catch (const std::exception& e) {
+        fail(request, e);
+      }
+    }
+  }
+
+  void fail(const protocol::RenderRequest& request, const std::exception& thrown) {
+    const auto [kind, why] = explain(thrown);
+    forget(request.job);
+    events_.fail(request.job, request.token, kind, why);
+  }
+
+  Events events_;
+  base::LineReader requests_;
+  VideoMaker maker_;
+  int threads_;
+  Groups groups_;
+  base::CancelToken stopping_;
+  Handover<Work> to_render_;
+  Handover<Finished> to_write_;
+  std::mutex mutex_;  // of the two below
+  std::map<std::string, base::CancelToken> in_hand_;
+  std::set<std::string> to_stop_;
+};
+
+}  // namespace
+
+int serve(const MakerOptions& options, int request_fd, int event_fd) {
+  try {
+    return Server(options, request_fd, event_fd).run();
+  } catch (const std::exception& e) {
+    const auto [kind, why] = explain(e);
+    Events(event_fd).fail("", 0, kind, why);
+    return base::traits(kind).exit_code;
+  }
+}
+
+}  // namespace nightreel::render

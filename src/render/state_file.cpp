@@ -1,0 +1,73 @@
+#include "render/state_file.h"
+
+#include <ATen/ATen.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "nightreel/base/error.h"
+#include "nightreel/base/hash.h"
+#include "nightreel/media/checkpoint.h"
+
+namespace nightreel::render {
+namespace {
+
+media::StateArray to_array(const at::Tensor& tensor) {
+  const at::Tensor dense = tensor.to(at::kCPU, at::kFloat).contiguous();
+  const auto* data = dense.const_data_ptr<float>();
+  return {dense.sizes().vec(), std::vector<float>(data, data + dense.numel())};
+}
+
+at::Tensor to_tensor(const media::StateArray& array, const std::string& name) {
+  const auto* values = std::get_if<std::vector<float>>(&array.values);
+  if (values == nullptr) throw base::Error(base::ErrorKind::storage, name + ": is not float32");
+  const at::Tensor tensor = at::empty(array.shape, at::kFloat);
+  std::copy(values->begin(), values->end(), tensor.mutable_data_ptr<float>());
+  return tensor;
+}
+
+constexpr const char* kLatents = "latents";
+constexpr const char* kSampler = "sampler-";
+
+pipeline::DenoiseState from_file(const media::StateFile& file) {
+  pipeline::DenoiseState state;
+  state.sampler.next_step = file.info.at("next_step").get<std::int64_t>();
+  for (const auto& [name, array] : file.arrays) {
+    if (name == kLatents) {
+      state.latents_CFYX = to_tensor(array, name);
+    } else {
+      state.sampler.tensors[name.substr(std::string(kSampler).size())] = to_tensor(array, name);
+    }
+  }
+  return state;
+}
+
+}  // namespace
+
+StateKey state_key(const job::Settings& settings, const std::string& model_digest) {
+  return {base::sha256_hex(job::to_json(settings).dump()), model_digest};
+}
+
+void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state) {
+  media::StateFile file;
+  file.job_hash = key.settings_hash;
+  file.model_digest = key.model_digest;
+  file.info["next_step"] = state.sampler.next_step;
+  file.arrays[kLatents] = to_array(state.latents_CFYX);
+  for (const auto& [name, tensor] : state.sampler.tensors) file.arrays[kSampler + name] = to_array(tensor);
+  media::write_state(path, file);
+}
+
+std::optional<pipeline::DenoiseState> load_state(const std::string& path, const StateKey& key) {
+  if (path.empty() || !std::filesystem::exists(path)) return std::nullopt;
+  try {
+    const media::StateFile file = media::read_state(path);
+    if (file.job_hash == key.settings_hash && file.model_digest == key.model_digest) return from_file(file);
+  } catch (const std::exception&) {
+    // Torn or foreign: the job must not fail for a file that only saves time.
+  }
+  std::rename(path.c_str(), (path + ".broken").c_str());
+  return std::nullopt;
+}
+
+}  // namespace nightreel::render

@@ -1,0 +1,27 @@
+// A denoising that stands between two steps, as a file, and back.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "nightreel/job/settings.h"
+#include "nightreel/pipeline/denoise.h"
+
+namespace nightreel::render {
+
+/// Whose state it is: another job, other settings or another model must not go on from it.
+struct StateKey {
+  std::string settings_hash;
+  std::string model_digest;
+};
+
+StateKey state_key(const job::Settings& settings, const std::string& model_digest);
+
+/// Throws Error{storage}.
+void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state);
+
+/// Nothing where there is no file, or where it is another's or broken: it is then set aside as PATH.broken, and the job
+/// starts afresh.
+std::optional<pipeline::DenoiseState> load_state(const std::string& path, const StateKey& key);
+
+}  // namespace nightreel::render

@@ -1,0 +1,165 @@
+// C channels, F frames, Y rows, X columns of the latents; H, W of the pictures; T rows of a prompt, E their width.
+#include "nightreel/render/video_maker.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <filesystem>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/job/model_card.h"
+#include "nightreel/job/resolve.h"
+#include "nightreel/media/archive.h"
+#include "nightreel/media/picture.h"
+#include "nightreel/media/video.h"
+#include "nightreel/model/digest.h"
+#include "nightreel/pipeline/pipeline.h"
+#include "nightreel/render/device.h"
+#include "nightreel/text/clean.h"
+#include "nightreel/text/tokenizer.h"
+#include "render/state_file.h"
+
+namespace nightreel::render {
+namespace {
+
+constexpr double kCheckpointSeconds = 60;
+
+media::Frames view(const at::Tensor& frames_FHW3) {
+  return {frames_FHW3.size(0), frames_FHW3.size(1), frames_FHW3.size(2),
+          {frames_FHW3.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(frames_FHW3.numel())}};
+}
+
+// Decides after each step whether the state is due.
+class Schedule {
+ public:
+  explicit Schedule(const Checkpointing& wanted) : wanted_(wanted) {}
+  bool due(std::int64_t done, std::int64_t steps) {
+    if (wanted_.path.empty() || done == steps) return false;
+    const bool by_step = wanted_.every > 0 && done % wanted_.every == 0;
+    const bool by_time = wanted_.every == 0 && since_.seconds() >= kCheckpointSeconds;
+    if (by_step || by_time) since_ = base::Stopwatch();
+    return by_step || by_time;
+  }
+
+ private:
+  const Checkpointing& wanted_;
+  base::Stopwatch since_;
+};
+
+}  // namespace
+
+struct VideoMaker::Parts {
+  Parts(text::Tokenizer words, pipeline::Pipeline model) : tokenizer(std::move(words)), pipeline(std::move(model)) {}
+  text::Tokenizer tokenizer;
+  pipeline::Pipeline pipeline;
+  protocol::ReadyEvent facts;
+};
+
+VideoMaker::VideoMaker(const MakerOptions& options) {
+  const base::Stopwatch watch;
+  const job::ModelCard card = job::read_model_card(options.model);
+  job::check_supported(card);
+  const at::Device device = choose_device(options.device);
+  at::set_num_threads(options.threads);
+  pipeline::PipelineOptions wanted;
+  wanted.device = device;
+  wanted.dtype = choose_dtype(options.dtype, device);
+  auto tokenizer = text::Tokenizer::load(options.model + "/tokenizer");
+  parts_ = std::make_unique<Parts>(std::move(tokenizer), pipeline::Pipeline::load(options.model, wanted));
+  auto& facts = parts_->facts;
+  describe_device(device, facts);
+  facts.model_digest = model::model_digest(options.model);
+  facts.model = {{"path", std::filesystem::absolute(options.model).lexically_normal().string()},
+                 {"digest", facts.model_digest},
+                 {"card", job::to_json(card)},
+                 {"dtype", wanted.dtype == at::kFloat ? "f32" : "bf16"}};
+  facts.load_s = watch.seconds();
+}
+
+VideoMaker::~VideoMaker() = default;
+
+const protocol::ReadyEvent& VideoMaker::facts() const { return parts_->facts; }
+
+Prepared VideoMaker::prepare(const job::Settings& settings) const {
+  const base::Stopwatch watch;
+  Prepared prepared;
+  prepared.prompt = parts_->tokenizer.encode(text::clean_prompt(settings.prompt));
+  prepared.negative = parts_->tokenizer.encode(text::clean_prompt(settings.negative_prompt));
+  prepared.seconds = watch.seconds();
+  return prepared;
+}
+
+Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+                            const RenderObserver& observer) {
+  auto& pipeline = parts_->pipeline;
+  pipeline.check(settings);
+  Rendered out;
+  observer.progress("text", 0, 0);
+  const base::Stopwatch text_watch;
+  const at::Tensor prompt_1TE = pipeline.encode_prompt(prepared.prompt).embeds_1TE;
+  const at::Tensor negative_1TE = pipeline.encode_prompt(prepared.negative).embeds_1TE;
+  out.timings["text"] = prepared.seconds + text_watch.seconds();
+
+  const StateKey key = state_key(settings, parts_->facts.model_digest);
+  Schedule schedule(checkpointing);
+  pipeline::DenoiseObserver watcher;
+  watcher.cancel = observer.cancel;
+  watcher.on_step = [&](std::int64_t done, std::int64_t steps) {
+    observer.progress("denoise", done, steps);
+    if (observer.stop_asked && observer.stop_asked() && !checkpointing.path.empty() && done < steps) {
+      return pipeline::AfterStep::save_and_stop;
+    }
+    return schedule.due(done, steps) ? pipeline::AfterStep::save : pipeline::AfterStep::go_on;
+  };
+  watcher.save = [&](const pipeline::DenoiseState& state) {
+    save_state(checkpointing.path, key, state);
+    if (observer.saved) observer.saved(state.sampler.next_step);
+  };
+  observer.progress("denoise", 0, settings.num_inference_steps);
+  const auto denoised =
+      pipeline.denoise(settings, prompt_1TE, negative_1TE, watcher, load_state(checkpointing.path, key));
+  out.latents_CFYX = denoised.latents_CFYX;
+  out.resumed_step = denoised.first_step;
+  out.timings["denoise"] = denoised.seconds;
+
+  observer.progress("decode", 0, settings.num_frames);
+  out.frames_FHW3 = at::empty({settings.num_frames, settings.height, settings.width, 3}, at::kByte);
+  std::int64_t at_frame = 0;
+  out.timings["decode"] = pipeline.decode(
+      out.latents_CFYX,
+      [&](const at::Tensor& piece_FHW3) {
+        out.frames_FHW3.slice(0, at_frame, at_frame + piece_FHW3.size(0)).copy_(piece_FHW3);
+        at_frame += piece_FHW3.size(0);
+        observer.progress("decode", at_frame, settings.num_frames);
+      },
+      observer.cancel);
+  return out;
+}
+
+void VideoMaker::write(const job::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
+                       Rendered& rendered) const {
+  const base::Stopwatch watch;
+  const media::Frames frames = view(rendered.frames_FHW3);
+  if (!files.video.empty()) {
+    media::VideoOptions options;
+    options.fps = settings.fps;
+    options.crf = files.crf;
+    media::write_video(files.video, frames, options);
+  }
+  if (!files.sheet.empty()) media::write_sheet(files.sheet, frames);
+  if (!files.archive.empty()) {
+    const at::Tensor latents = rendered.latents_CFYX.contiguous();
+    media::ArchiveView archive;
+    archive.job = spec;
+    archive.settings = job::to_json(settings);
+    archive.model = parts_->facts.model;
+    std::copy_n(latents.sizes().begin(), 4, archive.latents_shape.begin());
+    archive.latents = {latents.const_data_ptr<float>(), static_cast<std::size_t>(latents.numel())};
+    if (files.archive_content == "frames") archive.frames = frames;
+    media::write_archive(files.archive, archive);
+  }
+  rendered.timings["encode"] = watch.seconds();
+}
+
+}  // namespace nightreel::render
