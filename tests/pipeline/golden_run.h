@@ -3,12 +3,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <map>
 #include <optional>
 #include <string>
 
 #include "nightreel/job/settings.h"
 #include "nightreel/pipeline/denoise.h"
+#include "support/golden.h"
 
 namespace nightreel::test {
 
@@ -18,17 +18,17 @@ class GoldenRun {
   explicit GoldenRun(const std::string& name);
 
   job::Settings settings;
-  std::string model_dir() const { return folder_ + "/model"; }
-  const at::Tensor& tensor(const std::string& name) const { return tensors_.at(name); }
+  const std::string& model_dir() const { return model_dir_; }
+  at::Tensor tensor(const std::string& name) const { return golden_.tensor(name); }
   /// Embeddings as diffusers' text encoder gave them, [1, 512, E].
-  const at::Tensor& prompt() const { return tensor("embeds"); }
-  const at::Tensor& negative() const { return tensor("negative_embeds"); }
+  at::Tensor prompt() const { return tensor("embeds"); }
+  at::Tensor negative() const { return tensor("negative_embeds"); }
   pipeline::Denoiser denoiser(at::Device device, at::ScalarType dtype,
                               std::optional<bool> keep_keys = std::nullopt) const;
 
  private:
-  std::string folder_;
-  std::map<std::string, at::Tensor> tensors_;
+  Golden golden_;
+  std::string model_dir_;
 };
 
 }  // namespace nightreel::test

@@ -1,0 +1,59 @@
+#include "pipeline/golden_run.h"
+
+#include <filesystem>
+
+#include "nightreel/base/json.h"
+#include "nightreel/model/weights.h"
+#include "nightreel/sample/schedule.h"
+
+namespace nightreel::test {
+
+namespace {
+
+std::string scheduler_path(const std::string& model_dir) {
+  return model_dir + "/scheduler/scheduler_config.json";
+}
+
+job::Settings settings_of(const nlohmann::json& run, const nlohmann::json& scheduler) {
+  job::Settings settings;
+  settings.height = run.at("height");
+  settings.width = run.at("width");
+  settings.num_frames = run.at("num_frames");
+  settings.num_inference_steps = run.at("steps");
+  settings.guidance_scale = run.at("guidance_scale");
+  if (run.contains("guidance_scale_2")) settings.guidance_scale_2 = run.at("guidance_scale_2").get<double>();
+  if (run.contains("boundary_ratio")) settings.boundary_ratio = run.at("boundary_ratio").get<double>();
+  settings.flow_shift = scheduler.at("flow_shift");
+  settings.seed = run.at("seed");
+  return settings;
+}
+
+/// Null where the checkpoint has no such expert.
+std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, at::Device device,
+                                                     at::ScalarType dtype) {
+  if (!std::filesystem::exists(folder)) return nullptr;
+  const std::string path = folder + "/config.json";
+  model::WeightMap weights = model::WeightMap::open(folder);
+  auto transformer = std::make_unique<model::Transformer>(model::parse_transformer_config(base::read_json(path), path),
+                                                          weights, device, dtype);
+  weights.expect_all_taken();
+  return transformer;
+}
+
+}  // namespace
+
+GoldenRun::GoldenRun(const std::string& name) : golden_(name + "/pipeline"), model_dir_(golden_path(name + "/model")) {
+  settings = settings_of(golden_.settings(), base::read_json(scheduler_path(model_dir_)));
+}
+
+pipeline::Denoiser GoldenRun::denoiser(at::Device device, at::ScalarType dtype, std::optional<bool> keep_keys) const {
+  const std::string path = scheduler_path(model_dir_);
+  return {load_transformer(model_dir_ + "/transformer", device, dtype),
+          load_transformer(model_dir_ + "/transformer_2", device, dtype),
+          sample::parse_scheduler_config(base::read_json(path), path),
+          {},
+          device,
+          keep_keys};
+}
+
+}  // namespace nightreel::test
