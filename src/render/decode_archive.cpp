@@ -61,7 +61,8 @@ void decode_archive(const DecodeOptions& options) {
     }
   });
   writer.finish();
-  if (std::rename(temporary.c_str(), options.output.c_str()) != 0) base::throw_errno("cannot rename to", options.output);
+  if (std::rename(temporary.c_str(), options.output.c_str()) != 0)
+    base::throw_errno("cannot rename to", options.output);
 }
 
 }  // namespace nightreel::render

@@ -23,7 +23,8 @@ at::Device choose_device(const std::string& text) {
   if (text == "cpu") return at::kCPU;
   const bool named = text.rfind("cuda:GPU-", 0) == 0 || text.rfind("cuda:MIG-", 0) == 0;
   if (!named && text != "auto" && text != "cuda") {
-    throw Error(ErrorKind::usage, "--device: '" + base::printable(text) + "' is none of auto, cpu, cuda, cuda:GPU-<uuid>");
+    throw Error(ErrorKind::usage,
+                "--device: '" + base::printable(text) + "' is none of auto, cpu, cuda, cuda:GPU-<uuid>");
   }
   if (named) ::setenv("CUDA_VISIBLE_DEVICES", text.substr(5).c_str(), 1);
   if (at::hasCUDA()) return {at::kCUDA, 0};

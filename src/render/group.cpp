@@ -41,8 +41,8 @@ protocol::RendezvousEvent Groups::answer(const protocol::GroupRequest& request) 
   group->finalize();
   rendezvous_.reset();
   if (members != static_cast<double>(request.size)) {
-    throw Error(ErrorKind::comm, "the sum over " + std::to_string(request.size) + " renderers came out as " +
-                                     std::to_string(members));
+    throw Error(ErrorKind::comm,
+                "the sum over " + std::to_string(request.size) + " renderers came out as " + std::to_string(members));
   }
   return {request.address, true};
 }

@@ -26,7 +26,9 @@ namespace {
 constexpr double kCheckpointSeconds = 60;
 
 media::Frames view(const at::Tensor& frames_FHW3) {
-  return {frames_FHW3.size(0), frames_FHW3.size(1), frames_FHW3.size(2),
+  return {frames_FHW3.size(0),
+          frames_FHW3.size(1),
+          frames_FHW3.size(2),
           {frames_FHW3.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(frames_FHW3.numel())}};
 }
 
@@ -79,7 +81,9 @@ VideoMaker::VideoMaker(const MakerOptions& options) {
 
 VideoMaker::~VideoMaker() = default;
 
-const protocol::ReadyEvent& VideoMaker::facts() const { return parts_->facts; }
+const protocol::ReadyEvent& VideoMaker::facts() const {
+  return parts_->facts;
+}
 
 Prepared VideoMaker::prepare(const job::Settings& settings) const {
   const base::Stopwatch watch;

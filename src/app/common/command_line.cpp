@@ -15,8 +15,6 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-constexpr int kUsage = 2;
-
 std::string environment_name(const std::string& flag) {
   std::string name = "NIGHTREEL_" + flag;
   std::transform(name.begin(), name.end(), name.begin(),
@@ -79,8 +77,7 @@ int parse_and_run(CLI::App& app, const Action& action, std::vector<std::string> 
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    app.exit(e);
-    return kUsage;
+    throw Error(ErrorKind::usage, base::printable(e.what(), 400) + " (--help lists the options)");
   }
   return action();
 }

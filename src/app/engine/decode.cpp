@@ -17,7 +17,9 @@ void add_decode(CLI::App& app, Action& action) {
   sub->add_option("--threads", o->threads, "CPU threads")->check(CLI::Range(1, 1024))->capture_default_str();
   sub->add_option("--fps", o->video.fps, "frames a second; default: the archive's");
   sub->add_option("--crf", o->video.crf, "quality, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
-  sub->add_option("--codec", o->video.codec, "h264 or hevc")->check(CLI::IsMember({"h264", "hevc"}))->capture_default_str();
+  sub->add_option("--codec", o->video.codec, "h264 or hevc")
+      ->check(CLI::IsMember({"h264", "hevc"}))
+      ->capture_default_str();
   sub->callback([&action, o] {
     action = [o] {
       render::decode_archive(*o);

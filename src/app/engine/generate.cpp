@@ -132,7 +132,9 @@ void add_generate(CLI::App& app, Action& action) {
   add_job_flags(*sub, *options);
   sub->add_option("-o,--output", options->output, "MP4 file; replaced, whole")->required();
   sub->add_option("--recipe", options->recipe, "official or checkpoint");
-  sub->add_option("--crf", options->crf, "quality of the video, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
+  sub->add_option("--crf", options->crf, "quality of the video, 0 to 51")
+      ->check(CLI::Range(0, 51))
+      ->capture_default_str();
   sub->add_option("--archive", options->archive, "none, latents or frames")
       ->check(CLI::IsMember({"none", "latents", "frames"}))
       ->capture_default_str();

@@ -24,11 +24,10 @@ void print(const std::string& name, const nlohmann::json& value) {
 int info(const InfoOptions& options) {
   const job::ModelCard card = job::read_model_card(options.folder);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(options.recipe));
-  const nlohmann::json facts{{"model", job::to_json(card)},
-                             {"digest", model::model_digest(options.folder)},
-                             {"recipe", {{"name", recipe.name},
-                                         {"defaults", job::to_json(recipe.defaults)},
-                                         {"note", recipe.note}}}};
+  const nlohmann::json facts{
+      {"model", job::to_json(card)},
+      {"digest", model::model_digest(options.folder)},
+      {"recipe", {{"name", recipe.name}, {"defaults", job::to_json(recipe.defaults)}, {"note", recipe.note}}}};
   if (options.as_json) {
     std::printf("%s\n", facts.dump(2).c_str());
     return 0;
