@@ -1,0 +1,42 @@
+// What `nightreel run` was asked to do. Plain values; the command line fills them in.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nightreel/base/log.h"
+#include "nightreel/job/recipe.h"
+
+namespace nightreel::rank {
+
+struct RunOptions {
+  std::vector<std::string> files;
+  std::string model;
+  std::string out;
+  std::string queue = "default";
+  std::string redis;            // as --redis; empty: the environment's, or a private server
+  std::string device = "auto";  // auto, cpu, cuda
+  std::string dtype = "auto";   // auto, bf16, f32, fp8
+  int threads = 2;              // CPU threads a renderer
+  std::optional<int> expect_ranks;
+  std::optional<int> min_ranks;  // renderers that must come up; absent: all
+  bool share_gpu = false;
+  bool follow = false;
+  bool wait_for_all = false;
+  std::optional<double> deadline_s;  // from the start
+  std::int64_t max_attempts = 3;
+  std::int64_t lease_s = 45;
+  std::int64_t checkpoint_every = 0;  // steps; 0: about a minute's worth
+  std::string archive = "latents";    // none, latents, frames
+  std::string input_root;
+  std::uint64_t min_free = 0;  // bytes that OUT must have free before a job is claimed
+  bool overwrite = false;
+  bool failed_ok = false;
+  job::RecipeChoice recipe = job::RecipeChoice::automatic;
+  base::LogFormat log_format = base::LogFormat::text;
+  int crf = 18;  // of H.264, 0 to 51
+};
+
+}  // namespace nightreel::rank

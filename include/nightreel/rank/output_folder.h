@@ -1,0 +1,36 @@
+// Where everything of a run lies in OUT. Pure names but for make(); any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace nightreel::rank {
+
+/// The files of one job's set, in the order in which they get their final names: the video last.
+struct OutputSet {
+  std::string archive;  // empty where none is wanted
+  std::string sheet;
+  std::string sidecar;
+  std::string video;
+};
+
+class OutputFolder {
+ public:
+  explicit OutputFolder(std::string root) : root_(std::move(root)) {}
+  /// Makes the folders. Throws Error{storage}.
+  void make() const;
+
+  const std::string& root() const { return root_; }
+  std::string run_file(const std::string& run) const { return root_ + "/runs/" + run + ".json"; }
+  std::string log_folder(const std::string& run) const { return root_ + "/logs/" + run; }
+  std::string checkpoint(const std::string& id) const { return root_ + "/checkpoints/" + id + ".h5"; }
+  OutputSet final_names(const std::string& id, bool archive) const;
+  /// Hidden names beside the final ones that no other attempt of any rank uses: ".ID.TOKEN.part".
+  OutputSet temporary_names(const std::string& id, std::uint64_t token, bool archive) const;
+
+ private:
+  OutputSet names(const std::string& stem_prefix, const std::string& id, const std::string& suffix, bool archive) const;
+  std::string root_;
+};
+
+}  // namespace nightreel::rank

@@ -1,0 +1,58 @@
+// From a renderer's finished temporary files to the published set of one job, exactly once.
+//
+// Owns nothing but settings; one thread. Throws Error{storage} for files that are not what they should be or cannot be
+// written, and what the queue throws.
+#pragma once
+
+#include <string>
+
+#include "nightreel/protocol/message.h"
+#include "nightreel/queue/job_queue.h"
+#include "nightreel/rank/output_folder.h"
+
+namespace nightreel::rank {
+
+/// What is the same in every sidecar of a rank.
+struct Maker {
+  protocol::ReadyEvent renderer;
+  std::string model_folder;
+  std::string host;
+  int rank = 0;
+  std::string launcher_job;
+  int threads = 0;
+  int crf = 18;
+  bool archive = true;
+  bool overwrite = false;
+};
+
+struct Finished {
+  queue::Lease lease;
+  protocol::Json spec;
+  std::string id;
+  job::Settings settings;
+  protocol::DoneEvent done;
+};
+
+enum class Outcome { published, stale, cancel_requested };
+
+class Publisher {
+ public:
+  Publisher(OutputFolder out, Maker maker) : out_(std::move(out)), maker_(std::move(maker)) {}
+
+  /// What stands under the job's final names, if its video is whole and its sidecar is of this very job: a rank that
+  /// published and could not tell the queue any more left it. Throws Error{job} where another job's video stands there
+  /// and may not be replaced.
+  std::optional<queue::Published> standing(const std::string& id, const std::string& hash) const;
+  Outcome publish(queue::JobQueue& jobs, const Finished& finished, queue::Published& published) const;
+  /// Removes what an attempt wrote under its temporary names.
+  void discard(const std::string& id, std::uint64_t token) const;
+
+ private:
+  void check(const Finished& finished, const std::string& video) const;
+  void write_sidecar(const Finished& finished, const OutputSet& from, const queue::Published& published) const;
+  void clear_final(const OutputSet& to) const;
+  OutputFolder out_;
+  Maker maker_;
+};
+
+}  // namespace nightreel::rank

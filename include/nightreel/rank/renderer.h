@@ -1,0 +1,65 @@
+// The renderer process as its rank sees it: started, spoken to, watched, started again.
+//
+// Owns the process. One thread, and that thread must outlive it (base/process.h says why). A renderer that ends, hangs
+// or speaks garbage is killed and reported as an Event of its own; the caller decides whom to charge and when to start
+// the next one.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/log.h"
+#include "nightreel/base/pipe.h"
+#include "nightreel/base/process.h"
+#include "nightreel/protocol/message.h"
+
+namespace nightreel::rank {
+
+struct RendererCommand {
+  std::vector<std::string> argv;  // nightreel-engine render --model … --device …
+  std::string stderr_path;        // its log: libraries print there
+  double silence_limit_s = 30;    // without any event (a heartbeat comes every second) it counts as hung
+};
+
+class Renderer {
+ public:
+  Renderer(RendererCommand command, base::Logger log) : command_(std::move(command)), log_(std::move(log)) {}
+
+  /// Starts the process. Throws Error{environment} when the executable cannot be started at all.
+  void start();
+  bool running() const { return static_cast<bool>(child_); }
+  pid_t pid() const { return child_.pid(); }
+
+  /// Throws Error{renderer} when the pipe is closed or stuck; poll() then tells how it ended.
+  void send(const std::string& line);
+
+  struct Event {
+    std::optional<protocol::Message> message;
+    std::string died;  // how it ended, where message is absent
+  };
+  /// The next event, or nothing within `timeout`.
+  std::optional<Event> poll(std::chrono::milliseconds timeout);
+
+  /// Asks it to shut down, waits at most `grace`, then kills it.
+  void stop(std::chrono::milliseconds grace);
+  /// SIGKILL and reap, without a word.
+  void kill();
+
+  /// What a renderer says before anything else. Waits for `ready` at most `limit_s`; throws Error of the kind that it
+  /// failed with (model, environment, device, …) or Error{renderer}. `interrupted` is asked between two polls.
+  protocol::ReadyEvent wait_ready(double limit_s, const std::function<bool()>& interrupted);
+
+ private:
+  Event ended(const std::string& why);
+  RendererCommand command_;
+  base::Logger log_;
+  base::Child child_;
+  std::optional<base::LineReader> reader_;
+  base::Stopwatch since_event_;
+};
+
+}  // namespace nightreel::rank

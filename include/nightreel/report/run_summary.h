@@ -1,0 +1,47 @@
+// What a run did, as one object: each rank's share while it travels to rank 0, and runs/RUN.json.
+//
+// Plain values; any thread. Foreign text that is no summary is Error{environment}: the other rank is another version.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace nightreel::report {
+
+/// A job that ended, or was given back, on a rank.
+struct JobResult {
+  std::string id;
+  std::string state;  // done, failed, cancelled
+  std::string video;  // path below OUT, where done
+  std::string error_kind;
+  std::string error;
+};
+
+struct RankSummary {
+  int rank = 0;
+  std::string host;
+  std::string device;          // "cpu" or the GPU's UUID
+  bool stopped_early = false;  // asked to, or out of renderers: work may be left
+  std::vector<JobResult> jobs;
+};
+
+std::string to_json(const RankSummary& summary);
+RankSummary rank_summary(const std::string& json);
+
+struct RunSummary {
+  std::string run;
+  std::int64_t started_ms = 0;
+  std::int64_t ended_ms = 0;
+  std::string model_digest;
+  std::vector<RankSummary> ranks;
+  std::vector<JobResult> jobs;              // of the run's files, and those that ended during it
+  std::vector<std::string> held_elsewhere;  // given jobs that another run still holds
+  int exit_code = 0;
+};
+
+/// The text of runs/RUN.json.
+std::string to_json(const RunSummary& summary);
+
+}  // namespace nightreel::report

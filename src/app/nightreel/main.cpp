@@ -1,0 +1,16 @@
+#include <cstdio>
+
+#include "app/nightreel/subcommands.h"
+#include "nightreel/base/error.h"
+
+int main(int argc, char** argv) {
+  using namespace nightreel;
+  try {
+    app::become_engine(argc, argv);
+  } catch (const base::Error& e) {
+    std::fprintf(stderr, "nightreel: %s\n", e.what());
+    return base::traits(e.kind()).exit_code;
+  }
+  return app::run_command_line("Renders lists of prompts to videos with Wan models, on many GPUs",
+                               {app::add_status, app::add_cancel, app::add_retry, app::add_version}, argc, argv);
+}

@@ -1,0 +1,17 @@
+// The subcommands that this executable runs itself; one file each.
+#pragma once
+
+#include "app/common/command_line.h"
+
+namespace nightreel::app {
+
+void add_version(CLI::App& app, Action& action);
+void add_status(CLI::App& app, Action& action);
+void add_cancel(CLI::App& app, Action& action);
+void add_retry(CLI::App& app, Action& action);
+
+/// Becomes nightreel-engine where argv[1] names one of its subcommands; returns otherwise. Throws
+/// Error{environment} where there is no such executable.
+void become_engine(int argc, char** argv);
+
+}  // namespace nightreel::app

@@ -1,0 +1,28 @@
+#include "nightreel/rank/output_folder.h"
+
+#include "nightreel/base/file.h"
+
+namespace nightreel::rank {
+
+void OutputFolder::make() const {
+  for (const char* folder : {"", "/videos", "/archive", "/checkpoints", "/runs", "/logs"}) {
+    base::make_folders(root_ + folder);
+  }
+}
+
+OutputSet OutputFolder::names(const std::string& prefix, const std::string& id, const std::string& suffix,
+                              bool archive) const {
+  const std::string videos = root_ + "/videos/" + prefix + id;
+  return {archive ? root_ + "/archive/" + prefix + id + ".h5" + suffix : "", videos + ".jpg" + suffix,
+          videos + ".json" + suffix, videos + ".mp4" + suffix};
+}
+
+OutputSet OutputFolder::final_names(const std::string& id, bool archive) const {
+  return names("", id, "", archive);
+}
+
+OutputSet OutputFolder::temporary_names(const std::string& id, std::uint64_t token, bool archive) const {
+  return names(".", id, "." + std::to_string(token) + ".part", archive);
+}
+
+}  // namespace nightreel::rank

@@ -1,0 +1,95 @@
+#include "nightreel/report/run_summary.h"
+
+#include <algorithm>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+
+namespace nightreel::report {
+namespace {
+
+using Json = nlohmann::json;
+
+Json job_json(const JobResult& job) {
+  Json out{{"id", job.id}, {"state", job.state}, {"video", nullptr}, {"error", nullptr}};
+  if (!job.video.empty()) out["video"] = job.video;
+  if (!job.error.empty()) out["error"] = {{"kind", job.error_kind}, {"message", job.error}};
+  return out;
+}
+
+JobResult job_result(const Json& json) {
+  JobResult job{json.at("id").get<std::string>(), json.at("state").get<std::string>(), "", "", ""};
+  if (!json.at("video").is_null()) job.video = json.at("video").get<std::string>();
+  if (!json.at("error").is_null()) {
+    job.error_kind = json.at("error").at("kind").get<std::string>();
+    job.error = json.at("error").at("message").get<std::string>();
+  }
+  return job;
+}
+
+Json jobs_json(const std::vector<JobResult>& jobs) {
+  Json out = Json::array();
+  for (const auto& job : jobs) out.push_back(job_json(job));
+  return out;
+}
+
+std::int64_t count(const std::vector<JobResult>& jobs, const std::string& state) {
+  return std::count_if(jobs.begin(), jobs.end(), [&](const JobResult& job) { return job.state == state; });
+}
+
+// An error's message may hold a file name in any encoding.
+std::string dump(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string to_json(const RankSummary& summary) {
+  return dump({{"rank", summary.rank},
+               {"host", summary.host},
+               {"device", summary.device},
+               {"stopped_early", summary.stopped_early},
+               {"jobs", jobs_json(summary.jobs)}},
+              -1);
+}
+
+RankSummary rank_summary(const std::string& text) {
+  try {
+    const Json json = Json::parse(text);
+    RankSummary out{json.at("rank").get<int>(),
+                    json.at("host").get<std::string>(),
+                    json.at("device").get<std::string>(),
+                    json.at("stopped_early").get<bool>(),
+                    {}};
+    for (const auto& job : json.at("jobs")) out.jobs.push_back(job_result(job));
+    return out;
+  } catch (const Json::exception& e) {
+    throw base::Error(base::ErrorKind::environment, std::string("a rank's summary cannot be read: ") + e.what());
+  }
+}
+
+std::string to_json(const RunSummary& summary) {
+  Json ranks = Json::array();
+  for (const auto& rank : summary.ranks) {
+    ranks.push_back({{"rank", rank.rank},
+                     {"host", rank.host},
+                     {"device", rank.device},
+                     {"stopped_early", rank.stopped_early},
+                     {"done", count(rank.jobs, "done")}});
+  }
+  return dump({{"run", summary.run},
+               {"started", base::iso_time(summary.started_ms)},
+               {"ended", base::iso_time(summary.ended_ms)},
+               {"model_digest", summary.model_digest},
+               {"ranks", ranks},
+               {"done", count(summary.jobs, "done")},
+               {"failed", count(summary.jobs, "failed")},
+               {"cancelled", count(summary.jobs, "cancelled")},
+               {"jobs", jobs_json(summary.jobs)},
+               {"held_elsewhere", summary.held_elsewhere},
+               {"exit_code", summary.exit_code}},
+              2) +
+         "\n";
+}
+
+}  // namespace nightreel::report
