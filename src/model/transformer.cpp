@@ -7,8 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 
+#include "model/config_reader.h"
 #include "nightreel/base/error.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/attention.h"
@@ -32,49 +32,6 @@ std::optional<std::int64_t> first_padding_row(const at::Tensor& text_BTE) {
   if (rows - first < 2) return std::nullopt;
   return first;
 }
-
-/// Reads the entries of a config.json one by one, and knows in the end which ones nobody asked for.
-class ConfigReader {
- public:
-  ConfigReader(const nlohmann::json& config, std::string path) : config_(config), path_(std::move(path)) {
-    if (!config.is_object()) throw Error(ErrorKind::model, path_ + ": not a JSON object");
-  }
-
-  [[noreturn]] void refuse(const std::string& key, const std::string& why) const {
-    throw Error(ErrorKind::model, path_ + ": " + key + ": " + why);
-  }
-  /// The value, or null where the file says nothing.
-  nlohmann::json value(const std::string& key) {
-    known_.insert(key);
-    return config_.value(key, nlohmann::json());
-  }
-  std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t max = 1 << 20) {
-    const nlohmann::json entry = value(key);
-    return entry.is_null() ? fallback : check_size(key, entry, max);
-  }
-  std::int64_t check_size(const std::string& key, const nlohmann::json& entry, std::int64_t max) const {
-    if (!entry.is_number_integer() || entry < 1 || entry > max) {
-      refuse(key, base::printable(entry.dump()) + " is not a whole number from 1 to " + std::to_string(max));
-    }
-    return entry.get<std::int64_t>();
-  }
-  /// Only `only` will do, or silence.
-  void require(const std::string& key, const nlohmann::json& only, const std::string& why) {
-    const nlohmann::json entry = value(key);
-    if (!entry.is_null() && entry != only) refuse(key, base::printable(entry.dump()) + " is not supported; " + why);
-  }
-  void refuse_unknown() const {
-    for (const auto& [key, entry] : config_.items()) {
-      if (key.rfind('_', 0) == 0 || entry.is_null() || known_.count(key) > 0) continue;
-      refuse(base::printable(key), "this program does not know this setting");
-    }
-  }
-
- private:
-  const nlohmann::json& config_;
-  std::string path_;
-  std::set<std::string> known_;
-};
 
 std::string shape_text(at::IntArrayRef shape) {
   std::string text;
@@ -108,14 +65,8 @@ TransformerConfig parse_transformer_config(const nlohmann::json& config, const s
   parsed.rope_max_seq_len = read.integer("rope_max_seq_len", parsed.rope_max_seq_len);
   if (parsed.attention_head_dim % 2 != 0) read.refuse("attention_head_dim", "must be even");
   if (parsed.freq_dim % 2 != 0) read.refuse("freq_dim", "must be even");
-  if (const nlohmann::json norm = read.value("cross_attn_norm"); !norm.is_null()) {
-    if (!norm.is_boolean()) read.refuse("cross_attn_norm", "must be true or false");
-    parsed.cross_attn_norm = norm.get<bool>();
-  }
-  if (const nlohmann::json eps = read.value("eps"); !eps.is_null()) {
-    if (!eps.is_number() || eps <= 0 || eps >= 1) read.refuse("eps", "must be a number between 0 and 1");
-    parsed.eps = eps.get<double>();
-  }
+  parsed.cross_attn_norm = read.boolean("cross_attn_norm", parsed.cross_attn_norm);
+  parsed.eps = read.fraction("eps", parsed.eps);
   read.refuse_unknown();
   return parsed;
 }

@@ -4,28 +4,21 @@
 
 #include <nlohmann/json.hpp>
 
-#include "nightreel/base/error.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
+#include "support/error.h"
 
 using namespace nightreel;
+using test::contains;
 using Json = nlohmann::json;
 
 namespace {
 
 template <class Call>
 std::string refusal(Call call) {
-  try {
-    call();
-  } catch (const base::Error& error) {
-    CHECK(error.kind() == base::ErrorKind::model);
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+  const test::Thrown thrown = test::thrown_by(call);
+  CHECK(thrown.kind == base::ErrorKind::model);
+  return thrown.message;
 }
 
 struct BadSetting {

@@ -7,33 +7,24 @@
 #include <filesystem>
 
 #include "model/checkpoint_files.h"
-#include "nightreel/base/error.h"
-#include "nightreel/model/weights.h"
+#include "support/error.h"
+#include "support/temp_folder.h"
 
 using namespace nightreel;
 using model::SafetensorsFile;
-using model::WeightMap;
+using test::contains;
 using test::file_bytes;
-using test::TemporaryFolder;
+using test::TempFolder;
 
 namespace {
 
 /// The message of the Error{model} that `call` throws, which must be one line.
 template <class Call>
 std::string refusal(Call call) {
-  try {
-    call();
-  } catch (const base::Error& error) {
-    CHECK(error.kind() == base::ErrorKind::model);
-    const std::string message = error.what();
-    CHECK(message.find('\n') == std::string::npos);
-    return message;
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+  const test::Thrown thrown = test::thrown_by(call);
+  CHECK(thrown.kind == base::ErrorKind::model);
+  CHECK_FALSE(contains(thrown.message, "\n"));
+  return thrown.message;
 }
 
 struct BadFile {
@@ -97,7 +88,7 @@ std::vector<BadFile> bad_files() {
 }  // namespace
 
 TEST_CASE("a file is read as it stands: dtypes, shapes, empty and unaligned tensors, metadata") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string path =
       folder.write("good.safetensors",
                    file_bytes(R"({"__metadata__":{"format":"pt"},
@@ -122,7 +113,7 @@ TEST_CASE("a file is read as it stands: dtypes, shapes, empty and unaligned tens
 }
 
 TEST_CASE("a malformed file is one line that names the file, the tensor and the reason") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   int number = 0;
   for (const BadFile& bad : bad_files()) {
     CAPTURE(number);
@@ -138,14 +129,14 @@ TEST_CASE("a malformed file is one line that names the file, the tensor and the 
 }
 
 TEST_CASE("what is no file at all is refused too") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   CHECK(contains(refusal([&] { SafetensorsFile::open(folder.path() + "/none"); }), "No such file"));
   CHECK(contains(refusal([&] { SafetensorsFile::open(folder.path()); }), "not a regular file"));
   CHECK(contains(refusal([&] { SafetensorsFile::open("/dev/zero"); }), "not a regular file"));
 }
 
 TEST_CASE("every prefix of a good file, and the file with any byte changed, is read or refused") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string good = file_bytes(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
                                       R"("b":{"dtype":"F16","shape":[2,1],"data_offsets":[4,8]}})",
                                       std::string(8, '\1'));

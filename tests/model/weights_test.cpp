@@ -6,39 +6,33 @@
 #include <filesystem>
 
 #include "model/checkpoint_files.h"
-#include "nightreel/base/error.h"
 #include "nightreel/model/digest.h"
+#include "support/error.h"
+#include "support/temp_folder.h"
 
 using namespace nightreel;
 using model::WeightMap;
+using test::contains;
 using test::file_bytes;
 using test::file_of;
-using test::TemporaryFolder;
+using test::TempFolder;
 
 namespace {
 
+/// The message of the Error{model} that `call` throws, which must be one line.
 template <class Call>
 std::string refusal(Call call) {
-  try {
-    call();
-  } catch (const base::Error& error) {
-    CHECK(error.kind() == base::ErrorKind::model);
-    const std::string message = error.what();
-    CHECK(message.find('\n') == std::string::npos);
-    return message;
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+  const test::Thrown thrown = test::thrown_by(call);
+  CHECK(thrown.kind == base::ErrorKind::model);
+  CHECK_FALSE(contains(thrown.message, "\n"));
+  return thrown.message;
 }
 
 constexpr const char* kSingle = "diffusion_pytorch_model.safetensors";
 constexpr const char* kIndex = "diffusion_pytorch_model.safetensors.index.json";
 
 /// a [2] in 1.safetensors, b [1, 2] in 2.safetensors, and the index that says so.
-void write_shards(const TemporaryFolder& folder) {
+void write_shards(const TempFolder& folder) {
   folder.write("1.safetensors", file_of({{"a", {2}}}));
   folder.write("2.safetensors", file_of({{"b", {1, 2}, '\2'}}));
   folder.write(kIndex, R"({"metadata":{"total_size":16},"weight_map":{"a":"1.safetensors","b":"2.safetensors"}})");
@@ -47,11 +41,11 @@ void write_shards(const TemporaryFolder& folder) {
 }  // namespace
 
 TEST_CASE("tensors are taken from one file, from shards, through symbolic links") {
-  const TemporaryFolder single;
+  const TempFolder single;
   single.write("model.safetensors", file_of({{"a", {2}}, {"b", {1, 2}, '\2'}}));
-  const TemporaryFolder sharded;
+  const TempFolder sharded;
   write_shards(sharded);
-  const TemporaryFolder linked;  // a hub cache: snapshots/… links to blobs/…
+  const TempFolder linked;  // a hub cache: snapshots/… links to blobs/…
   for (const char* name : {"1.safetensors", "2.safetensors", kIndex}) {
     std::filesystem::create_symlink(sharded.path() + "/" + name, linked.path() + "/" + name);
   }
@@ -67,7 +61,7 @@ TEST_CASE("tensors are taken from one file, from shards, through symbolic links"
 }
 
 TEST_CASE("missing, misshapen and surplus tensors are named, several in one message") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   folder.write(kSingle, file_of({{"a", {2}}, {"b", {3}}, {"c", {1}}, {"d", {1}}}));
   WeightMap weights = WeightMap::open(folder.path());
   CHECK(weights.take("a", {2}).isfinite().all().item<bool>());
@@ -81,7 +75,7 @@ TEST_CASE("missing, misshapen and surplus tensors are named, several in one mess
 }
 
 TEST_CASE("a message names five tensors and counts the others") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   std::vector<test::FloatTensor> many;
   for (int i = 0; i < 9; ++i) many.push_back({"t" + std::to_string(i), {1}});
   folder.write(kSingle, file_of(many));
@@ -93,7 +87,7 @@ TEST_CASE("a message names five tensors and counts the others") {
 }
 
 TEST_CASE("a wrong config costs no memory: the fifth misfit, or a large one, ends it") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   folder.write(kSingle, file_of({{"a", {2}}}));
   WeightMap large = WeightMap::open(folder.path());
   CHECK(contains(refusal([&] { large.take("a", {1 << 20, 1 << 20}); }), "a (has shape [2]"));
@@ -105,11 +99,11 @@ TEST_CASE("a wrong config costs no memory: the fifth misfit, or a large one, end
 }
 
 TEST_CASE("folders without safetensors are refused by the name of what they have") {
-  const TemporaryFolder empty;
+  const TempFolder empty;
   CHECK(contains(refusal([&] { WeightMap::open(empty.path()); }), "no diffusion_pytorch_model.safetensors"));
   for (const char* name :
        {"pytorch_model.bin", "wan-Q4_K_M.gguf", "model.pth", "diffusion_pytorch_model.fp16.safetensors"}) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const std::string file = folder.write(name, "x");
     CHECK(contains(refusal([&] { WeightMap::open(folder.path()); }), name));
     CHECK(contains(refusal([&] { WeightMap::open(file); }), "single-file"));
@@ -137,7 +131,7 @@ TEST_CASE("an index that does not tell the truth is refused") {
         Case{R"({"weight_map":{"a":"1.safetensors","a":"2.safetensors"}})", "twice"},
         Case{R"({"weight_map":)", kIndex}}) {
     CAPTURE(c.index);
-    const TemporaryFolder folder;
+    const TempFolder folder;
     write_shards(folder);
     folder.write(kIndex, c.index);
     const std::string message = refusal([&] { WeightMap::open(folder.path()); });
@@ -148,11 +142,11 @@ TEST_CASE("an index that does not tell the truth is refused") {
 }
 
 TEST_CASE("shards that hold the same tensor, or one that the index leaves out, are refused") {
-  const TemporaryFolder twice;
+  const TempFolder twice;
   write_shards(twice);
   twice.write("2.safetensors", file_of({{"a", {2}}, {"b", {1, 2}}}));
   CHECK(contains(refusal([&] { WeightMap::open(twice.path()); }), "tensor a: also in"));
-  const TemporaryFolder hidden;
+  const TempFolder hidden;
   write_shards(hidden);
   hidden.write("1.safetensors", file_of({{"a", {2}}, {"secret", {1}}}));
   CHECK(contains(refusal([&] { WeightMap::open(hidden.path()); }), "tensor secret: not listed"));
@@ -160,12 +154,12 @@ TEST_CASE("shards that hold the same tensor, or one that the index leaves out, a
 
 TEST_CASE("a digest is the same for every layout of the same numbers, and for no others") {
   const auto digest = [](const std::vector<test::FloatTensor>& tensors) {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     std::filesystem::create_directories(folder.path() + "/vae");
     folder.write("vae/" + std::string(kSingle), file_of(tensors));
     return model::model_digest(folder.path());
   };
-  const TemporaryFolder sharded;
+  const TempFolder sharded;
   std::filesystem::create_directories(sharded.path() + "/vae");
   sharded.write("vae/1.safetensors", file_of({{"a", {2}}}));
   sharded.write("vae/2.safetensors", file_of({{"b", {1, 2}, '\2'}}));
@@ -180,7 +174,7 @@ TEST_CASE("a digest is the same for every layout of the same numbers, and for no
 }
 
 TEST_CASE("a digest's lines can be made apart, and a tied tensor counts once") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   folder.write("model.safetensors",
                file_of({{"shared.weight", {2}}, {"encoder.embed_tokens.weight", {2}}, {"x", {1}}, {"y", {1}}}));
   const WeightMap weights = WeightMap::open(folder.path());
@@ -191,7 +185,7 @@ TEST_CASE("a digest's lines can be made apart, and a tied tensor counts once") {
   for (const std::string& line : model::digest_lines("text_encoder", weights, 0, 2)) parts.push_back(line);
   CHECK(model::digest_of_lines(parts) == model::digest_of_lines(all));
 
-  const TemporaryFolder other_name;  // transformers 5 writes one name, older versions the other
+  const TempFolder other_name;  // transformers 5 writes one name, older versions the other
   other_name.write("model.safetensors", file_of({{"encoder.embed_tokens.weight", {2}}, {"x", {1}}, {"y", {1}}}));
   const auto same = model::digest_lines("text_encoder", WeightMap::open(other_name.path()));
   CHECK(model::digest_of_lines(same) == model::digest_of_lines(all));
