@@ -12,5 +12,6 @@ int main(int argc, char** argv) {
     return base::traits(e.kind()).exit_code;
   }
   return app::run_command_line("Renders lists of prompts to videos with Wan models, on many GPUs",
-                               {app::add_status, app::add_cancel, app::add_retry, app::add_version}, argc, argv);
+                               {app::add_run, app::add_status, app::add_cancel, app::add_retry, app::add_version}, argc,
+                               argv);
 }

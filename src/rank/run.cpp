@@ -1,0 +1,225 @@
+#include "nightreel/rank/run.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/random.h"
+#include "nightreel/cluster/launch_check.h"
+#include "nightreel/cluster/shared_folder.h"
+#include "nightreel/job/job_file.h"
+#include "nightreel/job/resolve.h"
+#include "nightreel/queue/redis_queue.h"
+#include "nightreel/rank/drain.h"
+#include "rank/startup.h"
+
+namespace nightreel::rank {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+// What is known before MPI starts.
+struct Plan {
+  std::vector<job::Job> jobs;
+  job::ModelCard card;
+  job::Recipe recipe;
+};
+
+Plan make_plan(const RunOptions& options) {
+  Plan plan;
+  plan.jobs = job::read_job_files(options.files, options.input_root);
+  plan.card = job::read_model_card(options.model);
+  job::check_supported(plan.card);
+  plan.recipe = job::recipe_for(plan.card, options.recipe);
+  job::check_jobs(plan.jobs, plan.card, plan.recipe);
+  return plan;
+}
+
+queue::RedisQueueOptions queue_options(const RunOptions& options, const std::vector<queue::RedisAddress>& addresses) {
+  queue::RedisQueueOptions wanted;
+  wanted.redis.addresses = addresses;
+  wanted.redis.client_name = "nightreel-run";
+  wanted.name = options.queue;
+  wanted.lease = std::chrono::seconds(options.lease_s);
+  return wanted;
+}
+
+void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest) {
+  std::vector<queue::Submission> list;
+  for (const auto& job : plan.jobs) {
+    list.push_back({job.id, job.identity(), job.hash, job::pack_job(job), job.priority, job.max_attempts.value_or(0)});
+  }
+  jobs.bind_model(digest);
+  const auto results = jobs.submit(list, {options.overwrite, options.out, digest});
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (results[i] == queue::Submitted::conflict) {
+      throw Error(ErrorKind::usage, plan.jobs[i].origin + ": id: " + base::printable(plan.jobs[i].id) +
+                                        " is known with other content; --overwrite replaces it");
+    }
+  }
+}
+
+Maker maker_for(const cluster::World& world, const RunOptions& options, const protocol::ReadyEvent& ready) {
+  Maker maker;
+  maker.renderer = ready;
+  maker.model_folder = options.model;
+  maker.host = world.place().host;
+  maker.rank = world.rank();
+  maker.launcher_job = cluster::launcher_job_id(cluster::process_environment());
+  maker.threads = options.threads;
+  maker.crf = options.crf;
+  maker.archive = options.archive != "none";
+  maker.overwrite = options.overwrite;
+  return maker;
+}
+
+// The run's jobs as the queue has them at the end: those of the files, and those that ended on a rank.
+void judge(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, report::RunSummary& summary) {
+  std::vector<std::string> ids;
+  for (const auto& job : plan.jobs) ids.push_back(job.id);
+  bool failed = false;
+  bool left = jobs.counts(summary.run).pending > 0;
+  for (const auto& view : jobs.lookup(ids)) {
+    report::JobResult result{view.id, std::string(queue::name(view.state)), view.video, view.error_kind, view.error};
+    failed = failed || view.state == queue::JobState::failed;
+    left = left || view.state == queue::JobState::pending || view.state == queue::JobState::delayed;
+    if (view.state == queue::JobState::running) summary.held_elsewhere.push_back(view.id);
+    summary.jobs.push_back(result);
+  }
+  bool early = false;
+  for (const auto& rank : summary.ranks) {
+    early = early || rank.stopped_early;
+    for (const auto& result : rank.jobs) {
+      if (std::find(ids.begin(), ids.end(), result.id) != ids.end()) continue;
+      failed = failed || result.state == "failed";
+      summary.jobs.push_back(result);
+    }
+  }
+  if (early && left) {
+    summary.exit_code = 75;
+  } else if (failed && !options.failed_ok) {
+    summary.exit_code = 1;
+  }
+}
+
+// Everything between the world's start and its end.
+class Run {
+ public:
+  Run(const RunOptions& options, const Plan& plan, Signals& signals)
+      : options_(options), plan_(plan), signals_(signals), world_(kWorldDeadline), out_(options.out) {}
+
+  int operator()() {
+    begin();
+    Renderer renderer(renderer_command(options_, device_, out_.log_folder(run_), world_.rank()), log_);
+    renderer.start();
+    std::optional<queue::PrivateServer> server;
+    const auto addresses = agree_redis(world_, options_, server, log_);
+    const auto ready = agree_ready(world_, renderer, signals_);
+    check_renderers_meet(world_, renderer, device_ != "cpu");
+    queue::RedisQueue jobs(queue_options(options_, addresses));
+    add_jobs(jobs, ready.model_digest);
+
+    report::RankSummary mine{world_.rank(), world_.place().host, device_, false, {}};
+    drain(addresses, jobs, renderer, ready, mine);
+    renderer.stop(std::chrono::seconds(5));
+    const int code = end(jobs, ready.model_digest, mine);
+    server.reset();
+    return code;
+  }
+
+ private:
+  void begin() {
+    run_ = world_.broadcast(base::iso_time(started_ms_).substr(0, 19) + "-" + base::random_hex(3), 0, kWorldDeadline,
+                            "the run's name");
+    std::replace(run_.begin(), run_.end(), ':', '-');
+    cluster::check_shared_folder(world_, options_.out, std::chrono::seconds(10), kWorldDeadline);
+    out_.make();
+    base::make_folders(out_.log_folder(run_));
+    const std::string rank = std::to_string(world_.rank());
+    log_ = base::Logger::to_stderr_and_file(options_.log_format, "rank " + rank,
+                                            out_.log_folder(run_) + "/rank-" + rank + ".jsonl");
+    device_ = agree_devices(world_, options_);
+    log_.info("start", "on " + world_.place().host + ", device " + device_);
+  }
+
+  void add_jobs(queue::RedisQueue& jobs, const std::string& digest) {
+    std::string usage;
+    std::optional<std::string> problem;
+    if (world_.rank() == 0) {
+      try {
+        submit(jobs, plan_, options_, digest);
+      } catch (const Error& e) {
+        (base::traits(e.kind()).exit_code == 2 ? usage : problem.emplace()) = e.what();
+      }
+    }
+    world_.throw_together(problem, kWorldDeadline, "adding the jobs");
+    const std::string refused = world_.broadcast(usage, 0, kWorldDeadline, "the jobs");
+    if (!refused.empty()) throw Error(ErrorKind::usage, refused);
+  }
+
+  void drain(const std::vector<queue::RedisAddress>& addresses, queue::RedisQueue& jobs, Renderer& renderer,
+             const protocol::ReadyEvent& ready, report::RankSummary& mine) {
+    base::CancelToken stop;
+    auto renewing = std::make_unique<queue::RedisQueue>(queue_options(options_, addresses));
+    queue::Patience patience;
+    patience.stop = stop;
+    renewing->set_patience(patience);
+    queue::LeaseKeeper leases(std::move(renewing), std::chrono::milliseconds(options_.lease_s * 1000 / 3), stop, log_);
+    queue::ClaimRequest who;
+    who.out = options_.out;
+    who.model = ready.model_digest;
+    who.run = run_;
+    who.host = world_.place().host;
+    who.rank = world_.rank();
+    who.max_attempts = options_.max_attempts;
+    who.min_pending = world_.size();
+    const auto hurry = [&jobs] { jobs.set_patience({std::chrono::milliseconds(300), {}, true}); };
+    Drain({options_, plan_.card, plan_.recipe, out_, who, jobs, leases, renderer,
+           Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_})
+        .run(mine);
+  }
+
+  // Waits for the others without taking their time: an idle rank must not end the run for them.
+  int end(queue::RedisQueue& jobs, const std::string& digest, const report::RankSummary& mine) {
+    report::RunSummary summary;
+    auto exchange = world_.start_exchange(report::to_json(mine));
+    auto all = exchange.test();
+    for (; !all; all = exchange.test()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (world_.rank() == 0) {
+      summary.run = run_;
+      summary.started_ms = started_ms_;
+      summary.ended_ms = base::now_ms();
+      summary.model_digest = digest;
+      for (const auto& text : *all) summary.ranks.push_back(report::rank_summary(text));
+      judge(jobs, plan_, options_, summary);
+      base::replace_file(out_.run_file(run_), report::to_json(summary) + "\n");
+      log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + out_.run_file(run_));
+    }
+    return world_.agree_exit_code(summary.exit_code, kWorldDeadline);
+  }
+
+  const RunOptions& options_;
+  const Plan& plan_;
+  Signals& signals_;
+  const std::int64_t started_ms_ = base::now_ms();
+  cluster::World world_;
+  OutputFolder out_;
+  std::string run_;
+  std::string device_;
+  base::Logger log_;
+};
+
+}  // namespace
+
+int run(const RunOptions& given) {
+  RunOptions options = given;
+  options.out = std::filesystem::absolute(given.out).lexically_normal().string();
+  const Plan plan = make_plan(options);
+  Signals signals;
+  return Run(options, plan, signals)();
+}
+
+}  // namespace nightreel::rank

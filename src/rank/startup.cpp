@@ -1,0 +1,172 @@
+#include "rank/startup.h"
+
+#include <nlohmann/json.hpp>
+
+#include "nightreel/base/error.h"
+#include "nightreel/cluster/gpu_map.h"
+#include "nightreel/cluster/launch_check.h"
+
+namespace nightreel::rank {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+using nlohmann::json;
+
+constexpr double kLoadLimitSeconds = 3600;
+constexpr double kMeetLimitSeconds = 90;
+
+// Runs `work`; its failure becomes this rank's problem, for throw_together.
+template <typename Work>
+std::optional<std::string> problem_of(Work work) {
+  try {
+    work();
+    return std::nullopt;
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+json to_json(const std::vector<queue::RedisAddress>& addresses) {
+  json list = json::array();
+  for (const auto& a : addresses) {
+    list.push_back({{"host", a.host},
+                    {"port", a.port},
+                    {"unix", a.unix_path},
+                    {"user", a.user},
+                    {"password", a.password},
+                    {"db", a.db}});
+  }
+  return list;
+}
+
+std::vector<queue::RedisAddress> addresses_from(const json& list) {
+  std::vector<queue::RedisAddress> out;
+  for (const auto& a : list) {
+    out.push_back({a.at("host"), a.at("port"), a.at("unix"), a.at("user"), a.at("password"), a.at("db")});
+  }
+  return out;
+}
+
+protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
+  const base::Stopwatch watch;
+  while (watch.seconds() < kMeetLimitSeconds) {
+    const auto event = renderer.poll(std::chrono::milliseconds(50));
+    if (!event) continue;
+    if (!event->message) throw Error(ErrorKind::renderer, "its renderer ended: " + event->died);
+    if (event->message->type == "rendezvous") return protocol::rendezvous_event(*event->message);
+    if (event->message->type == "failed") {
+      const auto failed = protocol::failed_event(*event->message);
+      throw Error(failed.kind, failed.message);
+    }
+  }
+  throw Error(ErrorKind::comm, "the renderers did not meet within " + base::human_duration(kMeetLimitSeconds));
+}
+
+}  // namespace
+
+std::string agree_devices(cluster::World& world, const RunOptions& options) {
+  cluster::RankFacts facts;
+  const auto problem = problem_of([&] {
+    const auto environment = cluster::process_environment();
+    cluster::check_launch(world.size(), options.expect_ranks, environment);
+    const auto& place = world.place();
+    facts.rank = world.rank();
+    facts.host = place.host;
+    facts.host_index = place.host_index;
+    facts.local_rank = place.local_rank;
+    facts.request = cluster::parse_device_request(options.device);
+    facts.share_gpu = options.share_gpu;
+    if (facts.request != cluster::DeviceRequest::cpu) {
+      const cluster::Nvml nvml(environment);
+      facts.gpus = cluster::visible_devices(nvml.gpus(), environment("CUDA_VISIBLE_DEVICES"));
+    }
+  });
+  world.throw_together(problem, kWorldDeadline, "the launch checks");
+  std::vector<cluster::RankFacts> all;
+  for (const auto& text : world.all_gather(cluster::to_json(facts), kWorldDeadline, "the ranks' devices")) {
+    all.push_back(cluster::rank_facts(text));
+  }
+  const auto map = cluster::assign_gpus(all);
+  if (!map.error.empty()) throw Error(ErrorKind::environment, map.error);
+  return map.devices.at(static_cast<std::size_t>(world.rank()));
+}
+
+RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
+                                 int rank) {
+  RendererCommand command;
+  command.argv = {base::executable_folder() + "/nightreel-engine",
+                  "render",
+                  "--model",
+                  options.model,
+                  "--device",
+                  device == "cpu" ? device : "cuda:" + device,
+                  "--dtype",
+                  options.dtype,
+                  "--threads",
+                  std::to_string(options.threads)};
+  command.stderr_path = log_folder + "/renderer-" + std::to_string(rank) + ".log";
+  command.silence_limit_s = 600;  // a large model says nothing while it loads
+  return command;
+}
+
+protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, const Signals& signals) {
+  protocol::ReadyEvent ready;
+  const auto problem = problem_of(
+      [&] { ready = renderer.wait_ready(kLoadLimitSeconds, [&] { return signals.asked() != Ask::go_on; }); });
+  world.throw_together(problem, std::chrono::hours(2), "the renderers");
+  const auto digests = world.all_gather(ready.model_digest, kWorldDeadline, "the model's digest");
+  for (int rank = 0; rank < world.size(); ++rank) {
+    if (digests[static_cast<std::size_t>(rank)] != digests[0]) {
+      throw Error(ErrorKind::environment, world.name_of(rank) + " has another model under the same path than " +
+                                              world.name_of(0) + ": copy one model to all hosts");
+    }
+  }
+  return ready;
+}
+
+void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu) {
+  protocol::GroupRequest request;
+  request.backend = gpu ? "nccl" : "store";
+  request.rank = world.rank();
+  request.size = world.size();
+  std::string address;
+  world.throw_together(problem_of([&] {
+                         if (world.rank() != 0) return;
+                         renderer.send(protocol::encode(request));
+                         address = wait_rendezvous(renderer).address;
+                       }),
+                       std::chrono::minutes(3), "the renderers' rendezvous");
+  request.address = world.broadcast(address, 0, kWorldDeadline, "the rendezvous address");
+  world.throw_together(problem_of([&] {
+                         renderer.send(protocol::encode(request));
+                         wait_rendezvous(renderer);
+                       }),
+                       std::chrono::minutes(3), "the renderers' meeting");
+}
+
+std::vector<queue::RedisAddress> agree_redis(cluster::World& world, const RunOptions& options,
+                                             std::optional<queue::PrivateServer>& server, const base::Logger& log) {
+  std::vector<queue::RedisAddress> addresses;
+  const auto problem = problem_of([&] {
+    if (world.rank() != 0) return;
+    if (const auto named = queue::find_redis(options.redis, queue::process_env)) {
+      addresses = *named;
+      return;
+    }
+    if (world.hosts().size() > 1) {
+      throw Error(ErrorKind::environment,
+                  "ranks are on several hosts: name a Redis that all of them reach with --redis");
+    }
+    queue::PrivateServerOptions wanted;
+    wanted.out = options.out;
+    wanted.log = log;
+    server.emplace(wanted);
+    addresses = {server->address()};
+  });
+  world.throw_together(problem, std::chrono::minutes(2), "the Redis");
+  return addresses_from(
+      json::parse(world.broadcast(to_json(addresses).dump(), 0, kWorldDeadline, "the Redis address")));
+}
+
+}  // namespace nightreel::rank

@@ -1,0 +1,37 @@
+// The steps that all ranks take together before the first job. Collective but for the job checks; each throws the same
+// Error{environment} on every rank.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nightreel/cluster/mpi.h"
+#include "nightreel/job/job.h"
+#include "nightreel/job/model_card.h"
+#include "nightreel/queue/private_server.h"
+#include "nightreel/rank/options.h"
+#include "nightreel/rank/renderer.h"
+#include "nightreel/rank/signals.h"
+
+namespace nightreel::rank {
+
+inline constexpr std::chrono::milliseconds kWorldDeadline{60'000};
+
+/// This rank's device: "cpu" or a GPU's UUID.
+std::string agree_devices(cluster::World& world, const RunOptions& options);
+
+RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
+                                 int rank);
+
+/// Waits for every rank's renderer; the models must be the same.
+protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, const Signals& signals);
+
+/// The renderers meet once in a communicator of all, add up ones, and leave it.
+void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu);
+
+/// Rank 0 starts OUT's private server where no Redis is named; every rank learns where the Redis is.
+std::vector<queue::RedisAddress> agree_redis(cluster::World& world, const RunOptions& options,
+                                             std::optional<queue::PrivateServer>& server, const base::Logger& log);
+
+}  // namespace nightreel::rank
