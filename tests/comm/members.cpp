@@ -12,6 +12,11 @@
 #include "nightreel/base/error.h"
 
 namespace nightreel::test {
+namespace {
+
+constexpr std::size_t kRecord = 64;  // written and read in one piece
+
+}  // namespace
 
 Member::Member(const std::function<std::string()>& work) {
   std::array<int, 2> ends{};
@@ -55,9 +60,32 @@ std::string Member::outcome(std::chrono::milliseconds timeout) {
   return "(no answer)";
 }
 
-std::vector<std::string> run_members(int size, const std::function<std::string(int)>& work) {
+Announcement::Announcement() {
+  std::array<int, 2> ends{};
+  if (::pipe(ends.data()) != 0) base::throw_errno("cannot make", "a pipe");
+  reader_ = base::Fd(ends[0]);
+  writer_ = base::Fd(ends[1]);
+}
+
+void Announcement::tell(const std::string& text, int readers) const {
+  std::array<char, kRecord> record{};
+  text.copy(record.data(), record.size());
+  for (int i = 0; i < readers; ++i) {
+    if (::write(writer_.get(), record.data(), record.size()) != kRecord) base::throw_errno("cannot write to", "a pipe");
+  }
+}
+
+std::string Announcement::wait() const {
+  std::array<char, kRecord + 1> record{};
+  if (::read(reader_.get(), record.data(), kRecord) != kRecord) base::throw_errno("cannot read from", "a pipe");
+  return record.data();
+}
+
+std::vector<std::string> run_members(int size, const std::function<std::string(int)>& work,
+                                     const std::function<void()>& after_fork) {
   std::vector<Member> members;
   for (int r = 0; r < size; ++r) members.emplace_back([&work, r] { return work(r); });
+  after_fork();
   std::vector<std::string> outcomes;
   for (Member& member : members) outcomes.push_back(member.outcome(std::chrono::seconds(30)));
   return outcomes;

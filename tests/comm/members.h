@@ -1,5 +1,6 @@
 // Members of a group as processes of their own, so that one can be killed or frozen. They are forked, not executed:
-// mapping LibTorch costs most of a second each. The test process must therefore start no threads of LibTorch's.
+// mapping LibTorch costs most of a second each. A fork copies whatever lock another thread holds at that moment, locked
+// for ever; so the members are forked first, and the store, which has a thread, is started after them (Announcement).
 #pragma once
 
 #include <sys/types.h>
@@ -29,7 +30,22 @@ class Member {
   base::Fd out_;
 };
 
-/// The outcomes of `size` members running work(rank), in rank order.
-std::vector<std::string> run_members(int size, const std::function<std::string(int)>& work);
+/// A text that the test process knows only after its members were forked.
+class Announcement {
+ public:
+  Announcement();
+  /// For `readers` calls of wait(), in any process. `text` has at most 64 bytes.
+  void tell(const std::string& text, int readers) const;
+  /// Blocks until it was told.
+  std::string wait() const;
+
+ private:
+  base::Fd reader_;
+  base::Fd writer_;
+};
+
+/// The outcomes of `size` members running work(rank), in rank order. `after_fork` runs in this process meanwhile.
+std::vector<std::string> run_members(int size, const std::function<std::string(int)>& work,
+                                     const std::function<void()>& after_fork);
 
 }  // namespace nightreel::test

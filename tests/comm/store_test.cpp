@@ -12,6 +12,7 @@
 #include "nightreel/comm/communicator.h"
 
 using nightreel::base::Stopwatch;
+using nightreel::test::Announcement;
 using nightreel::test::Member;
 using nightreel::test::run_members;
 using std::chrono::milliseconds;
@@ -66,12 +67,23 @@ std::string every_verb(comm::Communicator& group) {
   return wrong;
 }
 
+// Outcomes of `size` members that know a store's address.
+std::vector<std::string> with_store(int size, const std::function<std::string(const std::string&, int)>& work) {
+  const Announcement address;
+  std::unique_ptr<comm::Rendezvous> rendezvous;
+  return run_members(
+      size, [&](int rank) { return work(address.wait(), rank); },
+      [&] {
+        rendezvous = comm::make_store_rendezvous("127.0.0.1");
+        address.tell(rendezvous->address(), size);
+      });
+}
+
 // Outcomes of `size` members that join one store and run `work`.
 std::vector<std::string> in_group(int size, milliseconds deadline,
                                   const std::function<std::string(comm::Communicator&)>& work) {
-  const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
-  return run_members(size, [&](int rank) {
-    const auto group = comm::make_store(rendezvous->address(), rank, size, {deadline});
+  return with_store(size, [&](const std::string& address, int rank) {
+    const auto group = comm::make_store(address, rank, size, {deadline});
     return work(*group);
   });
 }
@@ -127,19 +139,21 @@ TEST_CASE("a sum has the same bits on every rank") {
 }
 
 TEST_CASE("the store's memory does not grow: two calls at most, nothing after the end") {
-  comm::StoreServer server("127.0.0.1");
-  std::int64_t most = 0;
+  const Announcement address;
   const int size = 3;
   std::vector<Member> members;
   for (int rank = 0; rank < size; ++rank) {
     members.emplace_back([&, rank] {
-      const auto group = comm::make_store(server.address(), rank, size, {kLong});
+      const auto group = comm::make_store(address.wait(), rank, size, {kLong});
       at::Tensor tensor = at::ones({100});
       for (int i = 0; i < 150; ++i) group->all_reduce(tensor);
       group->finalize();
       return std::string("end");
     });
   }
+  const comm::StoreServer server("127.0.0.1");
+  address.tell(server.address(), size);
+  std::int64_t most = 0;
   for (int i = 0; i < 50; ++i) {
     most = std::max(most, server.keys());
     std::this_thread::sleep_for(milliseconds(2));
@@ -239,12 +253,12 @@ TEST_CASE("a failed communicator stays unusable and says why") {
 TEST_CASE("a member that is killed, frozen or never comes is named when the deadline has passed") {
   for (const int number : {SIGKILL, SIGSTOP}) {
     CAPTURE(number);
-    const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+    const Announcement address;
     const int size = 4;
     std::vector<Member> members;
     for (int rank = 0; rank < size; ++rank) {
       members.emplace_back([&, rank]() -> std::string {
-        const auto group = comm::make_store(rendezvous->address(), rank, size, {rank == 2 ? kLong : kShort * 2});
+        const auto group = comm::make_store(address.wait(), rank, size, {rank == 2 ? kLong : kShort * 2});
         at::Tensor tensor = at::ones({3});
         group->all_reduce(tensor);
         if (rank == 2) ::raise(number);
@@ -252,6 +266,8 @@ TEST_CASE("a member that is killed, frozen or never comes is named when the dead
         return "nothing thrown";
       });
     }
+    const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+    address.tell(rendezvous->address(), size);
     const Stopwatch watch;
     for (const int rank : {0, 1, 3}) {
       const std::string outcome = members[static_cast<std::size_t>(rank)].outcome(kLong);
@@ -259,9 +275,8 @@ TEST_CASE("a member that is killed, frozen or never comes is named when the dead
     }
     CHECK(watch.seconds() < 5.0);
   }
-  const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
-  const auto outcomes = run_members(2, [&](int rank) -> std::string {
-    comm::make_store(rendezvous->address(), rank, 4, {kShort});
+  const auto outcomes = with_store(2, [&](const std::string& address, int rank) -> std::string {
+    comm::make_store(address, rank, 4, {kShort});
     return "nothing thrown";
   });
   for (const std::string& outcome : outcomes) CHECK_MESSAGE(contains(outcome, "ranks 2, 3 of 4 did not come"), outcome);
@@ -318,15 +333,13 @@ TEST_CASE("a wrong address, a rank twice, and two sizes of one group are errors"
   }
   CHECK_THROWS_AS(comm::make_store("127.0.0.1:80", 2, 2, {kShort}), nightreel::base::Error);
   CHECK_THROWS_AS(comm::make_store_rendezvous("not an address"), nightreel::base::Error);
-  const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
-  const auto twice = run_members(2, [&](int) -> std::string {
-    comm::make_store(rendezvous->address(), 1, 2, {kShort});
+  const auto twice = with_store(2, [&](const std::string& address, int) -> std::string {
+    comm::make_store(address, 1, 2, {kShort});
     return "nothing thrown";
   });
   CHECK(int(contains(twice[0], "has this rank already")) + int(contains(twice[1], "has this rank already")) == 1);
-  const auto another = comm::make_store_rendezvous("127.0.0.1");
-  const auto sizes = run_members(2, [&](int rank) -> std::string {
-    comm::make_store(another->address(), rank, 2 + rank, {kShort});
+  const auto sizes = with_store(2, [&](const std::string& address, int rank) -> std::string {
+    comm::make_store(address, rank, 2 + rank, {kShort});
     return "nothing thrown";
   });
   CHECK_MESSAGE(contains(sizes[0], "rank 1: join a group of 3"), sizes[0]);
