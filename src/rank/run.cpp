@@ -12,6 +12,7 @@
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/queue/redis_queue.h"
+#include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/drain.h"
 #include "rank/startup.h"
 
@@ -48,18 +49,8 @@ queue::RedisQueueOptions queue_options(const RunOptions& options, const std::vec
 }
 
 void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest) {
-  std::vector<queue::Submission> list;
-  for (const auto& job : plan.jobs) {
-    list.push_back({job.id, job.identity(), job.hash, job::pack_job(job), job.priority, job.max_attempts.value_or(0)});
-  }
   jobs.bind_model(digest);
-  const auto results = jobs.submit(list, {options.overwrite, options.out, digest});
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    if (results[i] == queue::Submitted::conflict) {
-      throw Error(ErrorKind::usage, plan.jobs[i].origin + ": id: " + base::printable(plan.jobs[i].id) +
-                                        " is known with other content; --overwrite replaces it");
-    }
-  }
+  queue::submit_jobs(jobs, plan.jobs, {options.overwrite, options.out, digest});
 }
 
 Maker maker_for(const cluster::World& world, const RunOptions& options, const protocol::ReadyEvent& ready) {

@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "nightreel: %s\n", e.what());
     return base::traits(e.kind()).exit_code;
   }
-  return app::run_command_line("Renders lists of prompts to videos with Wan models, on many GPUs",
-                               {app::add_run, app::add_status, app::add_cancel, app::add_retry, app::add_version}, argc,
-                               argv);
+  return app::run_command_line(
+      "Renders lists of prompts to videos with Wan models, on many GPUs",
+      {app::add_run, app::add_submit, app::add_status, app::add_cancel, app::add_retry, app::add_version}, argc, argv);
 }

@@ -10,7 +10,7 @@ void QueueFlags::add_to(CLI::App& sub) {
   sub.add_option("--out", out, "a run's OUT, whose private Redis is meant where no other is named");
 }
 
-OpenQueue open_queue(const QueueFlags& flags, const std::string& purpose) {
+OpenQueue open_queue(const QueueFlags& flags, const std::string& purpose, bool create) {
   OpenQueue open;
   queue::RedisQueueOptions options;
   options.name = flags.name;
@@ -18,7 +18,7 @@ OpenQueue open_queue(const QueueFlags& flags, const std::string& purpose) {
   if (const auto named = queue::find_redis(flags.redis, queue::process_env)) {
     options.redis.addresses = *named;
   } else if (!flags.out.empty()) {
-    open.server = queue::PrivateQueue::open(flags.out, purpose, false, base::Logger());
+    open.server = queue::PrivateQueue::open(flags.out, purpose, create, base::Logger());
     options.redis.addresses = {open.server->address()};
   } else {
     throw base::Error(base::ErrorKind::usage, "which queue? Give --redis URL (or REDIS_URL), or --out OUT of a run");

@@ -25,6 +25,7 @@ struct OpenQueue {
 };
 
 /// Throws Error{usage} where neither a Redis nor --out is given. `purpose`: the subcommand.
-OpenQueue open_queue(const QueueFlags& flags, const std::string& purpose);
+/// `create`: OUT may be new.
+OpenQueue open_queue(const QueueFlags& flags, const std::string& purpose, bool create = false);
 
 }  // namespace nightreel::app

@@ -6,6 +6,7 @@
 namespace nightreel::app {
 
 void add_run(CLI::App& app, Action& action);
+void add_submit(CLI::App& app, Action& action);
 void add_version(CLI::App& app, Action& action);
 void add_status(CLI::App& app, Action& action);
 void add_cancel(CLI::App& app, Action& action);

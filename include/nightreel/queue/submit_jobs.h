@@ -1,0 +1,17 @@
+// Adding the jobs of job files to a queue: what `submit` and `run` have in common.
+//
+// Owns nothing; may be called from any thread that may use the queue.
+#pragma once
+
+#include <vector>
+
+#include "nightreel/job/job.h"
+#include "nightreel/queue/job_queue.h"
+
+namespace nightreel::queue {
+
+/// One entry per job, in their order. Throws Error{usage} naming file and line where an id is known with other content
+/// and options.overwrite is not set; nothing is added then. Throws what JobQueue::submit throws.
+std::vector<Submitted> submit_jobs(JobQueue& queue, const std::vector<job::Job>& jobs, const SubmitOptions& options);
+
+}  // namespace nightreel::queue

@@ -1,0 +1,61 @@
+// `submit`: adds the jobs of files to a queue, without running anything.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "app/nightreel/open_queue.h"
+#include "app/nightreel/subcommands.h"
+#include "nightreel/job/job_file.h"
+#include "nightreel/job/resolve.h"
+#include "nightreel/queue/submit_jobs.h"
+
+namespace nightreel::app {
+namespace {
+
+struct Flags {
+  QueueFlags queue;
+  std::vector<std::string> files;
+  std::string model;
+  std::string input_root;
+  std::string recipe;
+  bool overwrite = false;
+};
+
+std::vector<job::Job> checked_jobs(const Flags& flags) {
+  auto jobs = job::read_job_files(flags.files, flags.input_root);
+  if (flags.model.empty()) return jobs;
+  const job::ModelCard card = job::read_model_card(flags.model);
+  job::check_supported(card);
+  job::check_jobs(jobs, card, job::recipe_for(card, job::recipe_choice(flags.recipe)));
+  return jobs;
+}
+
+int submit(const Flags& flags) {
+  const auto jobs = checked_jobs(flags);
+  const OpenQueue open = open_queue(flags.queue, "submit", true);
+  queue::SubmitOptions options;
+  options.overwrite = flags.overwrite;
+  if (!flags.queue.out.empty()) options.out = std::filesystem::absolute(flags.queue.out).lexically_normal().string();
+  const auto results = queue::submit_jobs(*open.jobs, jobs, options);
+  const auto known = std::count(results.begin(), results.end(), queue::Submitted::unchanged);
+  std::printf("%zu added, %zu known already\n", results.size() - static_cast<std::size_t>(known),
+              static_cast<std::size_t>(known));
+  return 0;
+}
+
+}  // namespace
+
+void add_submit(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* sub = app.add_subcommand("submit", "adds jobs to a queue");
+  sub->add_option("jobs", flags->files, "JSON lines files, or - for standard input")->required();
+  flags->queue.add_to(*sub);
+  sub->add_option("--model", flags->model, "check the jobs against this model too");
+  sub->add_option("--recipe", flags->recipe, "official or checkpoint; with --model");
+  sub->add_option("--input-root", flags->input_root, "nothing outside this folder is read");
+  sub->add_flag("--overwrite", flags->overwrite, "other content under a known id replaces it");
+  sub->callback([&action, flags] { action = [flags] { return submit(*flags); }; });
+}
+
+}  // namespace nightreel::app
