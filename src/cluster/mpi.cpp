@@ -217,9 +217,6 @@ int World::rank() const {
 int World::size() const {
   return impl_->mpi.size();
 }
-std::string World::library() const {
-  return impl_->mpi.version();
-}
 std::string World::name_of(int rank) const {
   return impl_->names.at(static_cast<std::size_t>(rank));
 }

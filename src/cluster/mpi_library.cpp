@@ -7,6 +7,7 @@
 #include <array>
 
 #include "nightreel/base/error.h"
+#include "nightreel/cluster/mpi.h"
 
 namespace nightreel::cluster {
 namespace {
@@ -38,7 +39,7 @@ MpiLibrary::~MpiLibrary() {
   if (!abandoned_) MPI_Finalize();
 }
 
-std::string MpiLibrary::version() const {
+std::string mpi_version() {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
   int length = 0;
   check(MPI_Get_library_version(text.data(), &length), "MPI_Get_library_version");

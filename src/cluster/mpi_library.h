@@ -21,7 +21,6 @@ class MpiLibrary {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  std::string version() const;
   /// The ranks of the world that share memory with this one, ascending. Blocks until all ranks call it.
   std::vector<int> neighbours() const;
   std::unique_ptr<Sending> send(std::string bytes, int to, int tag);

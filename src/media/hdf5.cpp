@@ -377,4 +377,15 @@ void File::read_into(const std::string& name, const DatasetInfo& info, Type type
   check(H5Dread(dataset.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), name + " cannot be read");
 }
 
+// ---- library -------------------------------------------------------------------------------------------------------
+
+std::string version() {
+  const auto lock = lock_library();
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(release);
+}
+
 }  // namespace nightreel::media::h5

@@ -19,6 +19,9 @@
 
 namespace nightreel::media::h5 {
 
+/// "1.10.8".
+std::string version();
+
 /// While it lives no other thread is inside HDF5: for a fork, whose child may then use the library.
 class Pause {
  public:

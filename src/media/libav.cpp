@@ -186,6 +186,12 @@ std::vector<std::uint8_t> shrink(std::span<const std::uint8_t> rgb, int width, i
 
 // ---- encoder -------------------------------------------------------------------------------------------------------
 
+std::string version() {
+  const unsigned number = avcodec_version();
+  return std::to_string(AV_VERSION_MAJOR(number)) + "." + std::to_string(AV_VERSION_MINOR(number)) + "." +
+         std::to_string(AV_VERSION_MICRO(number));
+}
+
 bool has_encoder(const std::string& name) {
   return avcodec_find_encoder_by_name(name.c_str()) != nullptr;
 }

@@ -23,6 +23,9 @@ struct SwsContext;
 
 namespace nightreel::media::av {
 
+/// libavcodec's, "59.37.100".
+std::string version();
+
 struct Free {
   void operator()(AVCodecContext* context) const;
   void operator()(AVFrame* frame) const;

@@ -164,4 +164,8 @@ Reply HiredisSocket::exchange(const std::vector<std::string>& args, Clock::time_
   return receive(until, stop);
 }
 
+std::string hiredis_version() {
+  return std::to_string(HIREDIS_MAJOR) + "." + std::to_string(HIREDIS_MINOR) + "." + std::to_string(HIREDIS_PATCH);
+}
+
 }  // namespace nightreel::queue

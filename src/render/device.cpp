@@ -9,6 +9,7 @@
 #include "nightreel/base/build_version.h"
 #include "nightreel/base/error.h"
 #include "nightreel/comm/communicator.h"
+#include "nightreel/media/library_versions.h"
 
 #ifdef NIGHTREEL_CUDA
 #include <ATen/cuda/CUDAContextLight.h>
@@ -53,6 +54,7 @@ protocol::Json engine_versions() {
   versions["cuda_architectures"] = NIGHTREEL_CUDA_ARCHITECTURES;
   versions["nccl"] = comm::nccl_version();
 #endif
+  for (const auto& [library, version] : media::library_versions()) versions[library] = version;
   return versions;
 }
 

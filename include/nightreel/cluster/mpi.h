@@ -20,6 +20,9 @@ namespace nightreel::cluster {
 /// This host's name: gethostname(2). NIGHTREEL_HOSTNAME replaces it, for tests only (two hosts on one machine).
 std::string host_name();
 
+/// The MPI library's own words, "Open MPI v4.1.4, …". Needs no World.
+std::string mpi_version();
+
 /// Where one rank runs.
 struct Place {
   std::string host;    // what the host calls itself; " (rank N)" behind it where two hosts bear one name
@@ -81,8 +84,6 @@ class World {
   const std::vector<Place>& places() const { return places_; }
   /// Each host once, in the order of its lowest rank.
   const std::vector<std::string>& hosts() const { return hosts_; }
-  /// "Open MPI v4.1.4, …", one line.
-  std::string library() const;
   /// "rank 2 on host b".
   std::string name_of(int rank) const;
 

@@ -108,6 +108,9 @@ struct Patience {
   bool retry = true;  // false: one attempt, for what must not be sent twice
 };
 
+/// "1.2.3": the client library that this program was built with.
+std::string hiredis_version();
+
 class Redis {
  public:
   explicit Redis(RedisOptions options);

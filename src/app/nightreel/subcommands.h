@@ -5,6 +5,9 @@
 
 namespace nightreel::app {
 
+/// The JSON object that `nightreel-engine version` prints. Throws Error{environment} where the engine cannot be run.
+std::string engine_versions();
+
 void add_run(CLI::App& app, Action& action);
 void add_submit(CLI::App& app, Action& action);
 void add_version(CLI::App& app, Action& action);
