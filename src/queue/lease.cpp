@@ -1,10 +1,17 @@
 #include "nightreel/queue/lease.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "nightreel/base/error.h"
 
 namespace nightreel::queue {
+namespace {
+
+// What `status` shows of a running job is at most so old; a cancellation is noticed as fast.
+constexpr std::chrono::seconds kFreshness{1};
+
+}  // namespace
 
 LeaseKeeper::LeaseKeeper(std::unique_ptr<JobQueue> queue, std::chrono::milliseconds interval, base::CancelToken stop,
                          base::Logger log)
@@ -31,6 +38,11 @@ void LeaseKeeper::progress(const LeaseRef& ref, const Progress& progress, std::c
   const std::lock_guard lock(mutex_);
   const auto found = held_.find(ref.token);
   if (found == held_.end()) return;
+  const Progress& before = found->second.progress;
+  if (progress.stage != before.stage || progress.step != before.step) {
+    news_ = true;
+    wake_.notify_all();
+  }
   found->second.progress = progress;
   found->second.stalls_at = Clock::now() + stall_limit;
 }
@@ -51,14 +63,16 @@ LeaseState LeaseKeeper::look(const LeaseRef& ref) const {
 
 void LeaseKeeper::run() {
   std::unique_lock lock(mutex_);
-  auto next = Clock::now() + interval_;
+  auto last = Clock::now();
   while (!stop_.cancelled()) {
+    const auto next = last + (news_ ? std::min<Clock::duration>(kFreshness, interval_) : Clock::duration(interval_));
     if (Clock::now() < next) {
       wake_.wait_until(lock, next);
       continue;
     }
+    news_ = false;
     renew_all(lock);
-    next = Clock::now() + interval_;
+    last = Clock::now();
   }
 }
 

@@ -204,6 +204,7 @@ Lease RedisQueue::lease_from(const Reply& reply, Clock::time_point sent) const {
   lease.max_attempts = reply.at(4).integer();
   lease.spec = reply.at(5).text();
   lease.hash = reply.at(6).text();
+  lease.alone = reply.at(7).text() == "1";
   lease.deadline = deadline_from(sent);
   return lease;
 }
@@ -257,8 +258,8 @@ std::optional<JobState> RedisQueue::fail(const LeaseRef& ref, const Failure& fai
   return job_state(reply.at(1).text());
 }
 
-std::optional<JobState> RedisQueue::release(const LeaseRef& ref) {
-  const Reply reply = run(scripts_->release, {ref.id, ref.token});
+std::optional<JobState> RedisQueue::release(const LeaseRef& ref, bool alone) {
+  const Reply reply = run(scripts_->release, {ref.id, ref.token, alone ? "1" : "0"});
   if (reply.at(0).text() != "OK") return std::nullopt;
   return job_state(reply.at(1).text());
 }

@@ -118,7 +118,7 @@ class FlakyQueue : public JobQueue {
   Fence begin_publish(const LeaseRef&) override { return Fence::stale; }
   bool complete(const LeaseRef&, const Published&) override { return false; }
   std::optional<JobState> fail(const LeaseRef&, const Failure&) override { return {}; }
-  std::optional<JobState> release(const LeaseRef&) override { return {}; }
+  std::optional<JobState> release(const LeaseRef&, bool) override { return {}; }
   Cancelled cancel(const std::string&) override { return Cancelled::unknown; }
   Retried retry(const std::string&) override { return Retried::unknown; }
   std::size_t reap() override { return 0; }

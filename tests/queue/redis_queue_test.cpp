@@ -223,6 +223,33 @@ TEST_CASE_FIXTURE(Fixture, "a released job keeps its place and its attempt") {
   CHECK(again.attempt == 1);
 }
 
+TEST_CASE_FIXTURE(Fixture, "a job that is to be alone stays so until it has ended") {
+  queue.submit({job("a", 0, 4)}, {});
+  const Lease first = claim();
+  CHECK(!first.alone);
+  queue.release(first.ref, true);
+  CHECK(view("a").attempts == 0);
+  const Lease second = claim();
+  CHECK(second.alone);
+  queue.release(second.ref);
+  const Lease third = claim();
+  CHECK(third.alone);
+  CHECK(queue.fail(third.ref, {"job", "m", true, false}) == JobState::failed);
+  queue.retry("a");
+  CHECK(!claim().alone);
+}
+
+TEST_CASE_FIXTURE(Fixture, "latents that are not finite twice fail the job for good") {
+  queue.submit({job("a", 0, 9)}, {});
+  CHECK(queue.fail(claim().ref, {"numeric", "NaN", false, false}) == JobState::delayed);
+  due("a");
+  CHECK(queue.fail(claim().ref, {"storage", "m", false, false}) == JobState::delayed);
+  due("a");
+  CHECK(queue.fail(claim().ref, {"numeric", "NaN", false, false}) == JobState::failed);
+  queue.retry("a");
+  CHECK(queue.fail(claim().ref, {"numeric", "NaN", false, false}) == JobState::delayed);
+}
+
 TEST_CASE_FIXTURE(Fixture, "lost leases use attempts up, and the last one makes the job poison") {
   queue.submit({job("a", 0, 2), job("b")}, {});
   claim();

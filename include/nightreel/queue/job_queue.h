@@ -68,6 +68,7 @@ struct Lease {
   std::int64_t max_attempts = 0;
   std::string spec;
   std::string hash;
+  bool alone = false;          // was in a renderer that died of another job: let no other job share its renderer
   Clock::time_point deadline;  // past it nothing may be published: the TTL, less a margin, from before the claim
 };
 
@@ -174,8 +175,10 @@ class JobQueue {
   virtual bool complete(const LeaseRef& ref, const Published& published) = 0;
   /// The job's new state (delayed, failed, or cancelled where that was asked for); nothing where the lease is stale.
   virtual std::optional<JobState> fail(const LeaseRef& ref, const Failure& failure) = 0;
-  /// Back without using up the attempt: pending, or cancelled where that was asked for.
-  virtual std::optional<JobState> release(const LeaseRef& ref) = 0;
+  /// Back without using up the attempt: pending, or cancelled where that was asked for. `alone`: every later lease of
+  /// the job says so, until it has ended.
+  virtual std::optional<JobState> release(const LeaseRef& ref, bool alone) = 0;
+  std::optional<JobState> release(const LeaseRef& ref) { return release(ref, false); }
 
   virtual Cancelled cancel(const std::string& id) = 0;
   virtual Retried retry(const std::string& id) = 0;

@@ -65,6 +65,7 @@ class LeaseKeeper {
   const base::Logger log_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
+  bool news_ = false;                 // a job came further since the last renewal
   std::map<std::string, Held> held_;  // by token
   std::thread thread_;                // last: it uses all the above
 };

@@ -42,7 +42,8 @@ class RedisQueue final : public JobQueue {
   Fence begin_publish(const LeaseRef& ref) override;
   bool complete(const LeaseRef& ref, const Published& published) override;
   std::optional<JobState> fail(const LeaseRef& ref, const Failure& failure) override;
-  std::optional<JobState> release(const LeaseRef& ref) override;
+  using JobQueue::release;
+  std::optional<JobState> release(const LeaseRef& ref, bool alone) override;
   Cancelled cancel(const std::string& id) override;
   Retried retry(const std::string& id) override;
   std::size_t reap() override;

@@ -1,14 +1,14 @@
 -- ARGV: worker, nonce, lease ms, the run's max_attempts, model digest, OUT, run id, host, rank, least pending jobs.
 -- The same worker with the same nonce gets the same job again: a claim whose reply was lost leaks nothing.
--- Returns {'JOB', id, token, attempt, limit, spec, hash}, {'OTHER_MODEL', digest} or
+-- Returns {'JOB', id, token, attempt, limit, spec, hash, alone ('1' or '')}, {'OTHER_MODEL', digest} or
 -- {'NONE', pending, delayed, running, ms until something may change or -1}.
 local worker, nonce, lease, model = P .. 'worker:' .. ARGV[1], ARGV[2], number(ARGV[3]), ARGV[5]
 local now = now_ms()
 
 local function lease_of(id)
-  local h = redis.call('HMGET', job_key(id), 'token', 'attempts', 'limit', 'spec', 'hash')
+  local h = redis.call('HMGET', job_key(id), 'token', 'attempts', 'limit', 'spec', 'hash', 'alone')
   redis.call('ZADD', P .. 'run', now + lease, id)
-  return {'JOB', id, h[1], text(h[2]), text(h[3]), text(h[4]), text(h[5])}
+  return {'JOB', id, h[1], text(h[2]), text(h[3]), text(h[4]), text(h[5]), text(h[6])}
 end
 
 keep_going_when_full()

@@ -1,5 +1,6 @@
 -- ARGV: id, token, error kind, message, permanent (0/1), poison (0/1), first backoff ms, longest backoff ms, jitter in
--- 1/1000. Returns {'OK', the job's new state} or {'STALE', ''}.
+-- 1/1000. Latents that are not finite a second time are no accident: no further attempt.
+-- Returns {'OK', the job's new state} or {'STALE', ''}.
 local id, token, key, now = ARGV[1], ARGV[2], job_key(ARGV[1]), now_ms()
 keep_going_when_full()
 if not held(id, token) then
@@ -9,11 +10,13 @@ end
 local h = redis.call('HMGET', key, 'attempts', 'limit', 'cancel')
 local attempts = number(h[1])
 redis.call('HSET', key, 'error', ARGV[4], 'error_kind', ARGV[3])
+local hopeless = ARGV[5] == '1'
+if ARGV[3] == 'numeric' then hopeless = redis.call('HINCRBY', key, 'not_finite', 1) > 1 or hopeless end
 local state
 if h[3] then
   state = 'cancelled'
   to_cancelled(id, 'running', now)
-elseif ARGV[5] == '1' or attempts >= number(h[2]) then
+elseif hopeless or attempts >= number(h[2]) then
   state = 'failed'
   to_failed(id, 'running', now, ARGV[3], ARGV[4], ARGV[6])
 else

@@ -13,7 +13,7 @@ if h[2] then
   return 'INBOX'
 end
 redis.call('HSET', key, 'attempts', 0, 'seq', redis.call('INCR', P .. 'seq'))
-redis.call('HDEL', key, 'error', 'error_kind', 'poison', 'cancel', 'ended_ms')
+redis.call('HDEL', key, 'error', 'error_kind', 'poison', 'cancel', 'ended_ms', 'alone', 'not_finite')
 to_pending(id, h[1])
 event(id, 'retried')
 return 'PENDING'
