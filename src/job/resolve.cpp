@@ -113,8 +113,6 @@ void check_jobs(const std::vector<Job>& jobs, const ModelCard& card, const Recip
 
 void check_supported(const Settings& s) {
   const std::string unsupported = "is not supported by this version";
-  if (s.sampler != "unipc") refuse("sampler", s.sampler + " " + unsupported + ", only unipc is");
-  if (!s.sigmas.empty()) refuse("sigmas", unsupported);
   if (!s.loras.empty()) refuse("loras", unsupported);
   if (!s.image.empty()) refuse("image", unsupported);
 }

@@ -48,6 +48,10 @@ sample::SamplerState moved(const sample::SamplerState& state, at::Device device)
 
 }  // namespace
 
+bool is_guided(const job::Settings& settings) {
+  return settings.guidance_scale > 1;
+}
+
 /// One run: the transformers with the prompts that they were told, and the guidance between them.
 class Denoiser::Run {
  public:
@@ -60,46 +64,49 @@ class Denoiser::Run {
         cancel_(cancel) {}
 
   /// The velocity at `timestep`, guided, float32.
-  at::Tensor velocity(const at::Tensor& latents_1CFYX, std::int64_t timestep) {
+  at::Tensor velocity(const at::Tensor& latents_1CFYX, float timestep) {
     const bool high = is_high(timestep);
-    use(high ? *denoiser_.high_ : *denoiser_.low_);
-    const at::Tensor time = at::scalar_tensor(timestep, at::kLong).view({1});
+    use(high ? *denoiser_.high_ : *denoiser_.low_, scale(high));
+    const at::Tensor time = at::full({1}, timestep, at::kFloat);
     std::vector<at::Tensor> answers;
     for (const model::TransformerText& text : texts_) {
       cancel_.throw_if_cancelled();
       answers.push_back(expert_->forward(latents_1CFYX, time, text).to(at::kFloat));
     }
-    if (!guided()) return answers[0];
+    if (!guided(scale(high))) return answers[0];
     const at::Tensor answers_BCFYX = answers.size() == 1 ? answers[0] : at::cat(answers);
     const at::Tensor prompt = answers_BCFYX.slice(0, 0, 1);
     const at::Tensor negative = answers_BCFYX.slice(0, 1, 2);
-    const double scale =
-        high ? settings_.guidance_scale : settings_.guidance_scale_2.value_or(settings_.guidance_scale);
-    return negative + (prompt - negative).mul_(scale);
+    return negative + (prompt - negative).mul_(scale(high));
   }
 
  private:
-  bool guided() const { return settings_.guidance_scale > 1; }
+  double scale(bool high) const {
+    return high ? settings_.guidance_scale : settings_.guidance_scale_2.value_or(settings_.guidance_scale);
+  }
+  /// As in diffusers the first scale alone turns guidance on. A scale of 1 gives the prompt's own velocity: the pass
+  /// for the negative prompt would be wasted.
+  bool guided(double expert_scale) const { return is_guided(settings_) && expert_scale != 1; }
 
   /// The comparison is diffusers': a float32 tensor against boundary_ratio * num_train_timesteps.
-  bool is_high(std::int64_t timestep) const {
+  bool is_high(float timestep) const {
     if (!settings_.boundary_ratio) return true;
     const double boundary = *settings_.boundary_ratio * static_cast<double>(denoiser_.scheduler_.num_train_timesteps);
-    return static_cast<float>(timestep) >= static_cast<float>(boundary);
+    return timestep >= static_cast<float>(boundary);
   }
 
   /// Tells `expert` the prompts where it does not know them yet. On the CPU both go through as one batch, which shares
   /// the work before the first cross-attention; elsewhere one after the other, which needs half the memory.
-  void use(const model::Transformer& expert) {
+  void use(const model::Transformer& expert, double expert_scale) {
     if (expert_ == &expert) return;
     expert_ = &expert;
     texts_.clear();
-    if (guided() && denoiser_.device_.is_cpu()) {
+    if (guided(expert_scale) && denoiser_.device_.is_cpu()) {
       texts_.push_back(expert.prepare_text(at::cat({prompt_1TE_, negative_1TE_}), denoiser_.keep_keys_));
       return;
     }
     texts_.push_back(expert.prepare_text(prompt_1TE_, denoiser_.keep_keys_));
-    if (guided()) texts_.push_back(expert.prepare_text(negative_1TE_, denoiser_.keep_keys_));
+    if (guided(expert_scale)) texts_.push_back(expert.prepare_text(negative_1TE_, denoiser_.keep_keys_));
   }
 
   const Denoiser& denoiser_;
@@ -135,11 +142,15 @@ void Denoiser::check(const job::Settings& settings) const {
   if (!std::isfinite(settings.guidance_scale) || !std::isfinite(settings.guidance_scale_2.value_or(0))) {
     refuse("guidance_scale: must be a finite number");
   }
-  if (!settings.sigmas.empty()) refuse("sigmas: not supported by this version; use num_inference_steps and flow_shift");
   if (!settings.loras.empty()) refuse("loras: not supported by this version");
   if (!settings.image.empty() || !settings.last_image.empty()) refuse("image: this model is text-to-video");
-  sample::make_sampler(settings.sampler,
-                       make_flow_schedule(settings.num_inference_steps, settings.flow_shift, scheduler_));
+  new_sampler(settings);
+}
+
+std::unique_ptr<sample::Sampler> Denoiser::new_sampler(const job::Settings& settings) const {
+  const sample::ScheduleSettings wanted{sample::method_of(settings.sampler), settings.num_inference_steps,
+                                        settings.flow_shift, settings.sigmas};
+  return sample::make_sampler(wanted.method, make_schedule(wanted, scheduler_));
 }
 
 std::vector<std::int64_t> Denoiser::latent_shape(const job::Settings& settings) const {
@@ -158,8 +169,7 @@ Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1
   const c10::InferenceMode inference;
   const base::Stopwatch stopwatch;
   check(settings);
-  const auto sampler = sample::make_sampler(
-      settings.sampler, make_flow_schedule(settings.num_inference_steps, settings.flow_shift, scheduler_));
+  const auto sampler = new_sampler(settings);
   if (resume) {
     check_state(*resume, latent_shape(settings));
     sampler->restore(moved(resume->sampler, device_));

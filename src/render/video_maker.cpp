@@ -102,7 +102,8 @@ Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepa
   observer.progress("text", 0, 0);
   const base::Stopwatch text_watch;
   const at::Tensor prompt_1TE = pipeline.encode_prompt(prepared.prompt).embeds_1TE;
-  const at::Tensor negative_1TE = pipeline.encode_prompt(prepared.negative).embeds_1TE;
+  at::Tensor negative_1TE;
+  if (pipeline::is_guided(settings)) negative_1TE = pipeline.encode_prompt(prepared.negative).embeds_1TE;
   out.timings["text"] = prepared.seconds + text_watch.seconds();
 
   const StateKey key = state_key(settings, parts_->facts.model_digest);

@@ -1,13 +1,22 @@
 #include "nightreel/sample/sampler.h"
 
 #include "nightreel/base/error.h"
+#include "sample/dpm_plus_plus.h"
+#include "sample/euler.h"
 #include "sample/unipc.h"
 
 namespace nightreel::sample {
 
-std::unique_ptr<Sampler> make_sampler(const std::string& name, const Schedule& schedule) {
-  if (name == "unipc") return std::make_unique<UniPc>(schedule);
-  throw base::Error(base::ErrorKind::job, "sampler: \"" + base::printable(name) + "\" is not known; unipc is");
+std::unique_ptr<Sampler> make_sampler(Method method, const Schedule& schedule) {
+  switch (method) {
+    case Method::unipc:
+      return std::make_unique<UniPc>(schedule);
+    case Method::dpm_plus_plus:
+      return std::make_unique<DpmPlusPlus>(schedule);
+    case Method::euler:
+      return std::make_unique<Euler>(schedule);
+  }
+  throw base::Error(base::ErrorKind::internal, "sampler: no such method");
 }
 
 }  // namespace nightreel::sample

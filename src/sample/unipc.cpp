@@ -4,23 +4,12 @@
 
 #include <algorithm>
 
-#include "nightreel/base/error.h"
-
 namespace nightreel::sample {
 
 namespace {
 
-using base::Error;
-using base::ErrorKind;
-
 at::Tensor scalar(float value) {
   return at::scalar_tensor(value, at::kFloat);
-}
-
-/// log(alpha) - log(sigma): half the logarithm of the signal-to-noise ratio, with alpha = 1 - sigma.
-at::Tensor half_log_snr(float sigma) {
-  const at::Tensor sigma_t = scalar(sigma);
-  return at::log(at::rsub(sigma_t, 1)) - at::log(sigma_t);
 }
 
 /// What predictor and corrector share for a move from noise level `from` to `to`; `before` is the level before `from`.
@@ -53,10 +42,12 @@ at::Tensor corrector_weights(const Move& move, const at::Tensor& rk) {
 
 }  // namespace
 
+UniPc::UniPc(Schedule schedule)
+    : schedule_(std::move(schedule)), position_(static_cast<std::int64_t>(schedule_.timesteps.size())) {}
+
 /// Order 1 to begin with, for want of history, and at the end, where a step to sigma 0 allows no more.
 std::int64_t UniPc::order(std::int64_t i) const {
-  const auto steps = static_cast<std::int64_t>(schedule_.timesteps.size());
-  return std::min({std::int64_t{2}, steps - i, i + 1});
+  return std::min({std::int64_t{2}, position_.steps() - i, i + 1});
 }
 
 at::Tensor UniPc::predict(const at::Tensor& x, std::int64_t i) const {
@@ -89,10 +80,7 @@ at::Tensor UniPc::correct(const at::Tensor& x0, std::int64_t i) const {
 }
 
 at::Tensor UniPc::step(const at::Tensor& model_output, std::int64_t i, const at::Tensor& sample) {
-  if (i != next_step_ || i >= static_cast<std::int64_t>(schedule_.timesteps.size())) {
-    throw Error(ErrorKind::internal, "sampler: step " + std::to_string(i) + " where " + std::to_string(next_step_) +
-                                         " of " + std::to_string(schedule_.timesteps.size()) + " is next");
-  }
+  position_.expect(i);
   const float sigma = schedule_.sigmas[static_cast<std::size_t>(i)];
   at::Tensor x0 = sample - model_output.to(at::kFloat) * sigma;
   at::Tensor corrected = i > 0 ? correct(x0, i) : sample;
@@ -100,35 +88,24 @@ at::Tensor UniPc::step(const at::Tensor& model_output, std::int64_t i, const at:
   x0_ = std::move(x0);
   last_sample_ = std::move(corrected);
   at::Tensor next = predict(last_sample_, i);
-  ++next_step_;
+  position_.advance();
   return next;
 }
 
 SamplerState UniPc::save() const {
-  SamplerState state{next_step_, {}};
-  if (next_step_ > 0) state.tensors = {{"last_sample", last_sample_}, {"x0", x0_}};
-  if (next_step_ > 1) state.tensors.emplace("previous_x0", previous_x0_);
+  SamplerState state{position_.next(), {}};
+  if (position_.next() > 0) state.tensors = {{"last_sample", last_sample_}, {"x0", x0_}};
+  if (position_.next() > 1) state.tensors.emplace("previous_x0", previous_x0_);
   return state;
 }
 
 void UniPc::restore(const SamplerState& state) {
-  const auto steps = static_cast<std::int64_t>(schedule_.timesteps.size());
-  if (state.next_step < 0 || state.next_step > steps) {
-    throw Error(ErrorKind::storage, "sampler state: step " + std::to_string(state.next_step) + " of " +
-                                        std::to_string(steps) + " does not exist");
-  }
-  const auto take = [&](const char* name, bool wanted) {
-    const auto entry = state.tensors.find(name);
-    if (!wanted) return at::Tensor();
-    if (entry == state.tensors.end() || entry->second.scalar_type() != at::kFloat) {
-      throw Error(ErrorKind::storage, std::string("sampler state: no float32 tensor ") + name);
-    }
-    return entry->second;
-  };
-  last_sample_ = take("last_sample", state.next_step > 0);
-  x0_ = take("x0", state.next_step > 0);
-  previous_x0_ = take("previous_x0", state.next_step > 1);
-  next_step_ = state.next_step;
+  RunPosition position = position_;
+  position.restore(state.next_step);
+  last_sample_ = saved_tensor(state, "last_sample", state.next_step > 0);
+  x0_ = saved_tensor(state, "x0", state.next_step > 0);
+  previous_x0_ = saved_tensor(state, "previous_x0", state.next_step > 1);
+  position_ = position;
 }
 
 }  // namespace nightreel::sample

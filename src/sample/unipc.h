@@ -5,13 +5,14 @@
 #pragma once
 
 #include "nightreel/sample/sampler.h"
+#include "sample/run_position.h"
 
 namespace nightreel::sample {
 
 class UniPc final : public Sampler {
  public:
-  explicit UniPc(Schedule schedule) : schedule_(std::move(schedule)) {}
-  const std::vector<std::int64_t>& timesteps() const override { return schedule_.timesteps; }
+  explicit UniPc(Schedule schedule);
+  const std::vector<float>& timesteps() const override { return schedule_.timesteps; }
   at::Tensor step(const at::Tensor& model_output, std::int64_t i, const at::Tensor& sample) override;
   SamplerState save() const override;
   void restore(const SamplerState& state) override;
@@ -22,7 +23,7 @@ class UniPc final : public Sampler {
   at::Tensor correct(const at::Tensor& x0, std::int64_t i) const;
 
   Schedule schedule_;
-  std::int64_t next_step_ = 0;
+  RunPosition position_;
   at::Tensor last_sample_;  // the corrected latents before the last predictor
   at::Tensor x0_;           // the clean latents that the last step predicted
   at::Tensor previous_x0_;  // and those of the step before

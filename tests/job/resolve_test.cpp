@@ -186,8 +186,6 @@ TEST_CASE("a misfit names the field and the nearest legal values") {
            Case{R"("image": "/etc/hostname")", test::wan21_14b(36, 514), "last_image: this model needs the first and"},
            Case{R"("image": "/etc/hostname", "last_image": "/etc/hostname")", test::ti2v_5b(),
                 "last_image: this model"},
-           Case{R"("sampler": "euler")", test::small_t2v(), "sampler: euler is not supported by this version"},
-           Case{R"("sigmas": [1, 0.5])", test::small_t2v(), "sigmas: is not supported by this version"},
            Case{R"("loras": [{"path": "/etc/hostname"}])", test::small_t2v(),
                 "loras: is not supported by this version"},
            Case{R"("image": "/etc/hostname")", test::i2v_a14b(), "image: is not supported by this version"},

@@ -31,15 +31,27 @@ def _pipeline(**more):
     return dict(dict(height=48, width=64, num_frames=9, steps=10, guidance_scale=5.0, seed=1234), **more)
 
 
+# Of the models distilled to four steps; no guidance, and two steps for each expert.
+_FOUR_STEPS = dict(sigmas=[1.0, 0.9375, 0.8333, 0.625], steps=4, guidance_scale=1.0)
+
 CASES = {
     "plain": _case(
         "F32", None, _text(24, 8, 3, 2, 40), _transformer(2, 12, 2, (1, 2, 2), 4, 48), _vae(8, [1, 2, 2, 2], 4),
         flow_shift=3.0, pipeline=_pipeline(),
+        runs={"run_dpm": {"sampler": "dpm++", "steps": 16}, "run_euler": {"sampler": "euler"}},
     ),
     "experts": _case(
         "BF16", "40KB", _text(32, 16, 2, 3, 48), _transformer(3, 16, 3, (1, 2, 2), 8, 96), _vae(8, [1, 2, 4, 4], 8, 2),
         flow_shift=5.0, boundary_ratio=0.85,
         pipeline=_pipeline(guidance_scale=4.0, guidance_scale_2=3.0, seed=2**40 + 7, num_frames=5),
+        runs={
+            "run_dpm": {"sampler": "dpm++"},
+            "run_euler": {"sampler": "euler"},
+            "run_four": _FOUR_STEPS | {"guidance_scale_2": 1.0},
+            "run_four_dpm": _FOUR_STEPS | {"guidance_scale_2": 1.0, "sampler": "dpm++"},
+            "run_four_euler": _FOUR_STEPS | {"guidance_scale_2": 1.0, "sampler": "euler"},
+            "run_half_guided": {"guidance_scale_2": 1.0},
+        },
     ),
     "half": _case(
         "F16", None, _text(16, 24, 1, 1, 64), _transformer(1, 44, 1, (1, 2, 2), 16, 20, freq=256), _vae(8, [1, 2, 2, 2], 16),

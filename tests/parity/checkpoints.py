@@ -5,9 +5,17 @@ import io
 import json
 from pathlib import Path
 
+import numpy
 import sentencepiece
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from diffusers import (
+    AutoencoderKLWan,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+)
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
 from weights import randomise
@@ -50,8 +58,28 @@ def modules(case, generator):
     return {name: randomise(module, generator, storage) for name, module in parts.items()}
 
 
-def scheduler(flow_shift):
-    return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=flow_shift)
+def scheduler(flow_shift, sampler="unipc", sigmas=None):
+    """The class that goes by the name `sampler` in a job; with `sigmas` it walks down these as they stand."""
+    if sampler == "euler":
+        made = FlowMatchEulerDiscreteScheduler(shift=1.0 if sigmas else flow_shift)
+    else:
+        kind = dict(unipc=UniPCMultistepScheduler, **{"dpm++": DPMSolverMultistepScheduler})[sampler]
+        made = kind(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0 if sigmas else flow_shift)
+    return _with_sigmas(made, sigmas) if sigmas else made
+
+
+def _with_sigmas(made, sigmas):
+    original = made.set_timesteps
+
+    def set_timesteps(_steps, device=None):
+        if not isinstance(made, DPMSolverMultistepScheduler):
+            return original(sigmas=numpy.array(sigmas), device=device)
+        original(len(sigmas))  # takes no sigmas
+        made.sigmas = torch.tensor([*sigmas, 0.0])
+        made.timesteps = (torch.tensor(sigmas, dtype=torch.float64) * 1000).long()
+
+    made.set_timesteps = set_timesteps
+    return made
 
 
 def save(case, parts, folder: Path):

@@ -88,7 +88,7 @@ def vae(module, folder, generator):
     write(folder / "vae.safetensors", tensors, **tile)
 
 
-def pipeline(pipe, settings, folder):
+def pipeline(pipe, settings, folder, name="pipeline"):
     """A whole guided run: ids, embeddings, start noise, schedule, latents after each step, frames [F, H, W, 3] in 0..1."""
     device_generator = torch.Generator("cpu").manual_seed(settings["seed"])
     steps, tensors = [], {}
@@ -98,33 +98,44 @@ def pipeline(pipe, settings, folder):
         tensors.update(embeds=values["prompt_embeds"], negative_embeds=values["negative_prompt_embeds"])
         return {}
 
-    call = {k: v for k, v in settings.items() if k not in ("seed", "steps")}
+    call = {k: v for k, v in settings.items() if k not in ("seed", "steps", "sampler", "sigmas")}
     frames = pipe(
         prompt=PROMPT, negative_prompt=NEGATIVE, num_inference_steps=settings["steps"], generator=device_generator,
         output_type="np", callback_on_step_end=remember,
         callback_on_step_end_tensor_inputs=["latents", "prompt_embeds", "negative_prompt_embeds"], **call,
     ).frames[0]  # fmt: skip
+    if tensors["negative_embeds"] is None:
+        del tensors["negative_embeds"]
     tensors |= {"ids": torch.tensor(pipe.tokenizer(PROMPT).input_ids), "frames": torch.from_numpy(frames)}
     tensors |= {"negative_ids": torch.tensor(pipe.tokenizer(NEGATIVE).input_ids), "latents": steps[-1]}
     tensors |= {"noise": torch.randn(steps[0].shape, generator=torch.Generator().manual_seed(settings["seed"]))}
     tensors |= {"timesteps": pipe.scheduler.timesteps, "sigmas": pipe.scheduler.sigmas}
     tensors |= {f"step.{i}": latents for i, latents in enumerate(steps)}
     boundary = {"boundary_ratio": pipe.config.boundary_ratio} if pipe.config.boundary_ratio else {}
-    write(folder / "pipeline.safetensors", tensors, prompt=PROMPT, negative_prompt=NEGATIVE, **settings, **boundary)
+    write(folder / f"{name}.safetensors", tensors, prompt=PROMPT, negative_prompt=NEGATIVE, **settings, **boundary)
 
 
 def samplers(folder):
-    """UniPC on its own: sigmas, timesteps, start sample, the model's answers and the samples that follow from them."""
+    """Each sampler on its own: sigmas, timesteps, start sample, the model's answers and the samples that follow."""
     folder.mkdir()
     generator = torch.Generator().manual_seed(77)
-    for shift in (1.0, 3.0, 12.0):
-        for steps in (1, 2, 3, 10, 20):
-            sampler = scheduler(shift)
-            sampler.set_timesteps(steps)
-            sample = torch.randn((1, 4, 2, 3, 5), generator=generator)
-            tensors = dict(sigmas=sampler.sigmas.clone(), timesteps=sampler.timesteps.clone(), sample=sample)
-            for i, t in enumerate(sampler.timesteps):
-                answer = torch.randn(sample.shape, generator=generator) + 0.3 * sample
-                sample = sampler.step(answer, t, sample, return_dict=False)[0]
-                tensors |= {f"answer.{i}": answer, f"step.{i}": sample}
-            write(folder / f"unipc_shift{shift:g}_steps{steps}.safetensors", tensors, flow_shift=shift, steps=steps)
+    for sampler in ("unipc", "dpm++", "euler"):
+        for shift in (1.0, 3.0, 12.0):
+            for steps in (1, 2, 3, 10, 20):
+                _trajectory(folder / f"{sampler}_shift{shift:g}_steps{steps}", generator, sampler, shift, steps)
+        for sigmas in ([1.0, 0.9375, 0.8333, 0.625], [0.9, 0.3], [1.0]):
+            name = f"{sampler}_{len(sigmas)}_sigmas"
+            _trajectory(folder / name, generator, sampler, 1.0, len(sigmas), sigmas)
+
+
+def _trajectory(path, generator, sampler, shift, steps, sigmas=None):
+    made = scheduler(shift, sampler, sigmas)
+    made.set_timesteps(steps)
+    sample = torch.randn((1, 4, 2, 3, 5), generator=generator)
+    tensors = dict(sigmas=made.sigmas.clone(), timesteps=made.timesteps.clone(), sample=sample)
+    for i, t in enumerate(made.timesteps):
+        answer = torch.randn(sample.shape, generator=generator) + 0.3 * sample
+        sample = made.step(answer, t, sample, return_dict=False)[0]
+        tensors |= {f"answer.{i}": answer, f"step.{i}": sample}
+    given = dict(sampler=sampler, flow_shift=shift, steps=steps, given_sigmas=sigmas or [])
+    write(path.with_name(path.name + ".safetensors"), tensors, **given)

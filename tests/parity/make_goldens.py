@@ -32,7 +32,7 @@ def make(out):
 
     import goldens
     from cases import CASES
-    from checkpoints import modules, save
+    from checkpoints import modules, save, scheduler
 
     torch.set_num_threads(1)  # tiny shapes: threads that wait for each other cost ten times the work
     diffusers.utils.logging.set_verbosity_error()  # about .to(), which checkpoints.py uses knowingly
@@ -47,6 +47,9 @@ def make(out):
                 goldens.transformer(parts[part], folder, part, generator)
             if "pipeline" in case:
                 goldens.pipeline(pipe, case["pipeline"], folder)
+            for run, more in case.get("runs", {}).items():
+                pipe.scheduler = scheduler(case["flow_shift"], more.get("sampler", "unipc"), more.get("sigmas"))
+                goldens.pipeline(pipe, case["pipeline"] | more, folder, run)
     goldens.samplers(out / "samplers")
 
 

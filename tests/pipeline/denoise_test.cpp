@@ -37,10 +37,16 @@ float gap(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-TEST_CASE("a whole run gives diffusers' latents, from the seed alone, with one expert and with two") {
-  for (const char* name : {"plain", "experts", "half"}) {
+TEST_CASE("a whole run gives diffusers' latents, from the seed alone, with one expert and with two, by any sampler") {
+  const std::vector<std::pair<const char*, const char*>> runs{
+      {"plain", "pipeline"},         {"experts", "pipeline"},       {"half", "pipeline"},
+      {"plain", "run_dpm"},          {"plain", "run_euler"},        {"experts", "run_dpm"},
+      {"experts", "run_euler"},      {"experts", "run_four"},       {"experts", "run_four_dpm"},
+      {"experts", "run_four_euler"}, {"experts", "run_half_guided"}};
+  for (const auto& [name, recorded] : runs) {
     CAPTURE(name);
-    const GoldenRun golden(name);
+    CAPTURE(recorded);
+    const GoldenRun golden(name, recorded);
     const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
     std::vector<at::Tensor> after_step;
     pipeline::DenoiseObserver observer;
@@ -92,18 +98,22 @@ TEST_CASE("without guidance the negative prompt is not looked at") {
   CHECK(gap(denoiser.run(settings, golden.prompt(), golden.negative(), {}).latents_CFYX, alone) < 1e-4F);
 }
 
-TEST_CASE("a run that goes on from any of its states gives the same bits") {
-  const GoldenRun golden("experts");
-  const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
-  std::vector<DenoiseState> states;
-  pipeline::DenoiseObserver observer;
-  observer.on_step = [](std::int64_t, std::int64_t) { return AfterStep::save; };
-  observer.save = [&](const DenoiseState& state) { states.push_back(state); };
-  const at::Tensor whole = denoiser.run(golden.settings, golden.prompt(), golden.negative(), observer).latents_CFYX;
-  for (const DenoiseState& state : states) {
-    const auto resumed = denoiser.run(golden.settings, golden.prompt(), golden.negative(), {}, state);
-    CHECK(resumed.first_step == state.sampler.next_step);
-    CHECK(at::equal(resumed.latents_CFYX, whole));
+TEST_CASE("a run that goes on from any of its states gives the same bits, by any sampler") {
+  for (const char* recorded : {"pipeline", "run_dpm", "run_euler", "run_four"}) {
+    CAPTURE(recorded);
+    const GoldenRun golden("experts", recorded);
+    const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
+    std::vector<DenoiseState> states;
+    pipeline::DenoiseObserver observer;
+    observer.on_step = [](std::int64_t, std::int64_t) { return AfterStep::save; };
+    observer.save = [&](const DenoiseState& state) { states.push_back(state); };
+    const at::Tensor whole = denoiser.run(golden.settings, golden.prompt(), golden.negative(), observer).latents_CFYX;
+    REQUIRE_FALSE(states.empty());
+    for (const DenoiseState& state : states) {
+      const auto resumed = denoiser.run(golden.settings, golden.prompt(), golden.negative(), {}, state);
+      CHECK(resumed.first_step == state.sampler.next_step);
+      CHECK(at::equal(resumed.latents_CFYX, whole));
+    }
   }
 }
 
@@ -180,10 +190,10 @@ TEST_CASE("settings that the model cannot do are errors that name them") {
                 [](job::Settings& s) { s.guidance_scale_2 = std::numeric_limits<double>::quiet_NaN(); }},
            Case{"num_inference_steps", [](job::Settings& s) { s.num_inference_steps = 0; }},
            Case{"flow_shift", [](job::Settings& s) { s.flow_shift = 0; }},
-           Case{"sampler: \"euler\"", [](job::Settings& s) { s.sampler = "euler"; }},
+           Case{"sampler: \"heun\"", [](job::Settings& s) { s.sampler = "heun"; }},
            Case{"sigmas",
                 [](job::Settings& s) {
-                  s.sigmas = {1.0, 0.5};
+                  s.sigmas = {0.5, 1.0};
                 }},
            Case{"loras", [](job::Settings& s) { s.loras.emplace_back(); }},
            Case{"image", [](job::Settings& s) { s.image = "/a.png"; }},

@@ -25,6 +25,8 @@ job::Settings settings_of(const nlohmann::json& run, const nlohmann::json& sched
   if (run.contains("boundary_ratio")) settings.boundary_ratio = run.at("boundary_ratio").get<double>();
   settings.flow_shift = scheduler.at("flow_shift");
   settings.seed = run.at("seed");
+  settings.sampler = run.value("sampler", settings.sampler);
+  settings.sigmas = run.value("sigmas", settings.sigmas);
   return settings;
 }
 
@@ -42,7 +44,8 @@ std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, 
 
 }  // namespace
 
-GoldenRun::GoldenRun(const std::string& name) : golden_(name + "/pipeline"), model_dir_(golden_path(name + "/model")) {
+GoldenRun::GoldenRun(const std::string& name, const std::string& run)
+    : golden_(name + "/" + run), model_dir_(golden_path(name + "/model")) {
   settings = settings_of(golden_.settings(), base::read_json(scheduler_path(model_dir_)));
 }
 

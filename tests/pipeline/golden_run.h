@@ -14,15 +14,16 @@ namespace nightreel::test {
 
 class GoldenRun {
  public:
-  /// `name`: a case of tests/parity/cases.py that has a pipeline.
-  explicit GoldenRun(const std::string& name);
+  /// `name`: a case of tests/parity/cases.py that has a pipeline; `run`: one of its runs.
+  explicit GoldenRun(const std::string& name, const std::string& run = "pipeline");
 
   job::Settings settings;
   const std::string& model_dir() const { return model_dir_; }
   at::Tensor tensor(const std::string& name) const { return golden_.tensor(name); }
   /// Embeddings as diffusers' text encoder gave them, [1, 512, E].
   at::Tensor prompt() const { return tensor("embeds"); }
-  at::Tensor negative() const { return tensor("negative_embeds"); }
+  /// Likewise; undefined where the run had no guidance.
+  at::Tensor negative() const { return golden_.has("negative_embeds") ? tensor("negative_embeds") : at::Tensor(); }
   pipeline::Denoiser denoiser(at::Device device, at::ScalarType dtype,
                               std::optional<bool> keep_keys = std::nullopt) const;
 

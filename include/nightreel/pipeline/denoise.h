@@ -51,6 +51,9 @@ struct LatentScale {
   std::int64_t side = 8;    // pixels a latent row or column
 };
 
+/// Whether a run looks at the negative prompt: diffusers' do_classifier_free_guidance.
+bool is_guided(const job::Settings& settings);
+
 class Denoiser {
  public:
   /// `low` is the expert for low noise (transformer_2) or null. keep_keys: see model::Transformer::prepare_text;
@@ -62,12 +65,13 @@ class Denoiser {
   /// Throws what run() would throw for the settings alone.
   void check(const job::Settings& settings) const;
 
-  /// Embeddings [1, T, E] of the prompt and, where guidance_scale > 1, of the negative prompt (else unused).
+  /// Embeddings [1, T, E] of the prompt and, where is_guided(), of the negative prompt (else unused).
   Denoised run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt) const;
 
  private:
   class Run;
+  std::unique_ptr<sample::Sampler> new_sampler(const job::Settings& settings) const;
   std::vector<std::int64_t> latent_shape(const job::Settings& settings) const;
   at::Tensor start_noise(const job::Settings& settings) const;
 

@@ -27,7 +27,7 @@ class Sampler {
   virtual ~Sampler() = default;
 
   /// What the transformer is told at each step; size() is the number of steps.
-  virtual const std::vector<std::int64_t>& timesteps() const = 0;
+  virtual const std::vector<float>& timesteps() const = 0;
 
   /// From the latents `sample` before step i (0, 1, … in order) and the velocity predicted for them (any float dtype)
   /// to the latents after it. `sample` is float32 of any shape, the same at every step.
@@ -40,7 +40,6 @@ class Sampler {
   virtual void restore(const SamplerState& state) = 0;
 };
 
-/// `name` as in diffusers' terms: "unipc". Throws Error{job} that names an unknown one and those that exist.
-std::unique_ptr<Sampler> make_sampler(const std::string& name, const Schedule& schedule);
+std::unique_ptr<Sampler> make_sampler(Method method, const Schedule& schedule);
 
 }  // namespace nightreel::sample

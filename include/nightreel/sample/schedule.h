@@ -15,19 +15,33 @@ struct SchedulerConfig {
   std::int64_t num_train_timesteps = 1000;
 };
 
-/// Reads the configuration of diffusers' UniPCMultistepScheduler or FlowMatchEulerDiscreteScheduler. `path` is named in
-/// errors. A value that would change the schedule or the solver, and that this program does not have, throws
-/// Error{model} naming it; flow_shift and the sampler itself are settings of the job and not read here.
+/// Reads the configuration of diffusers' UniPCMultistepScheduler, DPMSolverMultistepScheduler or
+/// FlowMatchEulerDiscreteScheduler. `path` is named in errors. A value that would change the schedule or the solver,
+/// and that this program does not have, throws Error{model} naming it; flow_shift and the sampler itself are settings
+/// of the job and not read here.
 SchedulerConfig parse_scheduler_config(const nlohmann::json& config, const std::string& path);
 
-/// Noise levels as diffusers' UniPCMultistepScheduler.set_timesteps computes them with use_flow_sigmas
-/// (schedulers/scheduling_unipc_multistep.py of 0.42.1), in the same precisions and roundings.
-struct Schedule {
-  std::vector<float> sigmas;            // one for each step, and the final 0
-  std::vector<std::int64_t> timesteps;  // sigma * num_train_timesteps, cut to a whole number
+enum class Method { unipc, dpm_plus_plus, euler };
+
+/// "unipc", "dpm++" or "euler". Throws Error{job} that names an unknown one and those that exist.
+Method method_of(const std::string& name);
+
+/// What a job says about its noise levels.
+struct ScheduleSettings {
+  Method method = Method::unipc;
+  std::int64_t steps = 0;
+  double flow_shift = 1;
+  std::vector<double> sigmas;  // not empty: these as they stand, not shifted, instead of steps and flow_shift
 };
 
-/// Throws Error{job} naming the setting where steps < 1 or flow_shift is not a positive number.
-Schedule make_flow_schedule(std::int64_t steps, double flow_shift, const SchedulerConfig& config);
+struct Schedule {
+  std::vector<float> sigmas;     // one for each step, and the final 0
+  std::vector<float> timesteps;  // sigma * num_train_timesteps; but for Euler cut to a whole number
+};
+
+/// Noise levels as set_timesteps of diffusers 0.42.1 computes them for the method's scheduler (use_flow_sigmas), in the
+/// same precisions and roundings. Throws Error{job} naming the setting where steps < 1, flow_shift is not a positive
+/// number or sigmas do not fall within (0, 1].
+Schedule make_schedule(const ScheduleSettings& settings, const SchedulerConfig& config);
 
 }  // namespace nightreel::sample
