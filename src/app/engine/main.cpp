@@ -5,5 +5,5 @@
 int main(int argc, char** argv) {
   using namespace nightreel::app;
   return run_command_line("Renders videos with Wan models. Usually started by nightreel.",
-                          {add_render, add_generate, add_decode, add_model, add_engine_version}, argc, argv);
+                          {add_render, add_generate, add_decode, add_model, add_bench, add_engine_version}, argc, argv);
 }
