@@ -17,6 +17,7 @@ struct Logger::State {
   std::shared_ptr<spdlog::sinks::sink> text;  // null where stderr takes JSON or nothing
   std::vector<std::shared_ptr<spdlog::sinks::sink>> json;
   std::string name;
+  int least_text = spdlog::level::info;
   nlohmann::json fields = nlohmann::json::object();
 };
 
@@ -55,7 +56,7 @@ Logger Logger::to_stderr_and_file(LogFormat format, const std::string& name, con
 void Logger::write(int level, std::string_view event, std::string_view text) const {
   const auto severity = static_cast<spdlog::level::level_enum>(level);
   const std::string safe = printable(text, 4000);
-  if (state_->text != nullptr && level >= spdlog::level::info) {
+  if (state_->text != nullptr && level >= state_->least_text) {
     state_->text->log(spdlog::details::log_msg("", severity, safe));
     state_->text->flush();
   }
@@ -72,10 +73,26 @@ void Logger::write(int level, std::string_view event, std::string_view text) con
   }
 }
 
-void Logger::debug(std::string_view event, std::string_view text) const { write(spdlog::level::debug, event, text); }
-void Logger::info(std::string_view event, std::string_view text) const { write(spdlog::level::info, event, text); }
-void Logger::warn(std::string_view event, std::string_view text) const { write(spdlog::level::warn, event, text); }
-void Logger::error(std::string_view event, std::string_view text) const { write(spdlog::level::err, event, text); }
+void Logger::debug(std::string_view event, std::string_view text) const {
+  write(spdlog::level::debug, event, text);
+}
+void Logger::info(std::string_view event, std::string_view text) const {
+  write(spdlog::level::info, event, text);
+}
+void Logger::warn(std::string_view event, std::string_view text) const {
+  write(spdlog::level::warn, event, text);
+}
+void Logger::error(std::string_view event, std::string_view text) const {
+  write(spdlog::level::err, event, text);
+}
+
+Logger Logger::only_errors() const {
+  auto state = std::make_shared<State>(*state_);
+  state->least_text = spdlog::level::err;
+  Logger logger;
+  logger.state_ = state;
+  return logger;
+}
 
 Logger Logger::with(const nlohmann::json& fields) const {
   auto state = std::make_shared<State>(*state_);

@@ -52,7 +52,6 @@ bool Drain::turn() {
     restart();
   }
   look_at_leases();
-  say();
   if (deaths_ >= kMostDeaths || (p_.signals.asked() == Ask::finish && in_hand_.empty())) {
     summary_->stopped_early = true;
     return false;
@@ -168,16 +167,26 @@ void Drain::on_message(const protocol::Message& message) {
   }
 }
 
+std::optional<double> Drain::seconds_left(const InHand& job) {
+  if (job.stage != "denoise" || job.step <= job.first_step) return std::nullopt;
+  const auto done = static_cast<double>(job.step - job.first_step);
+  return job.denoising_since.seconds() / done * static_cast<double>(job.steps - job.step);
+}
+
 void Drain::on_progress(const protocol::ProgressEvent& event) {
   InHand* job = find(event.token);
   if (job == nullptr) return;
+  if (event.stage == "denoise" && job->stage != event.stage) {
+    job->denoising_since = base::Stopwatch();
+    job->first_step = event.step;
+  }
   job->stage = event.stage;
   job->step = event.step;
   job->steps = event.steps;
   job->denoising = before_decoding(event.stage);
   // The job behind it waits for the same renderer: what keeps one alive keeps the other.
   for (const InHand& other : in_hand_) {
-    p_.leases.progress(other.lease.ref, {other.stage, other.step, other.steps, std::nullopt}, kStall);
+    p_.leases.progress(other.lease.ref, {other.stage, other.step, other.steps, seconds_left(other)}, kStall);
   }
 }
 
@@ -310,20 +319,6 @@ void Drain::forget(std::uint64_t token) {
 Drain::InHand* Drain::find(std::uint64_t token) {
   const auto it = std::find_if(in_hand_.begin(), in_hand_.end(), [&](const InHand& job) { return job.token == token; });
   return it == in_hand_.end() ? nullptr : &*it;
-}
-
-void Drain::say() {
-  if (p_.who.rank != 0 || since_line_.seconds() < 5) return;
-  since_line_ = base::Stopwatch();
-  const queue::Counts c = p_.jobs.counts(p_.who.run);
-  std::string line = std::to_string(c.done) + " done, " + std::to_string(c.running) + " running, " +
-                     std::to_string(c.pending + c.delayed + c.inbox) + " waiting, " + std::to_string(c.failed) +
-                     " failed";
-  if (!in_hand_.empty()) {
-    const InHand& job = in_hand_.front();
-    line += "; " + job.job.id + ": " + job.stage + " " + std::to_string(job.step) + "/" + std::to_string(job.steps);
-  }
-  p_.log.info("progress", line);
 }
 
 }  // namespace nightreel::rank

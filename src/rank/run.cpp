@@ -14,6 +14,7 @@
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/drain.h"
+#include "rank/progress_display.h"
 #include "rank/startup.h"
 
 namespace nightreel::rank {
@@ -132,6 +133,7 @@ class Run {
     const std::string rank = std::to_string(world_.rank());
     log_ = base::Logger::to_stderr_and_file(options_.log_format, "rank " + rank,
                                             out_.log_folder(run_) + "/rank-" + rank + ".jsonl");
+    if (options_.draw) log_ = log_.only_errors();
     device_ = agree_devices(world_, options_);
     log_.info("start", "on " + world_.place().host + ", device " + device_);
   }
@@ -153,6 +155,7 @@ class Run {
 
   void drain(const std::vector<queue::RedisAddress>& addresses, queue::RedisQueue& jobs, Renderer& renderer,
              const protocol::ReadyEvent& ready, report::RankSummary& mine) {
+    const auto display = show_progress(addresses);
     base::CancelToken stop;
     auto renewing = std::make_unique<queue::RedisQueue>(queue_options(options_, addresses));
     queue::Patience patience;
@@ -171,6 +174,16 @@ class Run {
     Drain({options_, plan_.card, plan_.recipe, out_, who, jobs, leases, renderer,
            Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_})
         .run(mine);
+  }
+
+  std::unique_ptr<ProgressDisplay> show_progress(const std::vector<queue::RedisAddress>& addresses) const {
+    if (world_.rank() != 0) return nullptr;
+    ProgressStyle style;
+    style.draw = options_.draw;
+    if (style.draw) style.interval = std::chrono::milliseconds(500);
+    auto jobs = std::make_unique<queue::RedisQueue>(queue_options(options_, addresses));
+    jobs->set_patience({std::chrono::milliseconds(300), {}, false});
+    return std::make_unique<ProgressDisplay>(std::move(jobs), run_, world_.size(), style, log_);
   }
 
   // Waits for the others without taking their time: an idle rank must not end the run for them.

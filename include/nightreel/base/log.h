@@ -26,6 +26,9 @@ class Logger {
   /// To stderr and, as JSON lines, to `path` (created, appended). Throws Error{storage}.
   static Logger to_stderr_and_file(LogFormat format, const std::string& name, const std::string& path);
 
+  /// The same logger whose text says errors only: for a terminal on which something else is drawn.
+  Logger only_errors() const;
+
   void debug(std::string_view event, std::string_view text) const;
   void info(std::string_view event, std::string_view text) const;
   void warn(std::string_view event, std::string_view text) const;

@@ -50,6 +50,8 @@ class Drain {
     std::int64_t step = 0;
     std::int64_t steps = 0;
     base::Stopwatch since;
+    base::Stopwatch denoising_since;
+    std::int64_t first_step = 0;  // after a resume not 0
   };
   bool turn();
   bool drained();
@@ -58,6 +60,7 @@ class Drain {
   void begin(const queue::Lease& lease);
   void send(const InHand& job);
   void on_message(const protocol::Message& message);
+  static std::optional<double> seconds_left(const InHand& job);
   void on_progress(const protocol::ProgressEvent& event);
   void on_done(const protocol::DoneEvent& event);
   void on_failed(const protocol::FailedEvent& event);
@@ -70,7 +73,6 @@ class Drain {
   void result(const InHand& job, const std::string& state, const std::string& video, const base::Error* error);
   void forget(std::uint64_t token);
   InHand* find(std::uint64_t token);
-  void say();
 
   DrainParts p_;
   report::RankSummary* summary_ = nullptr;
@@ -79,7 +81,6 @@ class Drain {
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;
   base::Stopwatch since_inbox_;
-  base::Stopwatch since_line_;
   base::Stopwatch since_death_;
   bool first_ = true;
   bool ready_ = true;  // the renderer has said so since it was last started

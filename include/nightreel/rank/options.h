@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,7 +37,8 @@ struct RunOptions {
   bool failed_ok = false;
   job::RecipeChoice recipe = job::RecipeChoice::automatic;
   base::LogFormat log_format = base::LogFormat::text;
-  int crf = 18;  // of H.264, 0 to 51
+  std::function<void(const std::string&)> draw;  // for live progress: writes to the terminal as it is; empty: log lines
+  int crf = 18;                                  // of H.264, 0 to 51
 };
 
 }  // namespace nightreel::rank

@@ -1,13 +1,18 @@
 // status, cancel, retry: small looks at the queue and small changes of it.
+#include <unistd.h>
+
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <vector>
 
 #include "app/nightreel/open_queue.h"
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/error.h"
 #include "nightreel/queue/job_view.h"
+#include "nightreel/queue/status_text.h"
 
 namespace nightreel::app {
 namespace {
@@ -16,26 +21,44 @@ struct Flags {
   QueueFlags queue;
   bool json = false;
   bool all = false;
+  bool watch = false;
   std::vector<std::string> ids;
 };
 
+// What ended or waits: "id  state", and why where there is a reason.
+std::string resting_line(const queue::JobView& job) {
+  std::string line = base::printable(job.id) + "  " + std::string(queue::name(job.state));
+  if (!job.error.empty()) line += "  " + base::printable(job.error);
+  return line;
+}
+
+void print_status(const Flags& flags, queue::JobQueue& jobs, queue::Pace& pace) {
+  const queue::Counts counts = jobs.counts("");
+  const auto views = queue::jobs_to_show(jobs, flags.all);
+  if (flags.json) {
+    std::printf("%s\n", queue::status_json(flags.queue.name, counts, views).dump().c_str());
+    return;
+  }
+  pace.look(counts, queue::Clock::now());
+  std::printf("queue %s: %s\n", base::printable(flags.queue.name).c_str(),
+              queue::totals_line(counts, pace.seconds_left()).c_str());
+  for (const auto& job : views) {
+    const bool running = job.state == queue::JobState::running;
+    std::printf("  %s\n", (running ? queue::running_line(job) : resting_line(job)).c_str());
+  }
+}
+
+// --watch goes on until it is interrupted: on a terminal in place, else one answer below the other.
 int show_status(const Flags& flags) {
   const OpenQueue open = open_queue(flags.queue, "status");
-  const queue::Counts counts = open.jobs->counts("");
-  const auto jobs = queue::jobs_to_show(*open.jobs, flags.all);
-  const nlohmann::json object = queue::status_json(flags.queue.name, counts, jobs);
-  if (flags.json) {
-    std::printf("%s\n", object.dump().c_str());
-    return 0;
+  const bool in_place = flags.watch && !flags.json && ::isatty(STDOUT_FILENO) == 1;
+  queue::Pace pace;
+  while (true) {
+    if (in_place) std::printf("\x1b[H\x1b[J");
+    print_status(flags, *open.jobs, pace);
+    if (std::fflush(stdout) != 0 || !flags.watch) return 0;
+    std::this_thread::sleep_for(std::chrono::seconds(2));
   }
-  for (const char* state : {"pending", "delayed", "running", "done", "failed", "cancelled"}) {
-    std::printf("%-10s %s\n", state, object.at(state).dump().c_str());
-  }
-  for (const auto& job : jobs) {
-    std::printf("%s  %s  %s\n", job.id.c_str(), std::string(queue::name(job.state)).c_str(),
-                base::printable(job.error).c_str());
-  }
-  return 0;
 }
 
 int cancel(const Flags& flags) {
@@ -80,6 +103,7 @@ void add_status(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   flags->queue.add_to(*sub);
   sub->add_flag("--json", flags->json, "as one JSON object");
+  sub->add_flag("--watch", flags->watch, "again every two seconds, until interrupted");
   sub->add_flag("--all", flags->all, "list all jobs, not only the running and the failed ones");
   sub->callback([&action, flags] { action = [flags] { return show_status(*flags); }; });
 }

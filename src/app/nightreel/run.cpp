@@ -1,4 +1,7 @@
 // `run`: the main job. Started by mpirun or srun, one rank a GPU; alone it is a world of one rank.
+#include <unistd.h>
+
+#include <cstdio>
 #include <memory>
 
 #include "app/nightreel/subcommands.h"
@@ -13,8 +16,14 @@ struct RunFlags {
   std::string deadline;
   std::string min_free;
   std::string recipe;
-  std::string log_format = "text";
+  std::string log_format = "auto";
+  std::string progress = "auto";
 };
+
+void draw_on_terminal(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
 
 int start(RunFlags flags) {
   auto& options = flags.options;
@@ -22,6 +31,9 @@ int start(RunFlags flags) {
   if (!flags.min_free.empty()) options.min_free = base::parse_size(flags.min_free);
   options.recipe = job::recipe_choice(flags.recipe);
   options.log_format = flags.log_format == "json" ? base::LogFormat::json : base::LogFormat::text;
+  const bool text = options.log_format == base::LogFormat::text;
+  const bool live = flags.progress == "live" || (flags.progress == "auto" && text && ::isatty(STDERR_FILENO) == 1);
+  if (live) options.draw = draw_on_terminal;
   return rank::run(options);
 }
 
@@ -55,8 +67,11 @@ void add_run(CLI::App& app, Action& action) {
   sub->add_flag("--overwrite", o.overwrite, "replace jobs and videos of the same id");
   sub->add_flag("--failed-ok", o.failed_ok, "exit 0 although some jobs failed for good");
   sub->add_option("--recipe", flags->recipe, "official or checkpoint");
-  sub->add_option("--log-format", flags->log_format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
+  sub->add_option("--progress", flags->progress, "live: a line a rank, redrawn; plain: log lines; auto: by terminal")
+      ->check(CLI::IsMember({"auto", "live", "plain"}))
+      ->capture_default_str();
+  sub->add_option("--log-format", flags->log_format, "of stderr: text or json; auto: text")
+      ->check(CLI::IsMember({"auto", "text", "json"}))
       ->capture_default_str();
   sub->add_option("--crf", o.crf, "quality of the videos, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
   sub->callback([&action, flags] { action = [flags] { return start(*flags); }; });
