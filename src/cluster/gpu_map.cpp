@@ -3,6 +3,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cluster/rank_names.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 
@@ -25,17 +26,10 @@ std::string name_of(DeviceRequest request) {
   return "";
 }
 
-/// "rank 1 on host a", "ranks 0, 1 on host a, rank 4 on host b".
 std::string list(const Ranks& ranks) {
-  std::map<int, Ranks> hosts;
-  for (const RankFacts* one : ranks) hosts[one->host_index].push_back(one);
-  std::string text;
-  for (const auto& [index, members] : hosts) {
-    text += (text.empty() ? "" : ", ") + std::string(members.size() == 1 ? "rank " : "ranks ");
-    for (std::size_t i = 0; i < members.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(members[i]->rank);
-    text += " on host " + members[0]->host;
-  }
-  return text;
+  std::vector<RankName> names;
+  for (const RankFacts* one : ranks) names.push_back({one->rank, one->host_index, one->host});
+  return rank_names(names);
 }
 
 std::map<int, Ranks> by_host(const std::vector<RankFacts>& ranks) {

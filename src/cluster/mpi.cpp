@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "cluster/mpi_library.h"
+#include "cluster/rank_names.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 
@@ -270,11 +271,19 @@ std::string World::broadcast(const std::string& bytes, int root, milliseconds de
 
 void World::throw_together(const std::optional<std::string>& problem, milliseconds deadline, const std::string& what) {
   const auto all = all_gather(problem ? "!" + *problem : "", deadline, what);
-  std::string message;
+  std::vector<std::pair<std::string, std::vector<RankName>>> problems;  // one that several ranks share is told once
   for (int r = 0; r < size(); ++r) {
     const std::string& one = all[static_cast<std::size_t>(r)];
     if (one.empty()) continue;
-    message += (message.empty() ? "" : "; ") + name_of(r) + ": " + base::printable(one.substr(1), kProblemLength);
+    const Place& place = places_[static_cast<std::size_t>(r)];
+    auto known = std::find_if(problems.begin(), problems.end(), [&](const auto& p) { return p.first == one; });
+    if (known == problems.end()) known = problems.insert(known, {one, {}});
+    known->second.push_back({r, place.host_index, place.host});
+  }
+  std::string message;
+  for (const auto& [text, ranks] : problems) {
+    message +=
+        (message.empty() ? "" : "; ") + rank_names(ranks) + ": " + base::printable(text.substr(1), kProblemLength);
   }
   if (!message.empty()) fail(message);
 }

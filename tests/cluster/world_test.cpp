@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <thread>
 
@@ -60,7 +61,7 @@ TEST_CASE("every rank knows its host, and its place among the ranks there") {
   CHECK(world->hosts().size() == (world->size() == 1 ? 1U : 2U));
   CHECK(world->name_of(world->rank()) ==
         "rank " + std::to_string(world->rank()) + " on host " + host_of(world->rank()));
-  CHECK(world->library().find("MPI") != std::string::npos);
+  CHECK(cluster::mpi_version().find("MPI") != std::string::npos);
 }
 
 TEST_CASE("any bytes reach every rank, from every root and from all") {
@@ -83,6 +84,12 @@ TEST_CASE("a problem of some ranks becomes the same error on all") {
   for (int r = 0; r <= last; ++r) expected += (r == 0 ? "" : "; ") + world->name_of(r) + ": x" + std::to_string(r);
   CHECK(thrown([&] { world->throw_together("x" + std::to_string(world->rank()), kLong, "a test"); }) ==
         "environment: " + expected);
+  // What all of them say is said once.
+  const std::map<int, std::string> names{{1, "rank 0 on host a"},
+                                         {2, "rank 0 on host a, rank 1 on host b"},
+                                         {4, "ranks 0, 2 on host a, ranks 1, 3 on host b"}};
+  CHECK(thrown([] { world->throw_together("no GPU", kLong, "a test"); }) ==
+        "environment: " + names.at(world->size()) + ": no GPU");
 }
 
 TEST_CASE("the worst exit code is every rank's, in the documented order") {
