@@ -1,0 +1,139 @@
+"""What the whole-program tests share: starting nightreel, alone or under mpirun, in a folder that goes afterwards.
+
+The tests are run by ctest as `python NAME_test.py FOLDER`, FOLDER the build's, with NIGHTREEL_SOURCE_DIR set.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SOURCE = pathlib.Path(os.environ["NIGHTREEL_SOURCE_DIR"])
+BUILD = pathlib.Path(sys.argv.pop())
+NIGHTREEL = BUILD / "bin/nightreel"
+SHAPES = SOURCE / "models/shapes"
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
+
+
+def without_redis(**more):
+    """The environment without what would name a Redis or settings: tests must not touch a server of the user's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "NIGHTREEL_"))}
+    return {**kept, **more}
+
+
+class Ended:
+    """A command that has ended: code, out, log (stderr), and log's own lines, those that nightreel wrote itself."""
+
+    def __init__(self, code, out, log):
+        self.code, self.out, self.log = code, out, log
+
+    @property
+    def errors(self):
+        """The distinct lines of `nightreel: …`: under mpirun every rank may say the same."""
+        return sorted({line for line in self.log.splitlines() if line.startswith("nightreel: ")})
+
+    @property
+    def said(self):
+        return f"exit code {self.code}\n{self.out}\n{self.log}"
+
+
+def call(command, timeout=60, env=None, stdin=None, cwd=None):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, errors="replace",
+                          timeout=timeout, env=without_redis(**(env or {})), input=stdin, cwd=cwd)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def nightreel(*arguments, **how):
+    return call([NIGHTREEL, *arguments], **how)
+
+
+def mpirun(ranks, *arguments, program=NIGHTREEL, **how):
+    return call([*MPIRUN, "-np", ranks, program, *arguments], **how)
+
+
+def start(command, env=None):
+    """Runs on beside the test; end it with `stop`."""
+    return subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            errors="replace", env=without_redis(**(env or {})))
+
+
+def finish(process, timeout=60):
+    out, log = process.communicate(timeout=timeout)
+    return Ended(process.returncode, out, log)
+
+
+def until(condition, seconds=30):
+    """The first true value of condition(), or the last false one when the time is over."""
+    end = time.monotonic() + seconds
+    value = condition()
+    while not value and time.monotonic() < end:
+        time.sleep(0.05)
+        value = condition()
+    return value
+
+
+class RedisServer:
+    """A redis-server of the test's own, on a Unix socket."""
+
+    def __init__(self, folder):
+        self.url = f"unix://{folder}/redis.sock"
+        self._process = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", f"{folder}/redis.sock", "--dir",
+                                          folder, "--save", "", "--maxmemory-policy", "noeviction"],
+                                         stdout=subprocess.DEVNULL)
+        until((pathlib.Path(folder) / "redis.sock").exists, 10)
+
+    def stop(self):
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+class ProgramTest(unittest.TestCase):
+    """One folder for each test, and the assertions that many of them need."""
+
+    def setUp(self):
+        folder = tempfile.mkdtemp(prefix="nightreel-e2e-")
+        self.addCleanup(shutil.rmtree, folder)
+        self.folder = pathlib.Path(folder)
+        self.out = self.folder / "out"
+
+    def redis(self):
+        server = RedisServer(str(self.folder))
+        self.addCleanup(server.stop)
+        return server.url
+
+    def write_jobs(self, *jobs, name="jobs.jsonl"):
+        path = self.folder / name
+        path.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+        return path
+
+    def run_json(self, out=None):
+        """The newest run's summary."""
+        files = sorted((out or self.out).glob("runs/*.json"), key=lambda file: file.stat().st_mtime_ns)
+        self.assertTrue(files, "no runs/RUN.json")
+        return json.loads(files[-1].read_text())
+
+    def assert_refused(self, ended, code, *parts):
+        """The code, and one line that says all the parts."""
+        self.assertEqual(ended.code, code, ended.said)
+        self.assertEqual(len(ended.errors), 1, ended.said)
+        for part in parts:
+            self.assertIn(part, ended.errors[0])
+        self.assertNotIn("Traceback", ended.log)
+
+    def assert_ended(self, ended, code):
+        self.assertEqual(ended.code, code, ended.said)
+
+
+def small(name, steps=2, **more):
+    """A job that takes a fraction of a second."""
+    return {"id": name, "prompt": "a red circle moves right on a black background", "num_inference_steps": steps,
+            "num_frames": 5, "height": 16, "width": 16, "seed": 1, **more}
+
+
+def main():
+    unittest.main(verbosity=2)

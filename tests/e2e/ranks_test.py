@@ -1,0 +1,130 @@
+"""Which rank gets which device, through `mpirun … nightreel run`: the table of launches, right and wrong.
+
+NVML is the stand-in of tests/cluster, so a machine without a GPU shows four; a host is a name (NIGHTREEL_HOSTNAME);
+the renderers are stand_in_engine.py, beside a copy of nightreel. What a rank decides, says and refuses is its own.
+"""
+import concurrent.futures
+import json
+import os
+import shutil
+
+import program
+from program import BUILD, MPIRUN, NIGHTREEL, SHAPES, SOURCE
+
+
+def gpu(name):
+    return {"uuid": f"GPU-{name}", "name": "Stand-in GPU"}
+
+
+FOUR = [gpu("a0"), gpu("a1"), gpu("a2"), gpu("a3")]
+OTHER = [gpu("b0"), gpu("b1"), gpu("b2"), gpu("b3")]
+TWICE = {"ranks": {"0": [gpu("a0")], "1": [gpu("a0")]}}
+
+
+def on(host, ranks, out="out", **variables):
+    """Ranks of one app context of mpirun, with variables of their own; OUT below the launch's folder."""
+    return ranks, out, {"NIGHTREEL_HOSTNAME": host, **variables}
+
+
+# name: app contexts, flags, what NVML reports, and the devices of the ranks in order or the parts of the one line.
+LAUNCHES = {
+    "each rank has a GPU of its own": ([on("a", 4)], [], {"default": FOUR}, ["GPU-a0", "GPU-a1", "GPU-a2", "GPU-a3"]),
+    "two hosts with four GPUs each": (
+        [on("a", 4), on("b", 4)], ["--device", "cuda", "--expect-ranks", "8"], {"hosts": {"a": FOUR, "b": OTHER}},
+        ["GPU-a0", "GPU-a1", "GPU-a2", "GPU-a3", "GPU-b0", "GPU-b1", "GPU-b2", "GPU-b3"]),
+    "CUDA_VISIBLE_DEVICES by index": (
+        [on("a", 2, CUDA_VISIBLE_DEVICES="2,0")], [], {"default": FOUR}, ["GPU-a2", "GPU-a0"]),
+    "CUDA_VISIBLE_DEVICES by UUID": (
+        [on("a", 2, CUDA_VISIBLE_DEVICES="GPU-a3,GPU-a1")], [], {"default": FOUR}, ["GPU-a3", "GPU-a1"]),
+    "a launcher that binds one GPU to each rank": (
+        [on("a", 1, CUDA_VISIBLE_DEVICES="3"), on("a", 1, CUDA_VISIBLE_DEVICES="GPU-a1")], [], {"default": FOUR},
+        ["GPU-a3", "GPU-a1"]),
+    "no GPU anywhere": ([on("a", 2)], [], {"default": []}, ["cpu", "cpu"]),
+    "the CPU was asked for": ([on("a", 2)], ["--device", "cpu"], {"default": FOUR}, ["cpu", "cpu"]),
+    "more ranks than GPUs, shared": (
+        [on("a", 5)], ["--share-gpu"], {"default": FOUR}, ["GPU-a0", "GPU-a1", "GPU-a2", "GPU-a3", "GPU-a0"]),
+    "more ranks than GPUs": (
+        [on("a", 5)], [], {"default": FOUR},
+        ("5 ranks for 4 GPUs on host a", "ranks 0, 1, 2, 3, 4", "start one rank a GPU, or pass --share-gpu")),
+    "cuda without a GPU": (
+        [on("a", 1)], ["--device", "cuda"], {"default": []}, ("rank 0 on host a sees no GPU", "--device cuda")),
+    "one GPU twice": ([on("a", 2)], [], TWICE, ("ranks 0, 1 on host a", "GPU-a0", "--share-gpu")),
+    "one GPU in two containers": (
+        [on("a", 1), on("b", 1)], [], TWICE, ("rank 0 on host a, rank 1 on host b", "GPU-a0", "--share-gpu")),
+    "a rank without a GPU": (
+        [on("a", 2)], [], {"ranks": {"0": FOUR, "1": []}}, ("rank 1 on host a sees no GPU", "CUDA_VISIBLE_DEVICES")),
+    "a host without a GPU": (
+        [on("a", 1), on("b", 1)], [], {"hosts": {"a": FOUR}},
+        ("GPUs on host a but none on host b", "rank 1 on host b", "--device cpu")),
+    "a driver that does not work": (
+        [on("a", 2)], [], {"fail": 18}, ("ranks 0, 1 on host a: NVML", "Driver/library version mismatch")),
+    "fewer ranks than expected": (
+        [on("a", 2)], ["--expect-ranks", "4"], {"default": FOUR},
+        ("ranks 0, 1 on host a: --expect-ranks 4, but MPI started 2 ranks", "host file", "-np or --ntasks")),
+    "an OUT that one rank does not share": (
+        [on("a", 2, out="here"), on("a", 1, out="there")], [], {"default": FOUR},
+        ("rank 2 on host a", "there", "rank 0 on host a", "here", "must be on storage that all ranks share")),
+}
+
+
+class Ranks(program.ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.binaries = self.folder / "bin"
+        self.binaries.mkdir()
+        try:
+            os.link(NIGHTREEL, self.binaries / "nightreel")
+        except OSError:  # another file system
+            shutil.copy2(NIGHTREEL, self.binaries / "nightreel")
+        shutil.copy2(SOURCE / "tests/e2e/stand_in_engine.py", self.binaries / "nightreel-engine")
+
+    def launch(self, name):
+        contexts, flags, gpus, _ = LAUNCHES[name]
+        folder = self.folder / name
+        folder.mkdir()
+        (folder / "nvml.json").write_text(json.dumps(gpus))
+        words = []
+        for ranks, out, variables in contexts:
+            words += [":"] if words else []
+            words += ["-np", ranks, "env", *(f"{key}={value}" for key, value in variables.items()),
+                      self.binaries / "nightreel", "run", "--model", SHAPES, "--out", folder / out, *flags,
+                      "--redis", self.url, "--queue", name.replace(" ", "-").replace(",", "")]
+        return program.call([*MPIRUN, *words], env={"NIGHTREEL_NVML_LIBRARY": str(BUILD / "lib/libfake_nvml.so"),
+                                                    "NIGHTREEL_FAKE_NVML": str(folder / "nvml.json")})
+
+    def test_launches(self):
+        self.url = self.redis()  # hosts without a Redis that all reach are another test's
+        # mpirun takes a second to notice that ranks have ended: several wait at once.
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            launched = dict(zip(LAUNCHES, pool.map(self.launch, LAUNCHES)))
+        for name, ended in launched.items():
+            contexts, _, _, expected = LAUNCHES[name]
+            with self.subTest(name):
+                if isinstance(expected, tuple):
+                    self.assert_refused(ended, 3, *expected)
+                    continue
+                self.assert_ended(ended, 0)
+                ranks = self.run_json(self.folder / name / "out")["ranks"]
+                self.assertEqual([rank["device"] for rank in ranks], expected)
+                hosts = [variables["NIGHTREEL_HOSTNAME"] for number, _, variables in contexts for _ in range(number)]
+                self.assertEqual([rank["host"] for rank in ranks], hosts)
+                for rank, (host, device) in enumerate(zip(hosts, expected)):
+                    self.assertIn(f"rank {rank}: on {host}, device {device}\n", ended.log)
+
+    def test_hosts_that_no_redis_was_named_for(self):
+        ended = program.call([*MPIRUN, "-np", 1, "env", "NIGHTREEL_HOSTNAME=a", NIGHTREEL, "run", "--model", SHAPES,
+                              "--out", self.out, ":", "-np", 1, "env", "NIGHTREEL_HOSTNAME=b", NIGHTREEL, "run",
+                              "--model", SHAPES, "--out", self.out])
+        self.assert_refused(ended, 3, "several hosts", "--redis")
+
+    def test_a_singleton_although_the_launcher_promised_more(self):
+        for promise in ({"PMI_SIZE": "4", "PMI_RANK": "2"},
+                        {"SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}):
+            with self.subTest(promise):
+                ended = program.call([self.binaries / "nightreel", "run", "--model", SHAPES, "--out", self.out],
+                                     env=promise)
+                self.assert_refused(ended, 3, "the launcher started 4 ranks", "MPI knows one", "srun --mpi=pmix")
+
+
+if __name__ == "__main__":
+    program.main()
