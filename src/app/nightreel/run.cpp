@@ -6,6 +6,7 @@
 
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
 #include "nightreel/rank/run.h"
 
 namespace nightreel::app {
@@ -25,10 +26,24 @@ void draw_on_terminal(const std::string& text) {
   std::fflush(stderr);
 }
 
+// Messages about a value say whose it is.
+template <typename Parse>
+auto value_of(const char* flag, Parse parse) {
+  try {
+    return parse();
+  } catch (const base::Error& e) {
+    throw base::Error(e.kind(), std::string(flag) + ": " + e.what());
+  }
+}
+
 int start(RunFlags flags) {
   auto& options = flags.options;
-  if (!flags.deadline.empty()) options.deadline_s = base::parse_duration(flags.deadline, base::now_ms());
-  if (!flags.min_free.empty()) options.min_free = base::parse_size(flags.min_free);
+  if (!flags.deadline.empty()) {
+    options.deadline_s = value_of("--deadline", [&] { return base::parse_duration(flags.deadline, base::now_ms()); });
+  }
+  if (!flags.min_free.empty()) {
+    options.min_free = value_of("--min-free", [&] { return base::parse_size(flags.min_free); });
+  }
   options.recipe = job::recipe_choice(flags.recipe);
   options.log_format = flags.log_format == "json" ? base::LogFormat::json : base::LogFormat::text;
   const bool text = options.log_format == base::LogFormat::text;
@@ -48,25 +63,33 @@ void add_run(CLI::App& app, Action& action) {
   sub->add_option("--out", o.out, "folder for everything that the run makes, the same for all ranks")->required();
   sub->add_option("--queue", o.queue, "the queue's name")->capture_default_str();
   sub->add_option("--redis", o.redis, "URL[,URL…]; without one, OUT gets a private Redis");
-  sub->add_option("--device", o.device, "auto, cpu or cuda")->capture_default_str();
-  sub->add_option("--dtype", o.dtype, "auto, bf16 or f32")->capture_default_str();
+  sub->add_option("--device", o.device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  sub->add_option("--dtype", o.dtype, "auto, bf16 or f32")
+      ->check(CLI::IsMember({"auto", "bf16", "f32"}))
+      ->capture_default_str();
   sub->add_option("--threads", o.threads, "CPU threads a renderer")->check(CLI::Range(1, 1024))->capture_default_str();
-  sub->add_option("--expect-ranks", o.expect_ranks, "refuse to start with another number of ranks");
+  sub->add_option("--expect-ranks", o.expect_ranks, "refuse to start with another number of ranks")
+      ->check(CLI::Range(1, 1 << 20));
   sub->add_flag("--share-gpu", o.share_gpu, "let several ranks use one GPU");
   sub->add_flag("--follow", o.follow, "wait for more jobs when drained");
   sub->add_flag("--wait-for-all", o.wait_for_all, "also for jobs that other runs hold");
   sub->add_option("--deadline", flags->deadline, "90s, 45m, 6h30m or @07:00: claim nothing that would not end in time");
   sub->add_option("--max-attempts", o.max_attempts, "of a job")->check(CLI::Range(1, 1000))->capture_default_str();
   sub->add_option("--lease", o.lease_s, "seconds")->check(CLI::Range(3, 86400))->capture_default_str();
-  sub->add_option("--checkpoint-every", o.checkpoint_every, "steps; 0: about a minute's worth")->capture_default_str();
+  sub->add_option("--checkpoint-every", o.checkpoint_every, "steps; 0: about a minute's worth")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
   sub->add_option("--archive", o.archive, "none, latents or frames")
       ->check(CLI::IsMember({"none", "latents", "frames"}))
       ->capture_default_str();
-  sub->add_option("--input-root", o.input_root, "nothing outside this folder is read");
+  sub->add_option("--input-root", o.input_root, "nothing outside this folder is read")->check(CLI::ExistingDirectory);
   sub->add_option("--min-free", flags->min_free, "claim nothing while OUT has less free space, e.g. 20GB");
   sub->add_flag("--overwrite", o.overwrite, "replace jobs and videos of the same id");
   sub->add_flag("--failed-ok", o.failed_ok, "exit 0 although some jobs failed for good");
-  sub->add_option("--recipe", flags->recipe, "official or checkpoint");
+  sub->add_option("--recipe", flags->recipe, "official or checkpoint")
+      ->check(CLI::IsMember({"official", "checkpoint"}));
   sub->add_option("--progress", flags->progress, "live: a line a rank, redrawn; plain: log lines; auto: by terminal")
       ->check(CLI::IsMember({"auto", "live", "plain"}))
       ->capture_default_str();
