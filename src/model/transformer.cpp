@@ -33,6 +33,39 @@ std::optional<std::int64_t> first_padding_row(const at::Tensor& text_BTE) {
   return first;
 }
 
+/// What steers a run of tokens: the rows of a modulation table, each [B, D].
+struct Modulation {
+  std::int64_t tokens;
+  std::vector<at::Tensor> rows_BD;
+};
+
+/// `change`(tokens of x, the modulation that is theirs) for each run of tokens, in their order.
+template <class Change>
+at::Tensor for_each_run(const std::vector<Modulation>& runs, const at::Tensor& x_BSD, const Change& change) {
+  if (runs.size() == 1) return change(x_BSD, runs[0], 0);
+  std::vector<at::Tensor> parts_BSD;
+  std::int64_t from = 0;
+  for (const Modulation& run : runs) {
+    parts_BSD.push_back(change(x_BSD.narrow(1, from, run.tokens), run, from));
+    from += run.tokens;
+  }
+  return at::cat(parts_BSD, 1);
+}
+
+at::Tensor modulated_norm(const std::vector<Modulation>& runs, const at::Tensor& x_BSD, std::size_t scale,
+                          std::size_t shift, double eps) {
+  return for_each_run(runs, x_BSD, [&](const at::Tensor& part_BSD, const Modulation& run, std::int64_t) {
+    return ops::modulated_norm(part_BSD, run.rows_BD[scale], run.rows_BD[shift], eps);
+  });
+}
+
+/// x is spent.
+at::Tensor gated_add(const std::vector<Modulation>& runs, at::Tensor x_BSD, const at::Tensor& y_BSD, std::size_t gate) {
+  return for_each_run(runs, x_BSD, [&](const at::Tensor& part_BSD, const Modulation& run, std::int64_t from) {
+    return ops::gated_add(part_BSD, y_BSD.narrow(1, from, part_BSD.size(1)), run.rows_BD[gate]);
+  });
+}
+
 std::string shape_text(at::IntArrayRef shape) {
   std::string text;
   for (const std::int64_t size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
@@ -185,14 +218,18 @@ TransformerText Transformer::prepare_text(const at::Tensor& text_BTE, bool keep_
 }
 
 at::Tensor Transformer::forward(const at::Tensor& latents_BCFYX, const at::Tensor& timestep_B,
-                                const TransformerText& text) const {
+                                const TransformerText& text, const at::Tensor& first_timestep_B) const {
   const std::array<std::int64_t, 3> grid = patch_grid(latents_BCFYX);
   const at::Tensor& table_SP2 = rotary(grid);
-  const Time time = embed_time(timestep_B);
+  const std::int64_t of_first = first_timestep_B.defined() ? grid[1] * grid[2] : 0;
+  Times times;
+  if (of_first > 0) times.push_back(embed_time(first_timestep_B, of_first));
+  const std::int64_t of_rest = grid[0] * grid[1] * grid[2] - of_first;
+  if (of_rest > 0) times.push_back(embed_time(timestep_B, of_rest));
   at::Tensor x_BSD = patch_(patchify(latents_BCFYX.to(device_, dtype_), grid));
   if (x_BSD.size(0) < timestep_B.size(0)) x_BSD = x_BSD.expand({timestep_B.size(0), -1, -1}).contiguous();
-  for (std::size_t i = 0; i < blocks_.size(); ++i) x_BSD = run_block(i, std::move(x_BSD), time, text, table_SP2);
-  return unpatchify(head(x_BSD, time), grid);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) x_BSD = run_block(i, std::move(x_BSD), times, text, table_SP2);
+  return unpatchify(head(x_BSD, times), grid);
 }
 
 std::array<std::int64_t, 3> Transformer::patch_grid(const at::Tensor& latents_BCFYX) const {
@@ -224,12 +261,12 @@ const at::Tensor& Transformer::rotary(const std::array<std::int64_t, 3>& grid) c
   return rotary_table_;
 }
 
-Transformer::Time Transformer::embed_time(const at::Tensor& timestep_B) const {
+Transformer::Time Transformer::embed_time(const at::Tensor& timestep_B, std::int64_t tokens) const {
   const at::Tensor angles = timestep_B.to(device_, at::kFloat).unsqueeze(1) * time_frequencies_;
   const at::Tensor waves = at::cat({angles.cos(), angles.sin()}, -1);
   const at::Tensor embedding_BD = time_out_(at::silu(time_in_(waves))).to(dtype_);
   const at::Tensor modulation = time_proj_(at::silu(embedding_BD)).unflatten(1, {6, -1});
-  return {embedding_BD.to(at::kFloat), modulation.to(at::kFloat)};
+  return {tokens, embedding_BD.to(at::kFloat), modulation.to(at::kFloat)};
 }
 
 at::Tensor Transformer::patchify(const at::Tensor& latents_BCFYX, const std::array<std::int64_t, 3>& grid) const {
@@ -276,29 +313,31 @@ at::Tensor Transformer::cross_attention(const Block& block, std::size_t index, c
   return block.cross_out(ops::attention(q, kv_BTHD[0], kv_BTHD[1], text.bias_T).flatten(2));
 }
 
-at::Tensor Transformer::run_block(std::size_t index, at::Tensor x_BSD, const Time& time, const TransformerText& text,
+at::Tensor Transformer::run_block(std::size_t index, at::Tensor x_BSD, const Times& times, const TransformerText& text,
                                   const at::Tensor& table_SP2) const {
+  enum Row : std::size_t { kShift, kScale, kGate, kFfnShift, kFfnScale, kFfnGate };  // of the modulation table
   const Block& block = blocks_[index];
-  const std::vector<at::Tensor> modulation = (block.table_16D + time.modulation_B6D).unbind(1);
-  const at::Tensor &shift = modulation[0], &scale = modulation[1], &gate = modulation[2];
-  const at::Tensor &ffn_shift = modulation[3], &ffn_scale = modulation[4], &ffn_gate = modulation[5];
+  std::vector<Modulation> runs;
+  for (const Time& time : times) runs.push_back({time.tokens, (block.table_16D + time.modulation_B6D).unbind(1)});
 
-  at::Tensor normed = ops::modulated_norm(x_BSD, scale, shift, config_.eps);
-  x_BSD = ops::gated_add(std::move(x_BSD), self_attention(block, normed, table_SP2), gate);
+  at::Tensor normed = modulated_norm(runs, x_BSD, kScale, kShift, config_.eps);
+  x_BSD = gated_add(runs, std::move(x_BSD), self_attention(block, normed, table_SP2), kGate);
 
   // Prompts that share latents and time step are told apart by the text: up to here, once for all.
   if (x_BSD.size(0) != text.text_BTD.size(0)) x_BSD = x_BSD.expand({text.text_BTD.size(0), -1, -1}).contiguous();
   normed = config_.cross_attn_norm ? ops::layer_norm(x_BSD, block.norm2_weight, block.norm2_bias, config_.eps) : x_BSD;
   x_BSD.add_(cross_attention(block, index, normed, text));
 
-  normed = ops::modulated_norm(x_BSD, ffn_scale, ffn_shift, config_.eps);
+  normed = modulated_norm(runs, x_BSD, kFfnScale, kFfnShift, config_.eps);
   at::Tensor hidden = block.ffn_in(normed);
-  return ops::gated_add(std::move(x_BSD), block.ffn_out(at::gelu_(hidden, "tanh")), ffn_gate);
+  return gated_add(runs, std::move(x_BSD), block.ffn_out(at::gelu_(hidden, "tanh")), kFfnGate);
 }
 
-at::Tensor Transformer::head(const at::Tensor& x_BSD, const Time& time) const {
-  const std::vector<at::Tensor> modulation = (table_12D_ + time.embedding_BD.unsqueeze(1)).unbind(1);
-  return proj_out_(ops::modulated_norm(x_BSD, modulation[1], modulation[0], config_.eps));
+at::Tensor Transformer::head(const at::Tensor& x_BSD, const Times& times) const {
+  enum Row : std::size_t { kShift, kScale };
+  std::vector<Modulation> runs;
+  for (const Time& time : times) runs.push_back({time.tokens, (table_12D_ + time.embedding_BD.unsqueeze(1)).unbind(1)});
+  return proj_out_(modulated_norm(runs, x_BSD, kScale, kShift, config_.eps));
 }
 
 }  // namespace nightreel::model

@@ -51,7 +51,12 @@ at::Tensor channels_first(const at::Tensor& x_TYXC) {
   return x_TYXC.permute({3, 0, 1, 2}).unsqueeze(0);
 }
 
-/// A tile and its stride in latents and in pixels, in the direction of the coding.
+/// Pixels [1, 3, F, H, W] as the encoder takes them.
+at::Tensor cells_of(const at::Tensor& pixels_13FHW, std::int64_t patch) {
+  return to_cells(channels_last(pixels_13FHW), patch).contiguous();
+}
+
+/// A tile and its stride in latents and in cells, in the direction of the coding.
 TiledAxis tiled_axis(const char* name, std::int64_t latent_size, std::int64_t tile, std::int64_t stride,
                      std::int64_t scale, bool decode) {
   if (stride < 1 || tile < stride || tile % scale != 0 || stride % scale != 0) {
@@ -125,8 +130,8 @@ void Vae::decode(const at::Tensor& latents_1CTYX, const PixelSink& sink) const {
   const at::Tensor z_TYXC = parts_->denormalise(channels_last(latents_1CTYX.to(device_, at::kFloat))).to(dtype_);
   FrameMemory memory;
   for (std::int64_t t = 0; t < z_TYXC.size(0); ++t) {
-    at::Tensor pixels_FHW3 = parts_->decoder.decode_next(z_TYXC.slice(0, t, t + 1), memory);
-    sink(channels_first(pixels_FHW3.clamp_(-1, 1)));
+    at::Tensor cells_TYXC = parts_->decoder.decode_next(z_TYXC.slice(0, t, t + 1), memory);
+    sink(channels_first(from_cells(cells_TYXC.clamp_(-1, 1), config_.patch_size)));
   }
 }
 
@@ -145,18 +150,20 @@ at::Tensor Vae::decode(const at::Tensor& latents_BCTYX) const {
 at::Tensor Vae::decode_tiled(const at::Tensor& latents_1CTYX, const Tiling& tiling, at::ScalarType keep) const {
   const c10::InferenceMode inference;
   check_latents(latents_1CTYX, config_);
-  const std::int64_t scale = config_.scale_factor_spatial;
-  const TiledAxis rows =
-      tiled_axis("height", latents_1CTYX.size(3), tiling.height, tiling.stride_height, scale, /*decode=*/true);
-  const TiledAxis columns =
-      tiled_axis("width", latents_1CTYX.size(4), tiling.width, tiling.stride_width, scale, /*decode=*/true);
+  const std::int64_t patch = config_.patch_size;
+  const std::int64_t scale = config_.cells_a_latent();
+  const TiledAxis rows = tiled_axis("height", latents_1CTYX.size(3), tiling.height / patch,
+                                    tiling.stride_height / patch, scale, /*decode=*/true);
+  const TiledAxis columns = tiled_axis("width", latents_1CTYX.size(4), tiling.width / patch,
+                                       tiling.stride_width / patch, scale, /*decode=*/true);
   const auto finish = [&](const at::Tensor& pixels) { return keep == at::kByte ? to_bytes(pixels) : pixels; };
   if (rows.from_size <= rows.from_tile && columns.from_size <= columns.from_tile) {
     return finish(decode(latents_1CTYX).to(at::kCPU, at::kFloat));
   }
   const at::Tensor z_TYXC = parts_->denormalise(channels_last(latents_1CTYX.to(device_, at::kFloat))).to(dtype_);
   const std::int64_t frames = 1 + (z_TYXC.size(0) - 1) * kFramesAPiece;
-  at::Tensor canvas_FHW3 = at::empty({frames, rows.to_size, columns.to_size, 3}, at::TensorOptions(keep));
+  at::Tensor canvas_FHW3 =
+      at::empty({frames, rows.to_size * patch, columns.to_size * patch, 3}, at::TensorOptions(keep));
   const auto code = [&](const at::Tensor& latent_1YXC, FrameMemory& memory) {
     return parts_->decoder.decode_next(latent_1YXC, memory).to(at::kCPU, at::kFloat);
   };
@@ -166,7 +173,7 @@ at::Tensor Vae::decode_tiled(const at::Tensor& latents_1CTYX, const Tiling& tili
         return code_all(crop(z_TYXC, y, rows.from_tile, x, columns.from_tile), 1, code);
       },
       [&](const at::Tensor& piece, std::int64_t y, std::int64_t x) {
-        paste(finish(piece.clamp(-1, 1)), canvas_FHW3, y, x);
+        paste(from_cells(finish(piece.clamp(-1, 1)), patch), canvas_FHW3, y * patch, x * patch);
       });
   return channels_first(canvas_FHW3);
 }
@@ -174,12 +181,12 @@ at::Tensor Vae::decode_tiled(const at::Tensor& latents_1CTYX, const Tiling& tili
 at::Tensor Vae::encode(const at::Tensor& pixels_B3FHW) const {
   const c10::InferenceMode inference;
   check_pixels(pixels_B3FHW, config_);
-  const auto code = [&](const at::Tensor& piece_FHW3, FrameMemory& memory) {
-    return parts_->encoder.encode_next(piece_FHW3, memory);
+  const auto code = [&](const at::Tensor& piece_TYXC, FrameMemory& memory) {
+    return parts_->encoder.encode_next(piece_TYXC, memory);
   };
   std::vector<at::Tensor> latents;
   for (const at::Tensor& pixels_13FHW : pixels_B3FHW.to(device_, dtype_).split(1)) {
-    latents.push_back(latents_of(code_all(channels_last(pixels_13FHW), kFramesAPiece, code)));
+    latents.push_back(latents_of(code_all(cells_of(pixels_13FHW, config_.patch_size), kFramesAPiece, code)));
   }
   return at::cat(latents);
 }
@@ -187,22 +194,22 @@ at::Tensor Vae::encode(const at::Tensor& pixels_B3FHW) const {
 at::Tensor Vae::encode_tiled(const at::Tensor& pixels_13FHW, const Tiling& tiling) const {
   const c10::InferenceMode inference;
   check_pixels(pixels_13FHW, config_);
-  const std::int64_t scale = config_.scale_factor_spatial;
+  const at::Tensor x_TYXC = cells_of(pixels_13FHW.to(device_, dtype_), config_.patch_size);
+  const std::int64_t scale = config_.cells_a_latent();
   const TiledAxis rows =
-      tiled_axis("height", pixels_13FHW.size(3) / scale, tiling.height, tiling.stride_height, scale, /*decode=*/false);
+      tiled_axis("height", x_TYXC.size(1) / scale, tiling.height, tiling.stride_height, scale, /*decode=*/false);
   const TiledAxis columns =
-      tiled_axis("width", pixels_13FHW.size(4) / scale, tiling.width, tiling.stride_width, scale, /*decode=*/false);
+      tiled_axis("width", x_TYXC.size(2) / scale, tiling.width, tiling.stride_width, scale, /*decode=*/false);
   if (rows.from_size <= rows.from_tile && columns.from_size <= columns.from_tile) return encode(pixels_13FHW);
-  const at::Tensor x_FHW3 = channels_last(pixels_13FHW.to(device_, dtype_));
-  const std::int64_t frames = 1 + (x_FHW3.size(0) - 1) / kFramesAPiece;
+  const std::int64_t frames = 1 + (x_TYXC.size(0) - 1) / kFramesAPiece;
   at::Tensor moments_TYXC = at::empty({frames, rows.to_size, columns.to_size, 2 * config_.z_dim}, at::kFloat);
-  const auto code = [&](const at::Tensor& piece_FHW3, FrameMemory& memory) {
-    return parts_->encoder.encode_next(piece_FHW3, memory).to(at::kCPU, at::kFloat);
+  const auto code = [&](const at::Tensor& piece_TYXC, FrameMemory& memory) {
+    return parts_->encoder.encode_next(piece_TYXC, memory).to(at::kCPU, at::kFloat);
   };
   code_in_tiles(
       rows, columns,
       [&](std::int64_t y, std::int64_t x) {
-        return code_all(crop(x_FHW3, y, rows.from_tile, x, columns.from_tile), kFramesAPiece, code);
+        return code_all(crop(x_TYXC, y, rows.from_tile, x, columns.from_tile), kFramesAPiece, code);
       },
       [&](const at::Tensor& piece, std::int64_t y, std::int64_t x) { paste(piece, moments_TYXC, y, x); });
   return latents_of(moments_TYXC);

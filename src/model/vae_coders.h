@@ -1,4 +1,5 @@
-// Encoder and decoder of the Wan 2.1 VAE, for one video at a time, frame by frame. Frames are [T, Y, X, C].
+// Encoder and decoder of the Wan 2.1 and 2.2 VAEs, for one video at a time, frame by frame. Frames are [T, Y, X, C];
+// pixels are cells of config.patch_size pixels each way (see to_cells).
 #pragma once
 
 #include <memory>
@@ -22,6 +23,8 @@ class VaeDecoder {
   struct UpBlock {
     std::vector<ResidualBlock> resnets;
     std::optional<Upsample> upsample;
+    std::optional<RepeatUp> shortcut;
+    at::Tensor operator()(at::Tensor x_TYXC, FrameMemory& memory) const;
   };
   Pointwise post_quant_;
   CausalConv conv_in_;
@@ -35,13 +38,17 @@ class VaeEncoder {
  public:
   VaeEncoder(const VaeConfig& config, const VaeLoader& load);
 
-  /// The video's first frame [1, H, W, 3], then four at a time, to one latent frame each: [1, Y, X, 2 * z_dim], mean
+  /// The video's first frame [1, H, W, C], then four at a time, to one latent frame each: [1, Y, X, 2 * z_dim], mean
   /// and logarithm of the variance, not normalised.
-  at::Tensor encode_next(const at::Tensor& pixels_FHW3, FrameMemory& memory) const;
+  at::Tensor encode_next(const at::Tensor& cells_TYXC, FrameMemory& memory) const;
 
  private:
+  void add_stage(const VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in, std::int64_t out);
+  void add_residual_stage(const VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
+                          std::int64_t out);
+
   CausalConv conv_in_;
-  std::vector<std::variant<ResidualBlock, Downsample>> blocks_;
+  std::vector<std::variant<ResidualBlock, Downsample, ResidualDown>> blocks_;
   MidBlock mid_;
   ChannelNorm norm_out_;
   CausalConv conv_out_;

@@ -15,13 +15,30 @@ const std::vector<double> kWanMean{-0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 
 const std::vector<double> kWanStd{2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
                                   3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160};
 
-/// What tells the Wan 2.2 VAE, and everything that has no meaning without it.
-void refuse_wan22(ConfigReader& read) {
-  if (read.boolean("is_residual", false)) {
-    read.refuse("is_residual", "the Wan 2.2 VAE (is_residual) is not supported by this version");
+/// What the Wan 2.2 VAE has and the Wan 2.1 VAE has not.
+void read_wan22(ConfigReader& read, VaeConfig& parsed) {
+  parsed.is_residual = read.boolean("is_residual", false);
+  parsed.patch_size = read.integer("patch_size", 1, 8);
+  for (const char* key : {"in_channels", "out_channels"}) {
+    if (read.integer(key, 3) == parsed.cell_channels()) continue;
+    read.refuse(key, "must be 3 * patch_size², " + std::to_string(parsed.cell_channels()));
   }
-  for (const char* key : {"in_channels", "out_channels"}) read.require(key, 3, "only 3 is");
-  read.require("patch_size", nullptr, "only null is");
+}
+
+/// The shortcuts average and repeat channels in whole groups (diffusers' AvgDown3D and DupUp3D).
+void check_shortcuts(const ConfigReader& read, const VaeConfig& parsed) {
+  const auto& mult = parsed.dim_mult;
+  const auto check = [&](std::int64_t many, std::int64_t few) {
+    if (many % few != 0) read.refuse("dim_mult", "makes widths between which the shortcuts cannot go");
+  };
+  for (std::size_t i = 0; i < mult.size(); ++i) {
+    const std::int64_t before = i == 0 ? 1 : mult[i - 1];
+    if (i + 1 == mult.size()) return check(before, mult[i]);
+    const std::int64_t factor = parsed.temperal_downsample[i] ? 8 : 4;
+    check(before * factor, mult[i]);
+    // The decoder's stage between the same frame sizes.
+    check(mult[i + 1] * factor, i + 2 < mult.size() ? mult[i + 2] : mult[i + 1]);
+  }
 }
 
 void check_scales(const ConfigReader& read, const VaeConfig& parsed) {
@@ -30,13 +47,14 @@ void check_scales(const ConfigReader& read, const VaeConfig& parsed) {
   if (parsed.temperal_downsample.size() != stages - 1) {
     read.refuse("temperal_downsample", "must have one entry less than dim_mult");
   }
-  if (parsed.scale_factor_spatial != std::int64_t{1} << (stages - 1)) {
-    read.refuse("scale_factor_spatial", "does not follow from the length of dim_mult");
+  if (parsed.scale_factor_spatial != (std::int64_t{1} << (stages - 1)) * parsed.patch_size) {
+    read.refuse("scale_factor_spatial", "does not follow from the length of dim_mult and patch_size");
   }
   const auto halvings = std::count(parsed.temperal_downsample.begin(), parsed.temperal_downsample.end(), true);
   if (halvings != 2 || parsed.scale_factor_temporal != kFramesAPiece) {
     read.refuse("temperal_downsample", "only two true entries with scale_factor_temporal 4 are supported");
   }
+  if (parsed.is_residual) return check_shortcuts(read, parsed);
   for (std::size_t i = 1; i < stages; ++i) {
     if (parsed.decoder_base_dim * parsed.dim_mult[i] % 2 != 0)
       read.refuse("dim_mult", "makes an odd width to be halved");
@@ -49,7 +67,7 @@ VaeConfig parse_vae_config(const nlohmann::json& config, const std::string& path
   ConfigReader read(config, path);
   VaeConfig parsed;
   read.require("_class_name", "AutoencoderKLWan", "only AutoencoderKLWan is");
-  refuse_wan22(read);
+  read_wan22(read, parsed);
   parsed.base_dim = read.integer("base_dim", parsed.base_dim, 1 << 14);
   parsed.decoder_base_dim = read.integer("decoder_base_dim", parsed.base_dim, 1 << 14);
   parsed.z_dim = read.integer("z_dim", parsed.z_dim, 1 << 14);

@@ -136,8 +136,9 @@ at::Tensor MidBlock::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) c
   return second(attention(first(x_TYXC, memory)), memory);
 }
 
-Upsample Upsample::load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time) {
-  Upsample up{Conv::load(load, name + ".resample.1", channels, channels / 2, {3, 3}), std::nullopt};
+Upsample Upsample::load(const VaeLoader& load, const std::string& name, std::int64_t channels, std::int64_t out,
+                        bool in_time) {
+  Upsample up{Conv::load(load, name + ".resample.1", channels, out, {3, 3}), std::nullopt};
   if (in_time) up.time_conv = Conv::load(load, name + ".time_conv", channels, 2 * channels, {3, 1, 1});
   return up;
 }
@@ -174,6 +175,46 @@ at::Tensor Downsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory)
   at::Tensor& window = memory.window(&*time_conv, halved_TYXC, halved_TYXC.size(3), 1);
   window.slice(0, 1).copy_(halved_TYXC);
   return memory.in_first_piece() ? halved_TYXC : (*time_conv)(window, {0, 0, 0}, {2, 1, 1});
+}
+
+at::Tensor AverageDown::operator()(const at::Tensor& x_TYXC) const {
+  const std::int64_t time = in_time ? 2 : 1;
+  const std::int64_t side = in_space ? 2 : 1;
+  const std::int64_t missing = (time - x_TYXC.size(0) % time) % time;
+  const at::Tensor padded_TYXC = at::constant_pad_nd(x_TYXC, {0, 0, 0, 0, 0, 0, missing, 0});
+  return padded_TYXC.unflatten(0, {-1, time})
+      .unflatten(2, {-1, side})
+      .unflatten(4, {-1, side})
+      .permute({0, 2, 4, 6, 1, 3, 5})
+      .flatten(3)
+      .unflatten(3, {out, -1})
+      .mean(-1);
+}
+
+at::Tensor RepeatUp::operator()(const at::Tensor& x_TYXC, const FrameMemory& memory) const {
+  const std::int64_t time = in_time ? 2 : 1;
+  const at::Tensor dealt_TRYBXAC = x_TYXC.repeat_interleave(out * time * 4 / x_TYXC.size(3), 3)
+                                       .unflatten(3, {out, time, 2, 2})
+                                       .permute({0, 4, 1, 5, 2, 6, 3});
+  const at::Tensor up_TYXC = dealt_TRYBXAC.reshape({-1, 2 * x_TYXC.size(1), 2 * x_TYXC.size(2), out});
+  return memory.in_first_piece() ? up_TYXC.slice(0, time - 1) : up_TYXC;
+}
+
+at::Tensor ResidualDown::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
+  at::Tensor y_TYXC = x_TYXC;
+  for (const ResidualBlock& resnet : resnets) y_TYXC = resnet(y_TYXC, memory);
+  if (down) y_TYXC = (*down)(y_TYXC, memory);
+  return y_TYXC + shortcut(x_TYXC);
+}
+
+at::Tensor to_cells(const at::Tensor& x_TYXC, std::int64_t patch) {
+  if (patch == 1) return x_TYXC;
+  return x_TYXC.unflatten(1, {-1, patch}).unflatten(3, {-1, patch}).permute({0, 1, 3, 5, 4, 2}).flatten(3);
+}
+
+at::Tensor from_cells(const at::Tensor& x_TYXC, std::int64_t patch) {
+  if (patch == 1) return x_TYXC;
+  return x_TYXC.unflatten(3, {-1, patch, patch}).permute({0, 1, 5, 2, 4, 3}).flatten(3, 4).flatten(1, 2);
 }
 
 }  // namespace nightreel::model

@@ -1,4 +1,4 @@
-// The layers of the Wan 2.1 VAE (diffusers 0.42.1, models/autoencoders/autoencoder_kl_wan.py).
+// The layers of the Wan 2.1 and 2.2 VAEs (diffusers 0.42.1, models/autoencoders/autoencoder_kl_wan.py).
 //
 // Frames lie channels last, [T, Y, X, C] and dense: a frame is then contiguous, so that a causal convolution keeps the
 // frames before its own in the same buffer without copies, 1x1 convolutions are matrix products, and oneDNN and cuDNN
@@ -116,12 +116,13 @@ struct MidBlock {
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
 };
 
-/// Doubles rows and columns and halves the channels; with time_conv it also doubles the frames, but for the first.
+/// Doubles rows and columns; with time_conv it also doubles the frames, but for the first.
 struct Upsample {
   Conv conv;
   std::optional<Conv> time_conv;
 
-  static Upsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time);
+  static Upsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, std::int64_t out,
+                       bool in_time);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
 };
 
@@ -133,5 +134,34 @@ struct Downsample {
   static Downsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
 };
+
+/// The shortcut around a stage that halves rows and columns, and the frames with `in_time`: the means of groups of what
+/// a cell's pixels hold (diffusers' AvgDown3D). Of an odd number of frames the first stands behind a frame of zeros.
+struct AverageDown {
+  std::int64_t out = 0;
+  bool in_space = false;
+  bool in_time = false;
+  at::Tensor operator()(const at::Tensor& x_TYXC) const;
+};
+
+/// The shortcut around a stage that doubles rows and columns, and the frames with `in_time`: channels repeated and
+/// dealt out over the new pixels (diffusers' DupUp3D). The video's first frame stays one.
+struct RepeatUp {
+  std::int64_t out = 0;
+  bool in_time = false;
+  at::Tensor operator()(const at::Tensor& x_TYXC, const FrameMemory& memory) const;
+};
+
+/// A stage of the Wan 2.2 encoder (diffusers' WanResidualDownBlock).
+struct ResidualDown {
+  std::vector<ResidualBlock> resnets;
+  std::optional<Downsample> down;
+  AverageDown shortcut;
+  at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+};
+
+/// Pixels [T, Y * p, X * p, 3] as the layers see them, [T, Y, X, 3 * p * p], and back: channel, column, row.
+at::Tensor to_cells(const at::Tensor& x_TYXC, std::int64_t patch);
+at::Tensor from_cells(const at::Tensor& x_TYXC, std::int64_t patch);
 
 }  // namespace nightreel::model

@@ -53,10 +53,10 @@ TEST_CASE("a VAE's configuration is read, silence means Wan 2.1") {
 
 TEST_CASE("a VAE setting that this version does not have is an error that names file, setting and value") {
   for (const BadSetting& bad : {BadSetting{"_class_name", "AutoencoderKL"},
-                                BadSetting{"is_residual", true},
+                                BadSetting{"is_residual", 1},
                                 BadSetting{"in_channels", 12},
                                 BadSetting{"out_channels", 12},
-                                BadSetting{"patch_size", 2},
+                                BadSetting{"patch_size", 0},
                                 BadSetting{"attn_scales", {0.5}},
                                 BadSetting{"base_dim", 0},
                                 BadSetting{"base_dim", 1.5},
@@ -81,11 +81,34 @@ TEST_CASE("a VAE setting that this version does not have is an error that names 
     CHECK(message.rfind("dir/vae/config.json: ", 0) == 0);
     CHECK(contains(message, bad.key));
   }
-  CHECK(contains(refusal([] {
-                   model::parse_vae_config(Json{{"is_residual", true}}, "c");
-                 }),
-                 "the Wan 2.2 VAE (is_residual) is not supported by this version"));
   CHECK(contains(refusal([] { model::parse_vae_config(Json(1), "c"); }), "not a JSON object"));
+}
+
+TEST_CASE("the configuration of the Wan 2.2 VAE is read, and what does not fit together is refused") {
+  const Json published{{"is_residual", true},
+                       {"base_dim", 160},
+                       {"decoder_base_dim", 256},
+                       {"z_dim", 48},
+                       {"latents_mean", std::vector<double>(48, 0.1)},
+                       {"latents_std", std::vector<double>(48, 1.5)},
+                       {"in_channels", 12},
+                       {"out_channels", 12},
+                       {"patch_size", 2},
+                       {"scale_factor_spatial", 16}};
+  const model::VaeConfig parsed = model::parse_vae_config(published, "c.json");
+  CHECK(parsed.is_residual);
+  CHECK(parsed.cell_channels() == 12);
+  CHECK(parsed.cells_a_latent() == 8);
+  for (const BadSetting& bad :
+       {BadSetting{"in_channels", 3}, BadSetting{"out_channels", 3}, BadSetting{"patch_size", 4},
+        BadSetting{"scale_factor_spatial", 8}, BadSetting{"dim_mult", {1, 2, 4, 8}},
+        BadSetting{"dim_mult", {1, 7, 4, 4}}, BadSetting{"dim_mult", {1, 2, 16, 16}}}) {
+    CAPTURE(bad.value.dump());
+    Json config = published;
+    config[bad.key] = bad.value;
+    const bool width = std::string(bad.key) == "patch_size";  // contradicts in_channels first
+    CHECK(contains(refusal([&] { model::parse_vae_config(config, "c"); }), width ? "in_channels" : bad.key));
+  }
 }
 
 TEST_CASE("a text encoder's configuration is read, as transformers 4 and 5 write it") {

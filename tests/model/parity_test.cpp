@@ -66,8 +66,10 @@ TEST_CASE("the transformer gives diffusers' velocities, with kept keys and witho
         const std::string suffix = "_" + std::to_string(n);
         for (const bool keep_keys : {false, true}) {
           const model::TransformerText text = transformer.prepare_text(golden.tensor("text" + suffix), keep_keys);
+          const std::string first = "first_timestep" + suffix;
           const at::Tensor output =
-              transformer.forward(golden.tensor("latents" + suffix), golden.tensor("timestep" + suffix), text);
+              transformer.forward(golden.tensor("latents" + suffix), golden.tensor("timestep" + suffix), text,
+                                  golden.has(first) ? golden.tensor(first) : at::Tensor());
           CHECK(test::reported_error(name + " " + part + suffix, output, golden.tensor("output" + suffix)) <
                 kTolerance);
         }

@@ -27,6 +27,13 @@ def _vae(base_dim, dim_mult, z_dim, num_res_blocks=1, temperal_downsample=(False
     )  # fmt: skip
 
 
+def _vae_22(base_dim, decoder_base_dim, dim_mult, z_dim, **more):
+    return dict(
+        _vae(base_dim, dim_mult, z_dim, **more), decoder_base_dim=decoder_base_dim,
+        is_residual=True, patch_size=2, in_channels=12, out_channels=12,
+    )  # fmt: skip
+
+
 def _pipeline(**more):
     return dict(dict(height=48, width=64, num_frames=9, steps=10, guidance_scale=5.0, seed=1234), **more)
 
@@ -75,6 +82,16 @@ CASES = {
     "square": _case(
         "BF16", "30KB", _text(64, 16, 4, 2, 128), _transformer(2, 128, 1, (1, 2, 2), 16, 128, freq=256),
         _vae(16, [1, 2, 4, 4], 16, 2),
+        flow_shift=5.0,
+    ),
+    "ti2v": _case(
+        "F32", None, _text(24, 8, 3, 2, 40), _transformer(2, 24, 2, (1, 2, 2), 8, 48), _vae_22(16, 24, [1, 2, 4, 4], 8),
+        flow_shift=5.0, expand_timesteps=True, pipeline=_pipeline(height=64, width=96, seed=11),
+        runs={"run_image": {"image": 1, "seed": 12}, "run_image_dpm": {"image": 1, "sampler": "dpm++", "num_frames": 1}},
+    ),
+    "residual": _case(
+        "BF16", None, _text(16, 8, 2, 1, 24), _transformer(1, 16, 1, (1, 2, 2), 12, 24),
+        _vae_22(12, 20, [1, 2, 2], 12, num_res_blocks=2, temperal_downsample=(True, True)),
         flow_shift=5.0,
     ),
 }  # fmt: skip

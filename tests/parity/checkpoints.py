@@ -13,6 +13,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
 )
@@ -49,7 +50,7 @@ def modules(case, generator):
     vae = AutoencoderKLWan(
         latents_mean=torch.randn(latents, generator=generator).mul(0.5).tolist(),
         latents_std=torch.rand(latents, generator=generator).add(0.5).tolist(),
-        scale_factor_spatial=2 ** (len(case["vae"]["dim_mult"]) - 1),
+        scale_factor_spatial=2 ** (len(case["vae"]["dim_mult"]) - 1) * case["vae"].get("patch_size", 1),
         **case["vae"],
     )
     parts = dict(text_encoder=text, transformer=WanTransformer3DModel(**wan), vae=vae)
@@ -83,18 +84,22 @@ def _with_sigmas(made, sigmas):
 
 
 def save(case, parts, folder: Path):
-    """Writes DIR as WanPipeline.save_pretrained does; returns the pipeline, which computes in float32."""
-    pipeline = WanPipeline(
+    """Writes DIR as save_pretrained does; returns the text-to-video pipeline (None: the model makes none) and the
+    image-to-video one. They compute in float32."""
+    shared = dict(
+        parts,
         tokenizer=tokenizer(folder / "tokenizer"),
         scheduler=scheduler(case["flow_shift"]),
         boundary_ratio=case.get("boundary_ratio"),
-        **parts,
+        expand_timesteps=case.get("expand_timesteps", False),
     )
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.save_pretrained(folder)
+    pipelines = WanPipeline(**shared), WanImageToVideoPipeline(**shared)
+    for pipeline in pipelines:
+        pipeline.set_progress_bar_config(disable=True)
+    pipelines[0].save_pretrained(folder)
     for name, module in parts.items():
         _store(module, STORAGE[case["storage"]], case["shard"], folder / name)
-    return pipeline
+    return pipelines
 
 
 def _store(module, storage, shard, folder):

@@ -7,7 +7,9 @@ Names and shapes are the contract with the C++ tests; README.md lists them.
 import copy
 import json
 
+import numpy
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from checkpoints import NEGATIVE, PROMPT, VOCABULARY, scheduler
@@ -35,20 +37,25 @@ def transformer(module, folder, name, generator):
     """latents_N [B, C, T, H, W], timestep_N [B], text_N [B, L, D], output_N; block_N.i [B, S, D] after each block."""
     config, tensors = module.config, {}
     patch_t, patch_h, patch_w = config.patch_size
-    for n, (batch, t, h, w, length) in enumerate([(1, 3, 4, 6, 512), (2, 1, 2, 3, 17)]):
+    for n, (batch, t, h, w, length) in enumerate([(1, 3, 4, 6, 512), (2, 1, 2, 3, 17), (1, 2, 3, 2, 512), (2, 1, 2, 2, 9)]):
         shape = (batch, config.in_channels, t * patch_t, h * patch_h, w * patch_w)
         inputs = dict(
             hidden_states=torch.randn(shape, generator=generator),
-            timestep=torch.tensor([999.0, 37.0])[:batch] if n else torch.tensor([612.5]),
+            timestep=torch.tensor([612.5]) if n == 0 else torch.tensor([999.0, 37.0])[:batch],
             encoder_hidden_states=torch.randn((batch, length, config.text_dim), generator=generator),
         )
         inputs["encoder_hidden_states"][:, length // 2 :] = 0  # as the pipeline pads
+        if n >= 2:  # a time step a token: the first frame's is another
+            tensors |= {f"timestep_{n}": inputs["timestep"], f"first_timestep_{n}": torch.zeros(batch)}
+            inputs["timestep"] = inputs["timestep"][:, None].repeat(1, t * h * w)
+            inputs["timestep"][:, : h * w] = 0
         blocks = []
         hooks = [b.register_forward_hook(lambda _m, _i, out: blocks.append(out)) for b in module.blocks]
         output = module(**inputs, return_dict=False)[0]
         for hook in hooks:
             hook.remove()
-        tensors |= {f"latents_{n}": inputs["hidden_states"], f"timestep_{n}": inputs["timestep"],
+        tensors.setdefault(f"timestep_{n}", inputs["timestep"])
+        tensors |= {f"latents_{n}": inputs["hidden_states"],
                     f"text_{n}": inputs["encoder_hidden_states"], f"output_{n}": output}  # fmt: skip
         tensors |= {f"block_{n}.{i}": block for i, block in enumerate(blocks)}
     write(folder / f"{name}.safetensors", tensors)
@@ -88,6 +95,15 @@ def vae(module, folder, generator):
     write(folder / "vae.safetensors", tensors, **tile)
 
 
+def picture(seed, width, height):
+    """Smooth colours with hard edges in them."""
+    random = numpy.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (4, 5, 3), dtype=numpy.uint8))
+    pixels = numpy.array(coarse.resize((width, height), Image.Resampling.BICUBIC))
+    pixels[height // 3 : height // 2, width // 4 : width // 2] = random.integers(0, 256, 3)
+    return Image.fromarray(pixels)
+
+
 def pipeline(pipe, settings, folder, name="pipeline"):
     """A whole guided run: ids, embeddings, start noise, schedule, latents after each step, frames [F, H, W, 3] in 0..1."""
     device_generator = torch.Generator("cpu").manual_seed(settings["seed"])
@@ -99,6 +115,12 @@ def pipeline(pipe, settings, folder, name="pipeline"):
         return {}
 
     call = {k: v for k, v in settings.items() if k not in ("seed", "steps", "sampler", "sigmas")}
+    for key in ("image", "last_image"):
+        if key in call:
+            call[key] = picture(settings[key], 2 * settings["width"] - 7, settings["height"] + 5)
+            sized = call[key].resize((settings["width"], settings["height"]), Image.Resampling.LANCZOS)
+            tensors[key] = torch.from_numpy(numpy.array(sized))
+            call[key].save(folder / f"{name}_{key}.png")
     frames = pipe(
         prompt=PROMPT, negative_prompt=NEGATIVE, num_inference_steps=settings["steps"], generator=device_generator,
         output_type="np", callback_on_step_end=remember,

@@ -39,17 +39,18 @@ def make(out):
     for number, (name, case) in enumerate(CASES.items()):
         generator = torch.Generator().manual_seed(number)
         parts, folder = modules(case, generator), out / name
-        pipe = save(case, parts, folder / "model")
+        pipelines = save(case, parts, folder / "model")
         with torch.no_grad():
             goldens.text_encoder(parts["text_encoder"], folder, generator)
             goldens.vae(parts["vae"], folder, generator)
             for part in [part for part in parts if part.startswith("transformer")]:
                 goldens.transformer(parts[part], folder, part, generator)
-            if "pipeline" in case:
-                goldens.pipeline(pipe, case["pipeline"], folder)
-            for run, more in case.get("runs", {}).items():
+            runs = {"pipeline": {}} | case.get("runs", {}) if "pipeline" in case else {}
+            for run, more in runs.items():
+                settings = case["pipeline"] | more
+                pipe = pipelines[1 if "image" in settings else 0]
                 pipe.scheduler = scheduler(case["flow_shift"], more.get("sampler", "unipc"), more.get("sigmas"))
-                goldens.pipeline(pipe, case["pipeline"] | more, folder, run)
+                goldens.pipeline(pipe, settings, folder, run)
     goldens.samplers(out / "samplers")
 
 

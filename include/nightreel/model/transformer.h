@@ -60,9 +60,11 @@ class Transformer {
   TransformerText prepare_text(const at::Tensor& text_BTE, bool keep_keys) const;
 
   /// Latents [b, C, F, Y, X] and time steps [b'] (0 to 1000, whole or not) for the prompts in `text` [B]; b and b' are
-  /// B or 1, and 1 stands for equal ones. Any dtype and device in, velocity [B, out_channels, F, Y, X] of the
-  /// transformer's dtype and device out.
-  at::Tensor forward(const at::Tensor& latents_BCFYX, const at::Tensor& timestep_B, const TransformerText& text) const;
+  /// B or 1, and 1 stands for equal ones. `first_timestep_B`, where it is defined, is that of the first frame of
+  /// patches instead (Wan 2.2's expand_timesteps: the frame of a picture that is given is at 0). Any dtype and device
+  /// in, velocity [B, out_channels, F, Y, X] of the transformer's dtype and device out.
+  at::Tensor forward(const at::Tensor& latents_BCFYX, const at::Tensor& timestep_B, const TransformerText& text,
+                     const at::Tensor& first_timestep_B = {}) const;
 
  private:
   struct Linear {
@@ -70,10 +72,13 @@ class Transformer {
     at::Tensor bias;
     at::Tensor operator()(const at::Tensor& x) const;
   };
+  /// The time step of `tokens` tokens that follow each other.
   struct Time {
+    std::int64_t tokens = 0;
     at::Tensor embedding_BD;    // float32
     at::Tensor modulation_B6D;  // float32, before each block's own table
   };
+  using Times = std::vector<Time>;  // of all tokens, in their order
   struct Block {
     at::Tensor table_16D;
     Linear self_qkv, self_out, cross_q, cross_kv, cross_out, ffn_in, ffn_out;
@@ -84,7 +89,7 @@ class Transformer {
 
   std::array<std::int64_t, 3> patch_grid(const at::Tensor& latents_BCFYX) const;
   const at::Tensor& rotary(const std::array<std::int64_t, 3>& grid) const;
-  Time embed_time(const at::Tensor& timestep_B) const;
+  Time embed_time(const at::Tensor& timestep_B, std::int64_t tokens) const;
   at::Tensor patchify(const at::Tensor& latents_BCFYX, const std::array<std::int64_t, 3>& grid) const;
   at::Tensor unpatchify(const at::Tensor& x_BSP, const std::array<std::int64_t, 3>& grid) const;
   at::Tensor split_heads(const at::Tensor& x_BSD) const;
@@ -92,9 +97,9 @@ class Transformer {
   at::Tensor self_attention(const Block& block, const at::Tensor& x_BSD, const at::Tensor& table_SP2) const;
   at::Tensor cross_attention(const Block& block, std::size_t index, const at::Tensor& x_BSD,
                              const TransformerText& text) const;
-  at::Tensor run_block(std::size_t index, at::Tensor x_BSD, const Time& time, const TransformerText& text,
+  at::Tensor run_block(std::size_t index, at::Tensor x_BSD, const Times& times, const TransformerText& text,
                        const at::Tensor& table_SP2) const;
-  at::Tensor head(const at::Tensor& x_BSD, const Time& time) const;
+  at::Tensor head(const at::Tensor& x_BSD, const Times& times) const;
 
   TransformerConfig config_;
   at::Device device_;

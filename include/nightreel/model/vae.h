@@ -1,4 +1,4 @@
-// The Wan 2.1 video autoencoder: latents to pixels and back, frame by frame through time.
+// The Wan 2.1 and 2.2 video autoencoders: latents to pixels and back, frame by frame through time.
 //
 // Owns its weights, on one device in one dtype. Const calls: the causal convolutions' memory of earlier frames lives
 // in the call, so any thread. Latents are normalised, as the transformer sees them: the checkpoint's latents_mean and
@@ -31,13 +31,19 @@ struct VaeConfig {
   std::vector<double> latents_std;
   std::int64_t scale_factor_temporal = 4;  // frames a latent frame, after the first
   std::int64_t scale_factor_spatial = 8;   // pixels a latent row or column
+  bool is_residual = false;                // Wan 2.2: a shortcut around each stage
+  std::int64_t patch_size = 1;             // Wan 2.2: 2; pixels each way that the layers see as channels of one cell
+
+  std::int64_t cell_channels() const { return 3 * patch_size * patch_size; }
+  std::int64_t cells_a_latent() const { return scale_factor_spatial / patch_size; }
 };
 
 /// Reads vae/config.json; `path` is named in errors. Defaults are diffusers', which are Wan 2.1's.
 VaeConfig parse_vae_config(const nlohmann::json& config, const std::string& path);
 
 /// Sizes of the overlapping pieces of a picture in which large frames are coded one after the other, in pixels.
-/// Neighbours are blended over size - stride pixels. Defaults are diffusers'.
+/// Neighbours are blended over size - stride pixels. Defaults are diffusers'. As in diffusers, encoding with a patch
+/// size counts cells, not pixels.
 struct Tiling {
   std::int64_t height = 256;
   std::int64_t width = 256;
