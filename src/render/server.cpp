@@ -120,7 +120,12 @@ class Server {
     std::thread beating([this] { beat(); });
     std::thread rendering([this] { render_all(); });
     std::thread writing([this] { write_all(); });
-    read_all();
+    std::exception_ptr problem;
+    try {
+      read_all();
+    } catch (const Error&) {
+      problem = std::current_exception();  // a rank that makes no sense: the threads end first
+    }
     stopping_.cancel();
     cancel_all();
     to_render_.close();
@@ -128,6 +133,7 @@ class Server {
     to_write_.close();
     writing.join();
     beating.join();
+    if (problem) std::rethrow_exception(problem);
     return 0;
   }
 

@@ -1,0 +1,191 @@
+"""The renderer as a rank sees it: a process with JSON lines on its pipes."""
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+
+import h5py
+import numpy
+
+import program
+from program import BUILD, SHAPES, ProgramTest, until
+
+SETTINGS = {"prompt": "a red circle moves right on a black background", "negative_prompt": "blurred", "height": 16,
+            "width": 16, "num_frames": 5, "fps": 8.0, "num_inference_steps": 4, "guidance_scale": 3.0,
+            "guidance_scale_2": None, "flow_shift": 3.0, "boundary_ratio": None, "sampler": "unipc", "sigmas": [],
+            "seed": 1, "image": "", "last_image": "", "loras": []}
+
+
+class Renderer:
+    """Started on models/shapes; every event that it writes is kept."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [str(BUILD / "bin/nightreel-engine"), "render", "--model", str(SHAPES), "--device", "cpu"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=program.without_redis(NIGHTREEL_PARENT_PID=str(os.getpid())))
+        self._events = queue.Queue()
+        self.seen = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._process.stdout:
+            self._events.put(json.loads(line))  # what is no JSON ends this thread, and the test with it
+
+    def send(self, kind, **fields):
+        self.write(json.dumps({"v": 1, "type": kind, **fields}))
+
+    def write(self, line):
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def render(self, job, token, steps=4, **files):
+        settings = {**SETTINGS, "num_inference_steps": steps, "prompt": SETTINGS["prompt"] + job}
+        wanted = {"video": "", "sheet": "", "archive": "", "checkpoint": "", "archive_content": "latents",
+                  "checkpoint_every": 0, "crf": 18, **{name: str(value) for name, value in files.items()}}
+        wanted["checkpoint_every"] = int(wanted["checkpoint_every"])
+        wanted["crf"] = int(wanted["crf"])
+        self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
+
+    def wait_for(self, kind, seconds=60, **fields):
+        """The first event, old or new, of this type and with these fields."""
+        end = time.monotonic() + seconds
+        position = 0
+        while True:
+            while position < len(self.seen):
+                event = self.seen[position]
+                position += 1
+                if event["type"] == kind and all(event.get(name) == value for name, value in fields.items()):
+                    return event
+            try:
+                self.seen.append(self._events.get(timeout=max(0.01, end - time.monotonic())))
+            except queue.Empty:
+                raise AssertionError(f"no {kind} {fields} within {seconds} s; seen: {self.seen[-5:]}") from None
+
+    def order(self, *wanted):
+        """Positions of the first events that have these fields."""
+        return [next(i for i, event in enumerate(self.seen) if fields.items() <= event.items()) for fields in wanted]
+
+    def end(self, close=True, seconds=20):
+        if close and not self._process.stdin.closed:
+            self._process.stdin.close()
+        code = self._process.wait(seconds)
+        self._reader.join(seconds)
+        self._process.stderr.close()
+        self._process.stdout.close()
+        return code
+
+    def kill(self):
+        if self._process.poll() is None:
+            self._process.kill()
+            self.end()
+
+
+class RenderTest(ProgramTest):
+    def renderer(self):
+        made = Renderer()
+        self.addCleanup(made.kill)
+        return made
+
+    def latents(self, path):
+        with h5py.File(path) as archive:
+            return archive["latents"][...]
+
+    def test_says_what_it_is_and_that_it_lives_and_ends_with_its_input(self):
+        renderer = self.renderer()
+        ready = renderer.wait_for("ready")
+        self.assertEqual(ready["device"], "cpu")
+        self.assertEqual(len(ready["model_digest"]), 32)
+        self.assertIn("libtorch", ready["versions"])
+        renderer.wait_for("heartbeat", seconds=5)
+        renderer.send("probe")
+        self.assertIn("libtorch", renderer.wait_for("probed")["facts"])
+        self.assertEqual(renderer.end(seconds=5), 0)
+
+    def test_denoises_one_video_while_the_one_before_is_written(self):
+        renderer = self.renderer()
+        slow = self.folder / "slow.mp4"
+        os.mkfifo(slow)  # a disk that takes nothing until it is read from
+        renderer.render("first", 1, video=slow)
+        renderer.render("second", 2, archive=self.folder / "second.h5")
+        renderer.render("third", 3, archive=self.folder / "third.h5")
+        renderer.wait_for("progress", job="second", stage="denoise", step=4)
+        self.assertFalse([e for e in renderer.seen if e["type"] in ("done", "failed")], "the first cannot have ended")
+        with open(slow, "rb") as pipe:
+            pipe.read()
+        renderer.wait_for("failed", job="first")  # a pipe is no place for an MP4 file, which is written out of order
+        renderer.wait_for("done", job="second", token=2)
+        renderer.wait_for("done", job="third", token=3)
+        self.assertEqual(renderer.end(), 0)
+
+    def test_a_cancelled_job_fails_as_interrupted_and_the_next_one_is_rendered(self):
+        renderer = self.renderer()
+        renderer.render("long", 1, steps=1000)
+        renderer.render("next", 2)
+        renderer.wait_for("progress", job="long", stage="denoise", step=2)
+        renderer.send("cancel", job="long")
+        self.assertEqual(renderer.wait_for("failed", job="long", seconds=20)["kind"], "interrupted")
+        renderer.wait_for("done", job="next")
+        self.assertEqual(renderer.end(), 0)
+
+    def test_a_stopped_job_leaves_its_state_and_goes_on_to_the_same_latents(self):
+        undisturbed, resumed, state = (self.folder / name for name in ("a.h5", "b.h5", "state.h5"))
+        renderer = self.renderer()
+        renderer.render("job", 1, steps=60, archive=undisturbed)
+        renderer.wait_for("done", job="job", token=1)
+        renderer.render("job", 2, steps=60, archive=resumed, checkpoint=state)
+        renderer.wait_for("progress", job="job", token=2, stage="denoise", step=3)
+        renderer.send("checkpoint_and_stop", job="job")
+        step = renderer.wait_for("checkpoint", job="job", token=2)["step"]
+        renderer.wait_for("failed", job="job", token=2)
+        self.assertTrue(3 <= step < 60, step)
+        self.assertEqual(renderer.end(), 0)
+        another = self.renderer()
+        another.render("job", 3, steps=60, archive=resumed, checkpoint=state)
+        self.assertEqual(another.wait_for("done", job="job", token=3)["resumed_step"], step)
+        numpy.testing.assert_array_equal(self.latents(undisturbed), self.latents(resumed))
+        self.assertEqual(another.end(), 0)
+
+    def test_a_broken_state_is_set_aside_and_the_job_starts_afresh(self):
+        state = self.folder / "state.h5"
+        state.write_bytes(b"no checkpoint at all" * 100)
+        renderer = self.renderer()
+        renderer.render("job", 1, archive=self.folder / "a.h5", checkpoint=state)
+        self.assertEqual(renderer.wait_for("done", job="job")["resumed_step"], 0)
+        self.assertEqual(renderer.end(), 0)
+
+    def test_a_request_that_makes_no_sense_ends_it_with_a_reason(self):
+        for line in ("no JSON", "{}", '{"v": 99, "type": "probe"}', '{"v": 1, "type": "dance"}', "[" * 10000,
+                     '{"v": 1, "type": "render", "job": "x"}', "x" * (5 << 20)):
+            with self.subTest(line=line[:40]):
+                renderer = self.renderer()
+                renderer.wait_for("ready")
+                try:
+                    renderer.write(line)
+                except BrokenPipeError:
+                    pass  # it had read enough
+                event = renderer.wait_for("failed", job="")
+                self.assertTrue(event["message"])
+                try:
+                    code = renderer.end()
+                except BrokenPipeError:
+                    code = renderer.end(close=False)
+                self.assertIn(code, (1, 2, 3, 4))
+
+    def test_an_unreadable_output_fails_that_job_alone(self):
+        renderer = self.renderer()
+        renderer.render("lost", 1, video=self.folder / "no folder" / "x.mp4")
+        event = renderer.wait_for("failed", job="lost")
+        self.assertEqual(event["kind"], "storage")
+        self.assertIn("no folder", event["message"])
+        renderer.render("kept", 2, video=self.folder / "x.mp4", sheet=self.folder / "x.jpg")
+        renderer.wait_for("done", job="kept")
+        self.assertEqual(renderer.end(), 0)
+        self.assertTrue(until((self.folder / "x.mp4").exists, 1))
+
+
+if __name__ == "__main__":
+    program.main()
