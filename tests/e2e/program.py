@@ -106,6 +106,17 @@ class ProgramTest(unittest.TestCase):
         self.addCleanup(server.stop)
         return server.url
 
+    def with_stand_in_engine(self):
+        """A copy of nightreel whose ranks start stand_in_engine.py."""
+        binaries = self.folder / "bin"
+        binaries.mkdir()
+        try:
+            os.link(NIGHTREEL, binaries / "nightreel")
+        except OSError:  # another file system
+            shutil.copy2(NIGHTREEL, binaries / "nightreel")
+        shutil.copy2(SOURCE / "tests/e2e/stand_in_engine.py", binaries / "nightreel-engine")
+        return binaries / "nightreel"
+
     def write_jobs(self, *jobs, name="jobs.jsonl"):
         path = self.folder / name
         path.write_text("".join(json.dumps(job) + "\n" for job in jobs))

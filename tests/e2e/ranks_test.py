@@ -5,11 +5,9 @@ the renderers are stand_in_engine.py, beside a copy of nightreel. What a rank de
 """
 import concurrent.futures
 import json
-import os
-import shutil
 
 import program
-from program import BUILD, MPIRUN, NIGHTREEL, SHAPES, SOURCE
+from program import BUILD, MPIRUN, NIGHTREEL, SHAPES
 
 
 def gpu(name):
@@ -70,13 +68,7 @@ LAUNCHES = {
 class Ranks(program.ProgramTest):
     def setUp(self):
         super().setUp()
-        self.binaries = self.folder / "bin"
-        self.binaries.mkdir()
-        try:
-            os.link(NIGHTREEL, self.binaries / "nightreel")
-        except OSError:  # another file system
-            shutil.copy2(NIGHTREEL, self.binaries / "nightreel")
-        shutil.copy2(SOURCE / "tests/e2e/stand_in_engine.py", self.binaries / "nightreel-engine")
+        self.program = self.with_stand_in_engine()
 
     def launch(self, name):
         contexts, flags, gpus, _ = LAUNCHES[name]
@@ -87,7 +79,7 @@ class Ranks(program.ProgramTest):
         for ranks, out, variables in contexts:
             words += [":"] if words else []
             words += ["-np", ranks, "env", *(f"{key}={value}" for key, value in variables.items()),
-                      self.binaries / "nightreel", "run", "--model", SHAPES, "--out", folder / out, *flags,
+                      self.program, "run", "--model", SHAPES, "--out", folder / out, *flags,
                       "--redis", self.url, "--queue", name.replace(" ", "-").replace(",", "")]
         return program.call([*MPIRUN, *words], env={"NIGHTREEL_NVML_LIBRARY": str(BUILD / "lib/libfake_nvml.so"),
                                                     "NIGHTREEL_FAKE_NVML": str(folder / "nvml.json")})
@@ -121,7 +113,7 @@ class Ranks(program.ProgramTest):
         for promise in ({"PMI_SIZE": "4", "PMI_RANK": "2"},
                         {"SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}):
             with self.subTest(promise):
-                ended = program.call([self.binaries / "nightreel", "run", "--model", SHAPES, "--out", self.out],
+                ended = program.call([self.program, "run", "--model", SHAPES, "--out", self.out],
                                      env=promise)
                 self.assert_refused(ended, 3, "the launcher started 4 ranks", "MPI knows one", "srun --mpi=pmix")
 

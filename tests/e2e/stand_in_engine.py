@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A stand-in for nightreel-engine where ranks are given GPUs that do not exist: it loads and meets the others as the
-renderer does, says which device it was given, and draws nothing. Put beside a copy of nightreel it is what ranks start.
+renderer does, says which device it was given, and dies of the first video. Beside a copy of nightreel ranks start it.
 """
 import json
 import sys
@@ -24,3 +24,5 @@ for line in sys.stdin:
             say(type="failed", job="", token=0, kind="comm", message=f"{request['backend']} was asked for on {device}")
     if request["type"] == "shutdown":
         break
+    if request["type"] == "render":
+        sys.exit("out of imagination")
