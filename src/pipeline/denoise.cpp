@@ -56,22 +56,27 @@ bool is_guided(const job::Settings& settings) {
 class Denoiser::Run {
  public:
   Run(const Denoiser& denoiser, const job::Settings& settings, const at::Tensor& prompt_1TE,
-      const at::Tensor& negative_1TE, const base::CancelToken& cancel)
+      const at::Tensor& negative_1TE, const ImageCondition& image, const base::CancelToken& cancel)
       : denoiser_(denoiser),
         settings_(settings),
         prompt_1TE_(prompt_1TE),
         negative_1TE_(negative_1TE),
-        cancel_(cancel) {}
+        pinned_(image.latents_1CFYX.defined() && denoiser.options_.expand_timesteps),
+        cancel_(cancel) {
+    if (image.latents_1CFYX.defined()) image_1CFYX_ = image.latents_1CFYX.to(denoiser.options_.device);
+  }
 
   /// The velocity at `timestep`, guided, float32.
   at::Tensor velocity(const at::Tensor& latents_1CFYX, float timestep) {
     const bool high = is_high(timestep);
     use(high ? *denoiser_.high_ : *denoiser_.low_, scale(high));
     const at::Tensor time = at::full({1}, timestep, at::kFloat);
+    const at::Tensor first_time = pinned_ ? at::zeros({1}, at::kFloat) : at::Tensor();
+    const at::Tensor input_1CFYX = input(latents_1CFYX);
     std::vector<at::Tensor> answers;
     for (const model::TransformerText& text : texts_) {
       cancel_.throw_if_cancelled();
-      answers.push_back(expert_->forward(latents_1CFYX, time, text).to(at::kFloat));
+      answers.push_back(expert_->forward(input_1CFYX, time, text, first_time).to(at::kFloat));
     }
     if (!guided(scale(high))) return answers[0];
     const at::Tensor answers_BCFYX = answers.size() == 1 ? answers[0] : at::cat(answers);
@@ -80,7 +85,17 @@ class Denoiser::Run {
     return negative + (prompt - negative).mul_(scale(high));
   }
 
+  /// The latents with the picture that is given in place of their first frame.
+  at::Tensor pin(const at::Tensor& latents_1CFYX) const {
+    return pinned_ ? at::cat({image_1CFYX_, latents_1CFYX.slice(2, 1)}, 2) : latents_1CFYX;
+  }
+
  private:
+  at::Tensor input(const at::Tensor& latents_1CFYX) const {
+    if (pinned_ || !image_1CFYX_.defined()) return pin(latents_1CFYX);
+    return at::cat({latents_1CFYX, image_1CFYX_}, 1);
+  }
+
   double scale(bool high) const {
     return high ? settings_.guidance_scale : settings_.guidance_scale_2.value_or(settings_.guidance_scale);
   }
@@ -91,7 +106,8 @@ class Denoiser::Run {
   /// The comparison is diffusers': a float32 tensor against boundary_ratio * num_train_timesteps.
   bool is_high(float timestep) const {
     if (!settings_.boundary_ratio) return true;
-    const double boundary = *settings_.boundary_ratio * static_cast<double>(denoiser_.scheduler_.num_train_timesteps);
+    const double boundary =
+        *settings_.boundary_ratio * static_cast<double>(denoiser_.options_.scheduler.num_train_timesteps);
     return timestep >= static_cast<float>(boundary);
   }
 
@@ -101,7 +117,7 @@ class Denoiser::Run {
     if (expert_ == &expert) return;
     expert_ = &expert;
     texts_.clear();
-    if (guided(expert_scale) && denoiser_.device_.is_cpu()) {
+    if (guided(expert_scale) && denoiser_.options_.device.is_cpu()) {
       texts_.push_back(expert.prepare_text(at::cat({prompt_1TE_, negative_1TE_}), denoiser_.keep_keys_));
       return;
     }
@@ -113,29 +129,28 @@ class Denoiser::Run {
   const job::Settings& settings_;
   const at::Tensor& prompt_1TE_;
   const at::Tensor& negative_1TE_;
+  at::Tensor image_1CFYX_;
+  bool pinned_;
   base::CancelToken cancel_;
   const model::Transformer* expert_ = nullptr;
   std::vector<model::TransformerText> texts_;
 };
 
 Denoiser::Denoiser(std::unique_ptr<model::Transformer> high, std::unique_ptr<model::Transformer> low,
-                   const sample::SchedulerConfig& scheduler, const LatentScale& scale, at::Device device,
-                   std::optional<bool> keep_keys)
+                   const DenoiserOptions& options)
     : high_(std::move(high)),
       low_(std::move(low)),
-      scheduler_(scheduler),
-      scale_(scale),
-      device_(device),
-      keep_keys_(keep_keys.value_or(!device.is_cuda())) {}
+      options_(options),
+      keep_keys_(options.keep_keys.value_or(!options.device.is_cuda())) {}
 
 void Denoiser::check(const job::Settings& settings) const {
   const auto refuse = [](const std::string& why) { throw Error(ErrorKind::job, why); };
   const auto& patch = high_->config().patch_size;
-  check_multiple("height", settings.height, scale_.side * patch[1]);
-  check_multiple("width", settings.width, scale_.side * patch[2]);
-  if (settings.num_frames < 1 || (settings.num_frames - 1) % scale_.frames != 0) {
+  check_multiple("height", settings.height, options_.scale.side * patch[1]);
+  check_multiple("width", settings.width, options_.scale.side * patch[2]);
+  if (settings.num_frames < 1 || (settings.num_frames - 1) % options_.scale.frames != 0) {
     refuse("num_frames: " + std::to_string(settings.num_frames) + " is not a multiple of " +
-           std::to_string(scale_.frames) + " plus 1");
+           std::to_string(options_.scale.frames) + " plus 1");
   }
   check_multiple("num_frames: latent frames", latent_shape(settings)[2], patch[0]);
   if (settings.boundary_ratio && !low_) refuse("boundary_ratio: this model has one transformer, not two experts");
@@ -143,19 +158,42 @@ void Denoiser::check(const job::Settings& settings) const {
     refuse("guidance_scale: must be a finite number");
   }
   if (!settings.loras.empty()) refuse("loras: not supported by this version");
-  if (!settings.image.empty() || !settings.last_image.empty()) refuse("image: this model is text-to-video");
+  check_pictures(settings);
   new_sampler(settings);
+}
+
+void Denoiser::check_pictures(const job::Settings& settings) const {
+  const auto refuse = [](const char* why) { throw Error(ErrorKind::job, why); };
+  const bool takes_last = condition_channels() > 0;
+  if (takes_last && settings.image.empty()) refuse("image: this model needs a picture to begin with");
+  if (!takes_last && !options_.expand_timesteps && !settings.image.empty())
+    refuse("image: this model is text-to-video");
+  if (settings.last_image.empty()) return;
+  if (!takes_last) refuse("last_image: this model takes no last picture");
+  if (settings.num_frames < 2) refuse("num_frames: 1 leaves no room for a last picture");
+}
+
+void Denoiser::check_condition(const job::Settings& settings, const ImageCondition& image) const {
+  if (settings.image.empty() && !image.latents_1CFYX.defined()) return;
+  std::vector<std::int64_t> shape = latent_shape(settings);
+  if (options_.expand_timesteps) {
+    shape[2] = 1;
+  } else {
+    shape[1] = condition_channels();
+  }
+  if (!settings.image.empty() && image.latents_1CFYX.defined() && image.latents_1CFYX.sizes() == shape) return;
+  throw Error(ErrorKind::internal, "denoise: the pictures' latents are missing or do not fit the settings");
 }
 
 std::unique_ptr<sample::Sampler> Denoiser::new_sampler(const job::Settings& settings) const {
   const sample::ScheduleSettings wanted{sample::method_of(settings.sampler), settings.num_inference_steps,
                                         settings.flow_shift, settings.sigmas};
-  return sample::make_sampler(wanted.method, make_schedule(wanted, scheduler_));
+  return sample::make_sampler(wanted.method, make_schedule(wanted, options_.scheduler));
 }
 
 std::vector<std::int64_t> Denoiser::latent_shape(const job::Settings& settings) const {
-  return {1, high_->config().in_channels, (settings.num_frames - 1) / scale_.frames + 1, settings.height / scale_.side,
-          settings.width / scale_.side};
+  return {1, high_->config().out_channels, (settings.num_frames - 1) / options_.scale.frames + 1,
+          settings.height / options_.scale.side, settings.width / options_.scale.side};
 }
 
 /// As diffusers' randn_tensor with a CPU generator: drawn whole, in float32.
@@ -165,18 +203,20 @@ at::Tensor Denoiser::start_noise(const job::Settings& settings) const {
 }
 
 Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-                       const DenoiseObserver& observer, const std::optional<DenoiseState>& resume) const {
+                       const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
+                       const ImageCondition& image) const {
   const c10::InferenceMode inference;
   const base::Stopwatch stopwatch;
   check(settings);
+  check_condition(settings, image);
   const auto sampler = new_sampler(settings);
   if (resume) {
     check_state(*resume, latent_shape(settings));
-    sampler->restore(moved(resume->sampler, device_));
+    sampler->restore(moved(resume->sampler, options_.device));
   }
-  at::Tensor latents_1CFYX = (resume ? resume->latents_CFYX.unsqueeze(0) : start_noise(settings)).to(device_);
+  at::Tensor latents_1CFYX = (resume ? resume->latents_CFYX.unsqueeze(0) : start_noise(settings)).to(options_.device);
 
-  Run run(*this, settings, prompt_1TE, negative_1TE, observer.cancel);
+  Run run(*this, settings, prompt_1TE, negative_1TE, image, observer.cancel);
   const auto steps = static_cast<std::int64_t>(sampler->timesteps().size());
   const std::int64_t first_step = resume ? resume->sampler.next_step : 0;
   for (std::int64_t i = first_step; i < steps; ++i) {
@@ -190,7 +230,7 @@ Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1
       throw Error(ErrorKind::interrupted, "stopped after step " + std::to_string(i + 1));
     }
   }
-  return {latents_1CFYX[0].cpu(), first_step, stopwatch.seconds()};
+  return {run.pin(latents_1CFYX)[0].cpu(), first_step, stopwatch.seconds()};
 }
 
 }  // namespace nightreel::pipeline

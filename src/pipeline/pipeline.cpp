@@ -13,6 +13,7 @@
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/sample/schedule.h"
+#include "pipeline/picture_condition.h"
 
 namespace nightreel::pipeline {
 
@@ -24,19 +25,25 @@ using base::Json;
 
 constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffusers' WanPipeline
 
-/// model_index.json: refuses what this version cannot render. Returns whether there is a second expert.
-bool check_model_index(const std::string& path) {
+struct ModelIndex {
+  bool two_experts = false;
+  bool expand_timesteps = false;
+};
+
+/// model_index.json: refuses what this version cannot render.
+ModelIndex read_model_index(const std::string& path) {
   const Json index = base::read_json(path);
   const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::model, path + ": " + why); };
   if (!index.is_object()) refuse("not a JSON object");
   const Json kind = index.value("_class_name", Json());
-  if (kind != "WanPipeline") {
-    refuse("_class_name: " + base::printable(kind.dump()) + " is not supported by this version; WanPipeline is");
+  if (kind != "WanPipeline" && kind != "WanImageToVideoPipeline") {
+    refuse("_class_name: " + base::printable(kind.dump()) +
+           " is not supported; WanPipeline and WanImageToVideoPipeline are");
   }
   const Json expand = index.value("expand_timesteps", Json(false));
-  if (expand != false && !expand.is_null()) refuse("expand_timesteps: not supported by this version");
+  if (!expand.is_boolean() && !expand.is_null()) refuse("expand_timesteps: must be true or false");
   const Json second = index.value("transformer_2", Json());
-  return second.is_array() && !second.empty() && !second[0].is_null();
+  return {second.is_array() && !second.empty() && !second[0].is_null(), expand == true};
 }
 
 std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, const PipelineOptions& options) {
@@ -49,12 +56,20 @@ std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, 
 }
 
 /// The VAE and the transformers must agree on the latents, or one of them is of another kind of model.
-void check_channels(const std::string& dir, const model::TransformerConfig& config, std::int64_t latent_channels) {
-  if (config.in_channels == latent_channels && config.out_channels == latent_channels) return;
+void check_channels(const std::string& dir, const model::TransformerConfig& config, const model::VaeConfig& vae) {
+  const std::int64_t with_picture = 2 * vae.z_dim + vae.scale_factor_temporal;  // mask and latents beside the noise
+  const bool takes = config.in_channels == vae.z_dim || config.in_channels == with_picture;
+  if (takes && config.out_channels == vae.z_dim) return;
   throw Error(ErrorKind::model, dir + ": the transformer takes " + std::to_string(config.in_channels) +
                                     " channels and gives " + std::to_string(config.out_channels) + ", the VAE has " +
-                                    std::to_string(latent_channels) +
-                                    "; models that take images too are not supported by this version");
+                                    std::to_string(vae.z_dim));
+}
+
+/// diffusers counts tokens by these patches, whatever the transformer's are (pipeline_wan_i2v.py, temp_ts).
+void check_expanded(const std::string& dir, const model::TransformerConfig& config) {
+  if (config.patch_size == std::array<std::int64_t, 3>{1, 2, 2} && config.in_channels == config.out_channels) return;
+  throw Error(ErrorKind::model,
+              dir + ": expand_timesteps goes with patch_size [1, 2, 2] and as many channels out as in");
 }
 
 }  // namespace
@@ -66,7 +81,7 @@ Pipeline::~Pipeline() = default;
 
 Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) {
   const c10::InferenceMode inference;
-  const bool two_experts = check_model_index(dir + "/model_index.json");
+  const ModelIndex index = read_model_index(dir + "/model_index.json");
   const std::string scheduler_path = dir + "/scheduler/scheduler_config.json";
   const sample::SchedulerConfig scheduler =
       sample::parse_scheduler_config(base::read_json(scheduler_path), scheduler_path);
@@ -87,15 +102,20 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
     return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, options.dtype));
   });
   auto high = timed("transformer", transformer);
-  check_channels(dir + "/transformer", high->config(), pipeline.vae_->config().z_dim);
+  const model::VaeConfig& vae = pipeline.vae_->config();
+  check_channels(dir + "/transformer", high->config(), vae);
+  if (index.expand_timesteps) check_expanded(dir + "/transformer", high->config());
   std::unique_ptr<model::Transformer> low;
-  if (two_experts) {
+  if (index.two_experts) {
     low = timed("transformer_2", transformer);
-    check_channels(dir + "/transformer_2", low->config(), pipeline.vae_->config().z_dim);
+    check_channels(dir + "/transformer_2", low->config(), vae);
   }
-  const LatentScale scale{pipeline.vae_->config().scale_factor_temporal, pipeline.vae_->config().scale_factor_spatial};
-  pipeline.denoiser_ =
-      std::make_unique<Denoiser>(std::move(high), std::move(low), scheduler, scale, options.device, options.keep_keys);
+  const DenoiserOptions wanted{scheduler,
+                               {vae.scale_factor_temporal, vae.scale_factor_spatial},
+                               options.device,
+                               options.keep_keys,
+                               index.expand_timesteps};
+  pipeline.denoiser_ = std::make_unique<Denoiser>(std::move(high), std::move(low), wanted);
   return pipeline;
 }
 
@@ -120,8 +140,16 @@ EncodedPrompt Pipeline::encode_prompt(const std::vector<std::int64_t>& tokens) {
 }
 
 Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-                           const DenoiseObserver& observer, const std::optional<DenoiseState>& resume) const {
-  return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume);
+                           const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
+                           const ImageCondition& image) const {
+  return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image);
+}
+
+ImageCondition Pipeline::encode_pictures(const job::Settings& settings, const Pictures& pictures) const {
+  const c10::InferenceMode inference;
+  if (settings.image.empty()) return {};
+  if (denoiser_->expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures)};
+  return {frames_condition(*vae_, settings, pictures)};
 }
 
 double Pipeline::decode(const at::Tensor& latents_CFYX, const FrameSink& sink, const base::CancelToken& cancel) const {

@@ -89,6 +89,15 @@ CASES = {
         flow_shift=5.0, expand_timesteps=True, pipeline=_pipeline(height=64, width=96, seed=11),
         runs={"run_image": {"image": 1, "seed": 12}, "run_image_dpm": {"image": 1, "sampler": "dpm++", "num_frames": 1}},
     ),
+    "i2v": _case(
+        "BF16", None, _text(24, 8, 3, 2, 40), dict(_transformer(2, 16, 2, (1, 2, 2), 4, 48), in_channels=12),
+        _vae(8, [1, 2, 2, 2], 4), flow_shift=5.0, boundary_ratio=0.9,
+        pipeline=_pipeline(image=3, height=32, width=48, guidance_scale=3.5, guidance_scale_2=2.5, seed=5),
+        runs={
+            "run_last": {"image": 4, "last_image": 5},
+            "run_four": _FOUR_STEPS | {"guidance_scale_2": 1.0, "sampler": "euler", "num_frames": 1},
+        },
+    ),
     "residual": _case(
         "BF16", None, _text(16, 8, 2, 1, 24), _transformer(1, 16, 1, (1, 2, 2), 12, 24),
         _vae_22(12, 20, [1, 2, 2], 12, num_res_blocks=2, temperal_downsample=(True, True)),

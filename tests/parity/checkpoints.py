@@ -84,8 +84,8 @@ def _with_sigmas(made, sigmas):
 
 
 def save(case, parts, folder: Path):
-    """Writes DIR as save_pretrained does; returns the text-to-video pipeline (None: the model makes none) and the
-    image-to-video one. They compute in float32."""
+    """Writes DIR as save_pretrained does; returns the text-to-video and the image-to-video pipeline, which compute in
+    float32."""
     shared = dict(
         parts,
         tokenizer=tokenizer(folder / "tokenizer"),
@@ -96,7 +96,8 @@ def save(case, parts, folder: Path):
     pipelines = WanPipeline(**shared), WanImageToVideoPipeline(**shared)
     for pipeline in pipelines:
         pipeline.set_progress_bar_config(disable=True)
-    pipelines[0].save_pretrained(folder)
+    takes_picture = parts["transformer"].config.in_channels != parts["transformer"].config.out_channels
+    pipelines[1 if takes_picture else 0].save_pretrained(folder)
     for name, module in parts.items():
         _store(module, STORAGE[case["storage"]], case["shard"], folder / name)
     return pipelines

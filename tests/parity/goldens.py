@@ -106,7 +106,6 @@ def picture(seed, width, height):
 
 def pipeline(pipe, settings, folder, name="pipeline"):
     """A whole guided run: ids, embeddings, start noise, schedule, latents after each step, frames [F, H, W, 3] in 0..1."""
-    device_generator = torch.Generator("cpu").manual_seed(settings["seed"])
     steps, tensors = [], {}
 
     def remember(_pipe, _step, _t, values):
@@ -121,15 +120,18 @@ def pipeline(pipe, settings, folder, name="pipeline"):
             sized = call[key].resize((settings["width"], settings["height"]), Image.Resampling.LANCZOS)
             tensors[key] = torch.from_numpy(numpy.array(sized))
             call[key].save(folder / f"{name}_{key}.png")
+    call |= dict(prompt=PROMPT, negative_prompt=NEGATIVE, num_inference_steps=settings["steps"])
     frames = pipe(
-        prompt=PROMPT, negative_prompt=NEGATIVE, num_inference_steps=settings["steps"], generator=device_generator,
-        output_type="np", callback_on_step_end=remember,
+        generator=torch.Generator().manual_seed(settings["seed"]), output_type="np", callback_on_step_end=remember,
         callback_on_step_end_tensor_inputs=["latents", "prompt_embeds", "negative_prompt_embeds"], **call,
     ).frames[0]  # fmt: skip
+    last = steps[-1]
+    if "image" in call and pipe.config.expand_timesteps:  # the picture's latents, put in after the last step
+        last = pipe(generator=torch.Generator().manual_seed(settings["seed"]), output_type="latent", **call).frames
     if tensors["negative_embeds"] is None:
         del tensors["negative_embeds"]
     tensors |= {"ids": torch.tensor(pipe.tokenizer(PROMPT).input_ids), "frames": torch.from_numpy(frames)}
-    tensors |= {"negative_ids": torch.tensor(pipe.tokenizer(NEGATIVE).input_ids), "latents": steps[-1]}
+    tensors |= {"negative_ids": torch.tensor(pipe.tokenizer(NEGATIVE).input_ids), "latents": last}
     tensors |= {"noise": torch.randn(steps[0].shape, generator=torch.Generator().manual_seed(settings["seed"]))}
     tensors |= {"timesteps": pipe.scheduler.timesteps, "sigmas": pipe.scheduler.sigmas}
     tensors |= {f"step.{i}": latents for i, latents in enumerate(steps)}

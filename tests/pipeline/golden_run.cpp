@@ -27,6 +27,8 @@ job::Settings settings_of(const nlohmann::json& run, const nlohmann::json& sched
   settings.seed = run.at("seed");
   settings.sampler = run.value("sampler", settings.sampler);
   settings.sigmas = run.value("sigmas", settings.sigmas);
+  if (run.contains("image")) settings.image = "first.png";  // looked at by nobody: the pixels are in the goldens
+  if (run.contains("last_image")) settings.last_image = "last.png";
   return settings;
 }
 
@@ -49,14 +51,17 @@ GoldenRun::GoldenRun(const std::string& name, const std::string& run)
   settings = settings_of(golden_.settings(), base::read_json(scheduler_path(model_dir_)));
 }
 
+pipeline::Pictures GoldenRun::pictures() const {
+  const auto picture = [&](const char* name) { return golden_.has(name) ? tensor(name).to(at::kByte) : at::Tensor(); };
+  return {picture("image"), picture("last_image")};
+}
+
 pipeline::Denoiser GoldenRun::denoiser(at::Device device, at::ScalarType dtype, std::optional<bool> keep_keys) const {
   const std::string path = scheduler_path(model_dir_);
+  const pipeline::DenoiserOptions options{
+      sample::parse_scheduler_config(base::read_json(path), path), {}, device, keep_keys, false};
   return {load_transformer(model_dir_ + "/transformer", device, dtype),
-          load_transformer(model_dir_ + "/transformer_2", device, dtype),
-          sample::parse_scheduler_config(base::read_json(path), path),
-          {},
-          device,
-          keep_keys};
+          load_transformer(model_dir_ + "/transformer_2", device, dtype), options};
 }
 
 }  // namespace nightreel::test

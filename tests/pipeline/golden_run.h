@@ -7,7 +7,7 @@
 #include <string>
 
 #include "nightreel/job/settings.h"
-#include "nightreel/pipeline/denoise.h"
+#include "nightreel/pipeline/pipeline.h"
 #include "support/golden.h"
 
 namespace nightreel::test {
@@ -24,6 +24,8 @@ class GoldenRun {
   at::Tensor prompt() const { return tensor("embeds"); }
   /// Likewise; undefined where the run had no guidance.
   at::Tensor negative() const { return golden_.has("negative_embeds") ? tensor("negative_embeds") : at::Tensor(); }
+  /// The pictures of the video's size, as far as the run has them.
+  pipeline::Pictures pictures() const;
   pipeline::Denoiser denoiser(at::Device device, at::ScalarType dtype,
                               std::optional<bool> keep_keys = std::nullopt) const;
 

@@ -53,18 +53,68 @@ Decoded decode(const Pipeline& pipeline, const at::Tensor& latents_CFYX) {
 }  // namespace
 
 TEST_CASE("tokens and a seed become diffusers' embeddings, latents and frames") {
-  for (const char* name : {"plain", "experts", "half"}) {
+  const std::vector<std::pair<const char*, const char*>> runs{
+      {"plain", "pipeline"}, {"experts", "pipeline"}, {"half", "pipeline"},
+      {"ti2v", "pipeline"},  {"ti2v", "run_image"},   {"ti2v", "run_image_dpm"},
+      {"i2v", "pipeline"},   {"i2v", "run_last"},     {"i2v", "run_four"}};
+  for (const auto& [name, recorded] : runs) {
     CAPTURE(name);
-    const GoldenRun golden(name);
+    CAPTURE(recorded);
+    const GoldenRun golden(name, recorded);
     Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
     const at::Tensor prompt_1TE = pipeline.encode_prompt(tokens_of(golden.tensor("ids"))).embeds_1TE;
     const at::Tensor negative_1TE = pipeline.encode_prompt(tokens_of(golden.tensor("negative_ids"))).embeds_1TE;
     CHECK(gap(prompt_1TE, golden.prompt()) < 1e-4F);
-    CHECK(gap(negative_1TE, golden.negative()) < 1e-4F);
-    const at::Tensor latents_CFYX = pipeline.denoise(golden.settings, prompt_1TE, negative_1TE, {}).latents_CFYX;
+    if (pipeline::is_guided(golden.settings)) CHECK(gap(negative_1TE, golden.negative()) < 1e-4F);
+    const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
+    const at::Tensor latents_CFYX =
+        pipeline.denoise(golden.settings, prompt_1TE, negative_1TE, {}, std::nullopt, image).latents_CFYX;
     CHECK(gap(latents_CFYX, golden.tensor("latents")[0]) < 2e-4F);
     const at::Tensor frames_FHW3 = decode(pipeline, latents_CFYX).frames_FHW3;
     CHECK(gap(frames_FHW3.to(at::kFloat) / 255, golden.tensor("frames")) <= 1.0F / 255);
+  }
+}
+
+TEST_CASE("pictures decide the video, and must be there and of its size") {
+  const GoldenRun golden("i2v", "run_last");
+  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  const auto latents = [&](const pipeline::Pictures& pictures) {
+    const auto image = pipeline.encode_pictures(golden.settings, pictures);
+    return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+  };
+  const pipeline::Pictures given = golden.pictures();
+  const at::Tensor black_HW3 = at::zeros_like(given.first_HW3);
+  CHECK(gap(latents(given), latents({black_HW3, given.last_HW3})) > 1e-2F);
+  CHECK(gap(latents(given), latents({given.first_HW3, black_HW3})) > 1e-2F);
+  for (const pipeline::Pictures& bad :
+       {pipeline::Pictures{}, pipeline::Pictures{given.first_HW3, {}}, pipeline::Pictures{{}, given.last_HW3},
+        pipeline::Pictures{given.first_HW3.slice(0, 1), given.last_HW3},
+        pipeline::Pictures{given.first_HW3.to(at::kFloat), given.last_HW3}}) {
+    CHECK(test::thrown_by([&] { pipeline.encode_pictures(golden.settings, bad); }).kind == base::ErrorKind::internal);
+  }
+  const auto run = [&] { pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}); };
+  CHECK(test::contains(test::thrown_by(run).message, "pictures' latents are missing"));
+}
+
+TEST_CASE("pictures that a model does not take, or lacks, are refused by field") {
+  struct Case {
+    const char* model;
+    const char* image;
+    const char* last_image;
+    const char* says;
+  };
+  for (const Case& c : {Case{"plain", "a.png", "", "image: this model is text-to-video"},
+                        Case{"i2v", "", "", "image: this model needs a picture"},
+                        Case{"ti2v", "a.png", "b.png", "last_image: this model takes no last picture"}}) {
+    CAPTURE(c.model);
+    const GoldenRun golden(c.model);
+    job::Settings settings = golden.settings;
+    settings.image = c.image;
+    settings.last_image = c.last_image;
+    const Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+    const auto thrown = test::thrown_by([&] { pipeline.check(settings); });
+    CHECK(thrown.kind == base::ErrorKind::job);
+    CHECK(test::contains(thrown.message, c.says));
   }
 }
 
@@ -123,8 +173,8 @@ TEST_CASE("a folder that is no text-to-video model is refused by the file that s
   for (const auto& [index, says] : std::vector<std::pair<std::string, std::string>>{
            {"[]", "not a JSON object"},
            {"{}", "_class_name"},
-           {R"({"_class_name": "WanImageToVideoPipeline"})", "WanImageToVideoPipeline"},
-           {R"({"_class_name": "WanPipeline", "expand_timesteps": true})", "expand_timesteps"},
+           {R"({"_class_name": "WanVACEPipeline"})", "WanVACEPipeline"},
+           {R"({"_class_name": "WanPipeline", "expand_timesteps": 1})", "expand_timesteps"},
        }) {
     CAPTURE(index);
     const test::TempFolder folder;

@@ -1,9 +1,9 @@
 // From a prompt's embeddings and a seed to the latents of a video: guidance, the two experts, the sampler's steps.
 //
-// A Denoiser owns the transformers; one thread at a time. It follows diffusers 0.42.1, WanPipeline.__call__
-// (pipelines/wan/pipeline_wan.py). Settings that the model cannot do throw base::Error{job} naming them, latents that
-// are not finite Error{numeric}, a cancelled run Error{interrupted}. CPU threads are the caller's choice
-// (at::set_num_threads).
+// A Denoiser owns the transformers; one thread at a time. It follows diffusers 0.42.1, WanPipeline.__call__ and
+// WanImageToVideoPipeline.__call__ (pipelines/wan/pipeline_wan.py, pipeline_wan_i2v.py). Settings that the model cannot
+// do throw base::Error{job} naming them, latents that are not finite Error{numeric}, a cancelled run
+// Error{interrupted}. CPU threads are the caller's choice (at::set_num_threads).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -51,35 +51,56 @@ struct LatentScale {
   std::int64_t side = 8;    // pixels a latent row or column
 };
 
+/// What a video's pictures make of the transformer's input; undefined: no pictures. float32, any device.
+struct ImageCondition {
+  /// Of as many channels as the transformer takes beside the noisy latents: mask and picture latents of every latent
+  /// frame, joined to them. Or of the latents' channels and one frame, which stands in place of theirs, noise-free.
+  at::Tensor latents_1CFYX;
+};
+
+struct DenoiserOptions {
+  sample::SchedulerConfig scheduler;
+  LatentScale scale;
+  at::Device device = at::kCPU;
+  /// See model::Transformer::prepare_text; absent: on the CPU, where memory is plenty and arithmetic dear.
+  std::optional<bool> keep_keys;
+  /// Wan 2.2 TI2V: a picture stands in place of the first latent frame, whose tokens are told time step 0.
+  bool expand_timesteps = false;
+};
+
 /// Whether a run looks at the negative prompt: diffusers' do_classifier_free_guidance.
 bool is_guided(const job::Settings& settings);
 
 class Denoiser {
  public:
-  /// `low` is the expert for low noise (transformer_2) or null. keep_keys: see model::Transformer::prepare_text;
-  /// absent: on the CPU, where memory is plenty and arithmetic dear.
+  /// `low` is the expert for low noise (transformer_2) or null.
   Denoiser(std::unique_ptr<model::Transformer> high, std::unique_ptr<model::Transformer> low,
-           const sample::SchedulerConfig& scheduler, const LatentScale& scale, at::Device device,
-           std::optional<bool> keep_keys = std::nullopt);
+           const DenoiserOptions& options);
 
   /// Throws what run() would throw for the settings alone.
   void check(const job::Settings& settings) const;
 
   /// Embeddings [1, T, E] of the prompt and, where is_guided(), of the negative prompt (else unused).
+  /// `image` is there where the settings name pictures, and of their size, else Error{internal}.
   Denoised run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-               const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt) const;
+               const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
+               const ImageCondition& image = {}) const;
+
+  /// Channels that the transformer takes beside the noisy latents: 0, or those of a mask and a picture.
+  std::int64_t condition_channels() const { return high_->config().in_channels - high_->config().out_channels; }
+  bool expand_timesteps() const { return options_.expand_timesteps; }
 
  private:
   class Run;
   std::unique_ptr<sample::Sampler> new_sampler(const job::Settings& settings) const;
+  void check_pictures(const job::Settings& settings) const;
+  void check_condition(const job::Settings& settings, const ImageCondition& image) const;
   std::vector<std::int64_t> latent_shape(const job::Settings& settings) const;
   at::Tensor start_noise(const job::Settings& settings) const;
 
   std::unique_ptr<model::Transformer> high_;
   std::unique_ptr<model::Transformer> low_;
-  sample::SchedulerConfig scheduler_;
-  LatentScale scale_;
-  at::Device device_;
+  DenoiserOptions options_;
   bool keep_keys_;
 };
 

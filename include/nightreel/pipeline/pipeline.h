@@ -1,7 +1,7 @@
 // A whole Wan checkpoint, loaded: prompt tokens in, latents out, frames out.
 //
 // Owns the text encoder, the transformers and the VAE, all on one device. One thread at a time. A folder that is not a
-// text-to-video model of this version throws base::Error{model} naming the file; for the rest see denoise.h. CPU
+// model of this version throws base::Error{model} naming the file; for the rest see denoise.h. CPU
 // threads are the caller's choice (at::set_num_threads).
 #pragma once
 
@@ -39,6 +39,12 @@ struct EncodedPrompt {
   double seconds = 0;
 };
 
+/// The pictures that a video begins and ends with: uint8 [height, width, 3] of the video's size; undefined: none.
+struct Pictures {
+  at::Tensor first_HW3;
+  at::Tensor last_HW3;
+};
+
 /// Receives the video piece by piece, in order: uint8 [frames, height, width, 3], dense, on the CPU.
 using FrameSink = std::function<void(const at::Tensor& frames_FHW3)>;
 
@@ -59,9 +65,14 @@ class Pipeline {
   /// Tokens with the end-of-sequence token, without padding: 1 to 512, else Error{internal}.
   EncodedPrompt encode_prompt(const std::vector<std::int64_t>& tokens);
 
+  /// What the model makes of the pictures that the settings name. Throws Error{internal} where they are missing or of
+  /// another size.
+  ImageCondition encode_pictures(const job::Settings& settings, const Pictures& pictures) const;
+
   /// See Denoiser::run.
   Denoised denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-                   const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt) const;
+                   const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
+                   const ImageCondition& image = {}) const;
 
   /// Latents [C, F, Y, X] as denoise() gives them, to frames: round(clamp(x/2 + 0.5, 0, 1) * 255). Returns the seconds
   /// it took, without the sink's. Looks at `cancel` between pieces.
