@@ -1,0 +1,80 @@
+"""What a rank is made of: no LibTorch and no CUDA in its address space, and no launcher's variable in its decisions."""
+import json
+import pathlib
+import re
+
+import program
+from program import MPIRUN, NIGHTREEL, SHAPES, nightreel, small, until
+
+UNWANTED = re.compile(r"libtorch|libc10|libcuda|libcublas|libcudnn|libnccl|libnvrtc")  # NVML is wanted
+
+
+def mapped(pid):
+    try:
+        maps = pathlib.Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return set()
+    return {pathlib.Path(line.split(maxsplit=5)[5]).name for line in maps.splitlines() if ".so" in line}
+
+
+def children(pid):
+    found = []
+    for tasks in pathlib.Path("/proc").glob(f"{pid}/task/*/children"):
+        found += [int(child) for child in tasks.read_text().split()]
+    return found
+
+
+def program_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/exe").resolve().name
+    except OSError:
+        return ""
+
+
+class Libraries(program.ProgramTest):
+    def start_run(self):
+        jobs = self.write_jobs(small("long", steps=1000, num_frames=17, height=48, width=48))
+        process = program.start([*MPIRUN, "-np", 1, NIGHTREEL, "run", jobs, "--model", SHAPES, "--out", self.out,
+                                 "--threads", "1"])
+        self.addCleanup(program.finish, process)
+        self.addCleanup(process.terminate)
+        return process
+
+    def test_a_rank_and_status_map_no_libtorch_and_no_cuda(self):
+        process = self.start_run()
+        (rank,) = until(lambda: [pid for pid in children(process.pid) if program_of(pid) == "nightreel"])
+        running = lambda: json.loads(nightreel("status", "--json", "--out", self.out).out or "{}").get("running")
+        self.assertTrue(until(lambda: (self.out / "queue/address").exists() and running()))
+        self.assertIn("libmpi.so.40", {name[:12] for name in mapped(rank)})
+        self.assertEqual({name for name in mapped(rank) if UNWANTED.search(name)}, set())
+        (renderer,) = [pid for pid in children(rank) if program_of(pid) == "nightreel-engine"]
+        self.assertIn("libtorch_cpu.so", mapped(renderer), "the test must be able to see it")
+
+        watching = program.start([NIGHTREEL, "status", "--watch", "--out", self.out])
+        seen = until(lambda: mapped(watching.pid) if program_of(watching.pid) == "nightreel" and any(
+            name.startswith("libhiredis") for name in mapped(watching.pid)) else set())
+        watching.kill()
+        program.finish(watching)
+        self.assertTrue(seen)
+        self.assertEqual({name for name in seen if UNWANTED.search(name)}, set())
+
+    def test_rank_variables_of_other_frameworks_have_no_effect(self):
+        nonsense = {"RANK": "7", "WORLD_SIZE": "many", "LOCAL_RANK": "-1", "LOCAL_WORLD_SIZE": "0", "GROUP_RANK": "x",
+                    "MASTER_ADDR": "nowhere.invalid", "MASTER_PORT": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "9",
+                    "NODE_RANK": "3"}
+        jobs = self.write_jobs(small("a"), small("b"))
+        videos = []
+        for name, env in (("plain", {}), ("nonsense", nonsense)):
+            out = self.folder / name
+            words = [*MPIRUN, "-np", 2, "env", *(f"{key}={value}" for key, value in env.items()), NIGHTREEL, "run",
+                     jobs, "--model", SHAPES, "--out", out, "--threads", "1"]
+            self.assert_ended(program.call(words), 0)
+            self.assertEqual([(rank["rank"], rank["device"]) for rank in self.run_json(out)["ranks"]],
+                             [(0, "cpu"), (1, "cpu")])
+            videos.append({file.name: file.read_bytes() for file in out.glob("videos/*.mp4")})
+        self.assertEqual(len(videos[0]), 2)
+        self.assertEqual(videos[0], videos[1])
+
+
+if __name__ == "__main__":
+    program.main()
