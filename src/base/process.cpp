@@ -180,11 +180,21 @@ void die_with_parent() {
   if (std::to_string(::getppid()) != parent) ::_exit(3);
 }
 
+namespace {
+
 std::string executable_folder() {
   std::array<char, PATH_MAX> path{};
   const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size() - 1);
   if (n <= 0) throw_errno("cannot read", "/proc/self/exe");
   return parent_folder(std::string(path.data(), static_cast<std::size_t>(n)));
+}
+
+}  // namespace
+
+std::string companion(const std::string& name) {
+  const std::string beside = executable_folder() + "/" + name;
+  const std::string installed = executable_folder() + "/../libexec/nightreel/" + name;
+  return ::access(beside.c_str(), X_OK) != 0 && ::access(installed.c_str(), X_OK) == 0 ? installed : beside;
 }
 
 }  // namespace nightreel::base

@@ -15,6 +15,7 @@ using nlohmann::json;
 
 constexpr double kLoadLimitSeconds = 3600;
 constexpr double kMeetLimitSeconds = 90;
+const std::string kStopped = "stopped";  // where a digest is expected
 
 // Runs `work`; its failure becomes this rank's problem, for throw_together.
 template <typename Work>
@@ -65,6 +66,10 @@ protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
 
 }  // namespace
 
+void do_together(cluster::World& world, const std::string& what, const std::function<void()>& part) {
+  world.throw_together(problem_of(part), kWorldDeadline, what);
+}
+
 std::string agree_devices(cluster::World& world, const RunOptions& options) {
   cluster::RankFacts facts;
   const auto problem = problem_of([&] {
@@ -95,7 +100,7 @@ std::string agree_devices(cluster::World& world, const RunOptions& options) {
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
                                  int rank) {
   RendererCommand command;
-  command.argv = {base::executable_folder() + "/nightreel-engine",
+  command.argv = {base::companion("nightreel-engine"),
                   "render",
                   "--model",
                   options.model,
@@ -106,16 +111,27 @@ RendererCommand renderer_command(const RunOptions& options, const std::string& d
                   "--threads",
                   std::to_string(options.threads)};
   command.stderr_path = log_folder + "/renderer-" + std::to_string(rank) + ".log";
-  command.silence_limit_s = 600;  // a large model says nothing while it loads
   return command;
 }
 
 protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, const Signals& signals) {
   protocol::ReadyEvent ready;
-  const auto problem = problem_of(
-      [&] { ready = renderer.wait_ready(kLoadLimitSeconds, [&] { return signals.asked() != Ask::go_on; }); });
+  bool stopped = false;
+  const auto problem = problem_of([&] {
+    try {
+      ready = renderer.wait_ready(kLoadLimitSeconds, [&] { return signals.asked() != Ask::go_on; });
+    } catch (const Error& e) {
+      stopped = e.kind() == ErrorKind::interrupted;
+      if (!stopped) throw;
+    }
+  });
   world.throw_together(problem, std::chrono::hours(2), "the renderers");
-  const auto digests = world.all_gather(ready.model_digest, kWorldDeadline, "the model's digest");
+  const auto digests = world.all_gather(stopped ? kStopped : ready.model_digest, kWorldDeadline, "the model's digest");
+  for (int rank = 0; rank < world.size(); ++rank) {
+    if (digests[static_cast<std::size_t>(rank)] == kStopped) {
+      throw Error(ErrorKind::interrupted, world.name_of(rank) + " was asked to stop while its renderer was loading");
+    }
+  }
   for (int rank = 0; rank < world.size(); ++rank) {
     if (digests[static_cast<std::size_t>(rank)] != digests[0]) {
       throw Error(ErrorKind::environment, world.name_of(rank) + " has another model under the same path than " +

@@ -64,7 +64,8 @@ class Child {
 /// the parent is gone already. The parent's id travels in NIGHTREEL_PARENT_PID, which Child sets.
 void die_with_parent();
 
-/// Folder of the running executable.
-std::string executable_folder();
+/// Another executable of this program: NAME beside the running one, or in ../libexec/nightreel, where an installation
+/// has it; the first of the two that is there, else the path beside.
+std::string companion(const std::string& name);
 
 }  // namespace nightreel::base

@@ -64,12 +64,18 @@ std::string joined(const std::vector<std::string>& values) {
   return out;
 }
 
+std::string did_you_mean(const std::string& name, const std::vector<std::string>& names) {
+  const std::string near = base::nearest(name, names);
+  return near.empty() ? "" : "; did you mean " + near + "?";
+}
+
 int show(const Error& error) {
   std::fprintf(stderr, "nightreel: %s\n", error.what());
   return base::traits(error.kind()).exit_code;
 }
 
-int parse_and_run(CLI::App& app, const Action& action, std::vector<std::string> arguments) {
+int parse_and_run(CLI::App& app, const Action& action, std::vector<std::string> arguments, const Elsewhere& elsewhere) {
+  check_names(app, arguments, elsewhere);
   try {
     apply_config_file(app, arguments);
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
@@ -105,6 +111,48 @@ void name_environment(CLI::App& app) {
   });
 }
 
+namespace {
+
+// `chosen`: the subcommand that the flag stands behind; null: it stands before one.
+void check_flag(const CLI::App& app, const CLI::App* chosen, const std::string& name) {
+  if (name == "help" || app.get_option_no_throw("--" + name) != nullptr) return;
+  if (chosen != nullptr && is_option(*chosen, name)) return;
+  const std::string flag = "--" + base::printable(name);
+  if (chosen == nullptr && is_option(app, name)) {
+    throw Error(ErrorKind::usage, flag + ": belongs behind the subcommand");
+  }
+  const auto names = option_names(chosen == nullptr ? app : *chosen);
+  throw Error(ErrorKind::usage, flag + ": no such option" + did_you_mean(name, names) + " (--help lists the options)");
+}
+
+const CLI::App* find_subcommand(const CLI::App& app, const std::string& given, const Elsewhere& elsewhere) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands({})) {
+    if (sub->get_name() == given) return sub;
+    names.push_back(sub->get_name());
+  }
+  for (const auto& [name, what] : elsewhere) names.push_back(name);
+  throw Error(ErrorKind::usage,
+              base::printable(given) + ": no such subcommand" + did_you_mean(given, names) + " (--help lists them)");
+}
+
+}  // namespace
+
+// CLI11 asks for what is missing before it names what it does not know: a slip of the finger would be told as
+// something else.
+void check_names(const CLI::App& app, const std::vector<std::string>& arguments, const Elsewhere& elsewhere) {
+  const CLI::App* chosen = nullptr;
+  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+    const std::string& argument = arguments[i];
+    if (argument.rfind("--", 0) == 0) {
+      check_flag(app, chosen, argument.substr(2, argument.find('=') - 2));
+      if (argument == "--config") ++i;  // its value is no subcommand
+    } else if (chosen == nullptr && argument.rfind('-', 0) != 0) {
+      chosen = find_subcommand(app, argument, elsewhere);
+    }
+  }
+}
+
 void apply_config_file(const CLI::App& app, const std::vector<std::string>& arguments) {
   const std::string path = config_path(arguments);
   if (path.empty()) return;
@@ -121,16 +169,15 @@ void apply_config_file(const CLI::App& app, const std::vector<std::string>& argu
     std::string name = item.name;
     std::replace(name.begin(), name.end(), '_', '-');
     if (!is_option(app, name)) {
-      const std::string near = base::nearest(name, option_names(app));
-      throw Error(ErrorKind::usage, path + ": " + base::printable(name) + ": no such option" +
-                                        (near.empty() ? "" : "; did you mean " + near + "?"));
+      throw Error(ErrorKind::usage,
+                  path + ": " + base::printable(name) + ": no such option" + did_you_mean(name, option_names(app)));
     }
     ::setenv(environment_name(name).c_str(), joined(item.inputs).c_str(), 0);
   }
 }
 
-int run_command_line(const std::string& description, const std::vector<Subcommand>& subcommands, int argc,
-                     char** argv) {
+int run_command_line(const std::string& description, const std::vector<Subcommand>& subcommands, int argc, char** argv,
+                     const Elsewhere& elsewhere) {
   try {
     CLI::App app(description, "nightreel");
     Action action;
@@ -140,8 +187,11 @@ int run_command_line(const std::string& description, const std::vector<Subcomman
     app.require_subcommand(1);
     app.fallthrough();
     for (const Subcommand add : subcommands) add(app, action);
+    std::string others = elsewhere.empty() ? "" : "With the model in this process (nightreel-engine):\n";
+    for (const auto& [name, what] : elsewhere) others += "  " + name + std::string(28 - name.size(), ' ') + what + "\n";
+    app.footer(others);
     name_environment(app);
-    return parse_and_run(app, action, normalise_arguments({argv + 1, argv + argc}));
+    return parse_and_run(app, action, normalise_arguments({argv + 1, argv + argc}), elsewhere);
   } catch (const Error& e) {
     return show(e);
   } catch (const std::exception& e) {

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace nightreel::app {
@@ -16,6 +17,9 @@ using Action = std::function<int()>;
 
 /// A subcommand adds its options to `app` and sets `action` when it was the one that was named.
 using Subcommand = void (*)(CLI::App& app, Action& action);
+
+/// Subcommands of another executable, for --help and for suggestions: name, description.
+using Elsewhere = std::vector<std::pair<std::string, std::string>>;
 
 /// argv[1..] with underscores in flag names turned into hyphens (Wan writes --frame_num) and `--size 832*480` taken
 /// apart into --width and --height.
@@ -28,7 +32,11 @@ void name_environment(CLI::App& app);
 /// set yet. Throws base::Error{usage} with the file and the entry when an entry is no option of this program.
 void apply_config_file(const CLI::App& app, const std::vector<std::string>& arguments);
 
+/// Throws base::Error{usage} for a subcommand or a flag that there is none of, with the nearest that there is.
+void check_names(const CLI::App& app, const std::vector<std::string>& arguments, const Elsewhere& elsewhere);
+
 /// Parses, runs the action, prints an Error as one line "nightreel: …" and returns the exit code.
-int run_command_line(const std::string& description, const std::vector<Subcommand>& subcommands, int argc, char** argv);
+int run_command_line(const std::string& description, const std::vector<Subcommand>& subcommands, int argc, char** argv,
+                     const Elsewhere& elsewhere = {});
 
 }  // namespace nightreel::app

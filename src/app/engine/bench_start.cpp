@@ -45,7 +45,7 @@ class Start final : public bench::Piece {
  public:
   Start(bool whole_video, const render::MakerOptions& maker, const job::Settings& settings)
       : whole_video_(whole_video) {
-    child_.argv = {base::executable_folder() + "/nightreel-engine",
+    child_.argv = {base::companion("nightreel-engine"),
                    "render",
                    "--model",
                    maker.model,

@@ -1,7 +1,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "app/nightreel/subcommands.h"
@@ -10,18 +9,19 @@
 #include "nightreel/base/process.h"
 
 namespace nightreel::app {
-namespace {
-
-std::string engine_path() {
-  return base::executable_folder() + "/nightreel-engine";
+const Elsewhere& engine_subcommands() {
+  static const Elsewhere kSubcommands{{"generate", "one video in this process"},
+                                      {"decode", "archived latents to a video, without denoising"},
+                                      {"model", "what a checkpoint is"},
+                                      {"bench", "measures pieces, correctness beside each speed"},
+                                      {"render", "plumbing: the process that a rank starts"}};
+  return kSubcommands;
 }
 
-}  // namespace
-
 void become_engine(int argc, char** argv) {
-  constexpr std::array<std::string_view, 5> kEngine{"generate", "decode", "model", "render", "bench"};
-  if (argc < 2 || std::find(kEngine.begin(), kEngine.end(), argv[1]) == kEngine.end()) return;
-  std::string path = engine_path();
+  const auto& known = engine_subcommands();
+  if (argc < 2 || std::none_of(known.begin(), known.end(), [&](const auto& s) { return s.first == argv[1]; })) return;
+  std::string path = base::companion("nightreel-engine");
   argv[0] = path.data();
   ::execv(path.c_str(), argv);
   throw base::Error(base::ErrorKind::environment,
@@ -30,15 +30,15 @@ void become_engine(int argc, char** argv) {
 
 std::string engine_versions() {
   base::ChildOptions options;
-  options.argv = {engine_path(), "version"};
+  options.argv = {base::companion("nightreel-engine"), "version"};
   options.pipe_stdin = false;
   base::Child engine(options);
   base::LineReader lines(engine.stdout_fd(), 64U << 10U);
   std::string line;
   if (lines.next(line, std::chrono::seconds(60)) != base::LineReader::Status::line) {
     const auto ended = engine.wait(std::chrono::seconds(1));
-    throw base::Error(base::ErrorKind::environment,
-                      engine_path() + ": does not tell its version (" + ended.value_or("no answer within 60 s") + ")");
+    throw base::Error(base::ErrorKind::environment, options.argv[0] + ": does not tell its version (" +
+                                                        ended.value_or("no answer within 60 s") + ")");
   }
   return line;
 }

@@ -13,5 +13,6 @@ int main(int argc, char** argv) {
   }
   return app::run_command_line(
       "Renders lists of prompts to videos with Wan models, on many GPUs",
-      {app::add_run, app::add_submit, app::add_status, app::add_cancel, app::add_retry, app::add_version}, argc, argv);
+      {app::add_run, app::add_submit, app::add_status, app::add_cancel, app::add_retry, app::add_version}, argc, argv,
+      app::engine_subcommands());
 }

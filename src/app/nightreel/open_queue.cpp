@@ -1,5 +1,7 @@
 #include "app/nightreel/open_queue.h"
 
+#include <filesystem>
+
 #include "nightreel/base/error.h"
 
 namespace nightreel::app {
@@ -18,7 +20,9 @@ OpenQueue open_queue(const QueueFlags& flags, const std::string& purpose, bool c
   if (const auto named = queue::find_redis(flags.redis, queue::process_env)) {
     options.redis.addresses = *named;
   } else if (!flags.out.empty()) {
-    open.server = queue::PrivateQueue::open(flags.out, purpose, create, base::Logger());
+    // Absolute, as for a run: redis-server goes to its data folder before it opens its log.
+    const std::string out = std::filesystem::absolute(flags.out).lexically_normal().string();
+    open.server = queue::PrivateQueue::open(out, purpose, create, base::Logger());
     options.redis.addresses = {open.server->address()};
   } else {
     throw base::Error(base::ErrorKind::usage, "which queue? Give --redis URL (or REDIS_URL), or --out OUT of a run");

@@ -15,6 +15,9 @@ void add_status(CLI::App& app, Action& action);
 void add_cancel(CLI::App& app, Action& action);
 void add_retry(CLI::App& app, Action& action);
 
+/// Those that nightreel-engine runs.
+const Elsewhere& engine_subcommands();
+
 /// Becomes nightreel-engine where argv[1] names one of its subcommands; returns otherwise. Throws
 /// Error{environment} where there is no such executable.
 void become_engine(int argc, char** argv);
