@@ -43,7 +43,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-const ErrorTraits& traits(ErrorKind kind) { return kTraits.at(static_cast<std::size_t>(kind)); }
+const ErrorTraits& traits(ErrorKind kind) {
+  return kTraits.at(static_cast<std::size_t>(kind));
+}
 
 ErrorKind error_kind(std::string_view name) {
   const auto* found = std::find_if(kTraits.begin(), kTraits.end(), [&](const auto& t) { return t.name == name; });

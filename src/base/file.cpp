@@ -117,8 +117,8 @@ bool publish(const std::string& temporary, const std::string& path) {
 }
 
 void replace_file(const std::string& path, std::string_view content, unsigned mode) {
-  const std::string temporary = parent_folder(path) + "/." + std::filesystem::path(path).filename().string() + "." +
-                                random_hex(8) + ".part";
+  const std::string temporary =
+      parent_folder(path) + "/." + std::filesystem::path(path).filename().string() + "." + random_hex(8) + ".part";
   Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
   RemoveOnExit guard(temporary);
   write_all(fd, content, temporary);

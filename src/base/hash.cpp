@@ -121,10 +121,14 @@ struct Xxh128::State {
   XXH3_state_t xxh{};
 };
 
-Xxh128::Xxh128() : state_(std::make_unique<State>()) { XXH3_128bits_reset(&state_->xxh); }
+Xxh128::Xxh128() : state_(std::make_unique<State>()) {
+  XXH3_128bits_reset(&state_->xxh);
+}
 Xxh128::~Xxh128() = default;
 
-void Xxh128::update(const void* data, std::size_t size) { XXH3_128bits_update(&state_->xxh, data, size); }
+void Xxh128::update(const void* data, std::size_t size) {
+  XXH3_128bits_update(&state_->xxh, data, size);
+}
 
 std::string Xxh128::hex_digest() const {
   XXH128_canonical_t canonical{};

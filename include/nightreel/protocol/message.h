@@ -28,12 +28,12 @@ struct RenderRequest {
   std::string job;          // id
   std::uint64_t token = 0;  // of the lease; comes back in every event about this job
   job::Settings settings;
-  Json spec;                     // the job as given, for the archive
-  std::string video;             // paths to write to: temporary names; empty: not wanted
-  std::string sheet;             //
-  std::string archive;           //
-  std::string checkpoint;        // final name of the state that a later attempt goes on from; empty: none is kept
-  std::string archive_content;   // none, latents, frames
+  Json spec;                          // the job as given, for the archive
+  std::string video;                  // paths to write to: temporary names; empty: not wanted
+  std::string sheet;                  //
+  std::string archive;                //
+  std::string checkpoint;             // final name of the state that a later attempt goes on from; empty: none is kept
+  std::string archive_content;        // none, latents, frames
   std::int64_t checkpoint_every = 0;  // steps; 0: about a minute's worth
   int crf = 18;
 };
@@ -50,19 +50,20 @@ struct GroupRequest {
 
 struct ReadyEvent {
   std::string model_digest;
-  Json model;     // kind, recipe, name: what goes into archives and sidecars
-  Json versions;  // library -> version
-  std::string device;          // "cpu", or the GPU's name
-  std::string device_uuid;     // empty on a CPU
+  Json model;                      // kind, recipe, name: what goes into archives and sidecars
+  Json versions;                   // library -> version
+  std::string device;              // "cpu", or the GPU's name
+  std::string device_uuid;         // empty on a CPU
   std::uint64_t memory_bytes = 0;  // of the device, total; 0 on a CPU
-  std::string cpu_capability;  // of LibTorch's kernels: "AVX2", "AVX512", "DEFAULT"
+  std::string cpu_capability;      // of LibTorch's kernels: "AVX2", "AVX512", "DEFAULT"
   int threads = 0;
   double load_s = 0;
 };
 
 struct RendezvousEvent {
   std::string address;
-  bool joined = false;  // false: the address is new, nobody has joined; true: this renderer was a member and the sum was right
+  bool joined =
+      false;  // false: the address is new, nobody has joined; true: this renderer was a member and the sum was right
 };
 
 struct ProgressEvent {
