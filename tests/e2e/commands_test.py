@@ -35,6 +35,8 @@ class OnAPrivateQueue(program.ProgramTest):
         self.assertFalse((self.out / "queue/address").exists(), "the private server rests")
         self.assertEqual(stat.S_IMODE((self.out / "queue").stat().st_mode), 0o700)
 
+        relative = nightreel("status", "--json", "--out", "out", cwd=self.folder)
+        self.assertEqual(json.loads(relative.out or "{}"), self.status(), relative.said)
         seen = self.status()
         self.assertEqual({k: v for k, v in seen.items() if v}, {"queue": "default", "pending": 3})
         everything = self.status("--all")["jobs"]
