@@ -7,6 +7,7 @@ import stat
 
 import redis
 
+import damage
 import program
 from program import SHAPES, nightreel, small, until
 
@@ -22,8 +23,8 @@ class OnAPrivateQueue(program.ProgramTest):
         self.assert_ended(ended, 0)
         return json.loads(ended.out)
 
-    def run_jobs(self, *arguments):
-        return nightreel("run", *arguments, "--model", SHAPES, "--out", self.out, "--threads", "1")
+    def run_jobs(self, *arguments, model=SHAPES):
+        return nightreel("run", *arguments, "--model", model, "--out", self.out, "--threads", "1")
 
     def test_submit_status_cancel_retry_while_the_queue_rests(self):
         self.assert_refused(self.on_queue("status"), 3, str(self.out), "no run has made a queue here yet")
@@ -99,7 +100,55 @@ class OnAPrivateQueue(program.ProgramTest):
         self.assert_ended(self.run_jobs(jobs, "--deadline", "0s"), 75)
         self.assertEqual(self.run_json()["exit_code"], 75)
         self.assertEqual(self.status()["pending"], 2)
+
+        other = self.folder / "other model"
+        damage.copy(SHAPES, other)
+        weights = other / damage.VAE
+        damage.own(weights, weights.read_bytes()[:-1] + b"\0")
+        digest = self.run_json()["model_digest"]
+        self.assert_refused(self.run_jobs(jobs, model=other), 3, "queue", digest)
+        self.assertEqual(self.status()["pending"], 2, "the queue is bound to its model while it holds work")
+
         self.assert_ended(self.run_jobs(jobs, "--deadline", "6h30m"), 0)
+        self.assertEqual(self.run_json()["done"], 2)
+
+
+class TheEnvironment(program.ProgramTest):
+    def test_a_flag_goes_before_the_environment_and_that_before_the_config_file(self):
+        url = self.redis()
+        config = self.folder / "nightreel.toml"
+        config.write_text('queue = "of-the-file"\n')
+        environment = {"NIGHTREEL_QUEUE": "of-the-environment"}
+        for words, env, expected in ((["--queue", "of-the-flag", "--config", config], environment, "of-the-flag"),
+                                     (["--config", config], environment, "of-the-environment"),
+                                     (["--config", config], {}, "of-the-file"), ([], {}, "default")):
+            ended = nightreel("status", "--json", *words, env={**env, "REDIS_URL": url})
+            self.assertEqual(json.loads(ended.out or "{}").get("queue"), expected, ended.said)
+        config.write_text('queu = "x"\n')
+        self.assert_refused(nightreel("status", "--config", config), 2, str(config), "queu", "did you mean queue?")
+
+    def test_what_a_run_cannot_do_without(self):
+        jobs = self.write_jobs(small("a"))
+        file = self.folder / "file"
+        file.touch()
+        for words, part in ((["--out", file], str(file)), (["--out", "/proc/nowhere"], "/proc/nowhere"),
+                            (["--out", self.out, "--redis", "rediss://host"], "TLS")):
+            with self.subTest(part):
+                self.assert_refused(nightreel("run", jobs, "--model", SHAPES, *words), 3, part)
+        alone = self.with_stand_in_engine()
+        (alone.parent / "nightreel-engine").unlink()
+        self.assert_refused(program.call([alone, "run", jobs, "--model", SHAPES, "--out", self.out]), 3,
+                            str(alone.parent / "nightreel-engine"))
+
+    def test_values_that_no_run_can_use(self):
+        for flag, value in (("--device", "gpu"), ("--dtype", "int4"), ("--recipe", "best"), ("--deadline", "soon"),
+                            ("--min-free", "much"), ("--threads", "0"), ("--crf", "52"), ("--lease", "1"),
+                            ("--archive", "all"), ("--max-attempts", "0"), ("--checkpoint-every", "-1"),
+                            ("--input-root", "/nowhere"), ("--expect-ranks", "0"), ("--log-format", "xml")):
+            with self.subTest(flag):
+                ended = nightreel("run", "--model", SHAPES, "--out", self.out, flag, value)
+                self.assert_refused(ended, 2, flag)
+                self.assertFalse(self.out.exists())
 
 
 class OnASharedRedis(program.ProgramTest):

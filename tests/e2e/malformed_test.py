@@ -43,6 +43,10 @@ class Malformed(program.ProgramTest):
                 if name not in REFUSED_TOGETHER:
                     self.assertEqual(ended.log.count("\n"), 1, ended.said)
                 self.assertFalse(self.out.exists())
+        good = self.write_jobs(program.small("good"))
+        ended = program.mpirun(3, "run", good, path, "--model", SHAPES, "--out", self.out, "--redis", self.url)
+        self.assert_refused(ended, 2, f"{path}:")
+        self.assertFalse(self.out.exists())
         self.assert_nothing_added()
 
     def test_job_files_that_only_the_model_can_judge(self):
