@@ -1,7 +1,6 @@
 #include "nightreel/rank/drain.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "nightreel/base/file.h"
 #include "nightreel/job/resolve.h"
@@ -10,66 +9,87 @@ namespace nightreel::rank {
 
 using base::Error;
 using base::ErrorKind;
-using std::chrono::milliseconds;
 
 namespace {
 
-constexpr std::size_t kInHand = 2;
-constexpr int kMostDeaths = 5;
-constexpr double kQueueAway_s = 600;            // then the run stops early
-constexpr milliseconds kStall{30 * 60 * 1000};  // a step or a stage without a sign of life
-
-bool before_decoding(const std::string& stage) {
-  return stage == "text" || stage == "denoise";
-}
+constexpr std::ptrdiff_t kInHand = 2;
 
 }  // namespace
 
 void Drain::run(report::RankSummary& summary) {
   summary_ = &summary;
-  while (true) {
-    try {
-      if (p_.signals.asked() == Ask::stop) break;
-      if (!turn()) return;
-      since_queue_ = base::Stopwatch();
-    } catch (const Error& e) {
-      if (e.kind() != ErrorKind::queue) throw;
-      p_.log.warn("queue-away", e.what());
-      if (since_queue_.seconds() > kQueueAway_s) break;
+  const auto give_up = [&](ErrorKind kind, const std::string& why) {
+    summary.stopped_early = true;
+    summary.error_kind = base::traits(kind).name;
+    summary.error = why;
+    p_.log.error("rank-stops", why);
+  };
+  try {
+    while (turn()) {
     }
+  } catch (const Error& e) {
+    give_up(e.kind(), e.what());
+  } catch (const std::exception& e) {
+    give_up(ErrorKind::internal, e.what());
   }
-  summary.stopped_early = true;
   give_back_all();
 }
 
 bool Drain::turn() {
-  if (p_.renderer.running()) {
-    if (const auto event = p_.renderer.poll(milliseconds(100))) {
-      event->message ? on_message(*event->message) : on_death(event->died);
-    }
-  } else {
-    std::this_thread::sleep_for(milliseconds(100));
-    restart();
+  if (p_.signals.asked() == Ask::stop) {
+    summary_->stopped_early = true;
+    return false;
   }
-  look_at_leases();
-  if (deaths_ >= kMostDeaths || (p_.signals.asked() == Ask::finish && in_hand_.empty())) {
+  listen();
+  look_at_jobs();
+  settle_all();
+  if (in_hand_.empty() && deaths_.too_many()) {
+    throw Error(ErrorKind::renderer,
+                "stepped down after " + std::to_string(Deaths::kMost) +
+                    " renderer deaths in a row without one finished step; the last: " + last_death_);
+  }
+  if (in_hand_.empty() && p_.signals.asked() == Ask::finish) {
     summary_->stopped_early = true;
     return false;
   }
   if (may_claim()) claim();
+  send_next();
   return !(in_hand_.empty() && drained());
+}
+
+/// Whether the queue answered. One that is away is asked again at a later turn, until it has been away for too long.
+bool Drain::ask_queue(const std::function<void()>& question) {
+  try {
+    question();
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::queue) throw;
+    if (!queue_away_) p_.log.warn("queue-away", std::string(e.what()) + "; trying again");
+    if (!queue_away_) queue_away_.emplace();
+    if (queue_away_->seconds() > p_.limits.queue_away_s) {
+      throw Error(ErrorKind::queue, "gave up after " + base::human_duration(queue_away_->seconds()) + ": " + e.what());
+    }
+    return false;
+  }
+  if (queue_away_) p_.log.info("queue-back", "after " + base::human_duration(queue_away_->seconds()));
+  queue_away_.reset();
+  return true;
 }
 
 bool Drain::drained() {
   if (p_.options.follow || since_count_.seconds() < 0.5) return false;
   since_count_ = base::Stopwatch();
-  const queue::Counts counts = p_.jobs.counts(p_.who.run);
+  queue::Counts counts;
+  if (!ask_queue([&] { counts = p_.jobs.counts(p_.who.run); })) return false;
   return counts.drained() && (!p_.options.wait_for_all || counts.running == 0);
 }
 
 bool Drain::may_claim() {
-  if (!ready_ || p_.signals.asked() != Ask::go_on || in_hand_.size() >= kInHand) return false;
-  if (!first_ && since_claim_.seconds() < 0.3) return false;
+  if (!ready_ || p_.signals.asked() != Ask::go_on) return false;
+  const auto mine = std::count_if(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) { return !job.over; });
+  const bool blocked = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) {
+    return !job.over && (job.lease.alone || job.phase == Phase::held_back);
+  });
+  if (blocked || mine >= kInHand || (!first_ && since_claim_.seconds() < 0.3)) return false;
   if (p_.options.deadline_s && since_start_.seconds() + longest_s_ > *p_.options.deadline_s) {
     p_.log.info("deadline", "no further job is expected to end before the deadline");
     p_.signals.ask(Ask::finish);
@@ -86,53 +106,76 @@ bool Drain::may_claim() {
 void Drain::claim() {
   first_ = false;
   since_claim_ = base::Stopwatch();
-  if (since_inbox_.seconds() > 2) {
-    since_inbox_ = base::Stopwatch();
-    const std::string& root = p_.options.input_root;
-    p_.jobs.take_inbox(
-        [&](const std::string& entry) -> queue::InboxJob {
-          try {
-            const job::Job job = job::parse_job(entry, {root, root});
-            return {queue::Submission{job.id, job.identity(), job.hash, job::pack_job(job), job.priority,
-                                      job.max_attempts.value_or(0)},
-                    ""};
-          } catch (const Error& e) {
-            return {std::nullopt, e.what()};
-          }
-        },
-        p_.who.out);
-  }
   queue::ClaimRequest request = p_.who;
-  const bool busy = std::any_of(in_hand_.begin(), in_hand_.end(), [](const InHand& job) { return job.denoising; });
+  const bool busy = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) {
+    return job.phase == Phase::waiting || job.phase == Phase::denoising;
+  });
   if (!busy) request.min_pending = 1;
-  const queue::ClaimResult claimed = p_.jobs.claim(request);
+  queue::ClaimResult claimed;
+  ask_queue([&] {
+    take_inbox();
+    claimed = p_.jobs.claim(request);
+  });
   if (claimed.lease) begin(*claimed.lease);
 }
 
-void Drain::begin(const queue::Lease& lease) {
-  p_.leases.hold(lease, kStall);
-  InHand hand;
-  hand.lease = lease;
-  hand.job.id = lease.ref.id;
-  try {
-    hand.token = std::stoull(lease.ref.token);
-    hand.job = job::unpack_job(lease.spec, p_.options.input_root);
-    hand.settings = job::resolve(hand.job, p_.card, p_.recipe);
-    job::check_supported(hand.settings);
-    if (const auto stands = p_.publisher.standing(hand.job.id, lease.hash)) {
-      p_.leases.drop(lease.ref);
-      if (p_.jobs.complete(lease.ref, *stands)) result(hand, "done", stands->video, nullptr);
-      return;
+void Drain::take_inbox() {
+  if (since_inbox_.seconds() <= 2) return;
+  since_inbox_ = base::Stopwatch();
+  const std::string& root = p_.options.input_root;
+  const auto validate = [&](const std::string& entry) -> queue::InboxJob {
+    try {
+      const job::Job job = job::parse_job(entry, {root, root});
+      return {queue::Submission{job.id, job.identity(), job.hash, job::pack_job(job), job.priority,
+                                job.max_attempts.value_or(0)},
+              ""};
+    } catch (const Error& e) {
+      return {std::nullopt, e.what()};
     }
-  } catch (const Error& e) {
-    if (e.kind() == ErrorKind::queue) throw;
-    return fail(hand, e.kind(), e.what(), false);
-  }
-  in_hand_.push_back(hand);
-  send(in_hand_.back());
+  };
+  p_.jobs.take_inbox(validate, p_.who.out);
 }
 
-void Drain::send(const InHand& job) {
+void Drain::begin(const queue::Lease& lease) {
+  JobInHand& hand = in_hand_.emplace_back(lease, p_.leases, p_.limits.stage);
+  try {
+    prepare(hand);
+  } catch (const Error& e) {
+    hand.phase = Phase::answered;
+    hand.ending.kind = Ending::Kind::fail;
+    hand.ending.error = e.kind();
+    hand.ending.message = e.what();
+  }
+}
+
+void Drain::prepare(JobInHand& hand) {
+  hand.token = std::stoull(hand.lease.ref.token);
+  hand.job = job::unpack_job(hand.lease.spec, p_.options.input_root);
+  if (hand.job.id != hand.lease.ref.id) throw Error(ErrorKind::job, "id: not the one under which the queue has it");
+  hand.settings = job::resolve(hand.job, p_.card, p_.recipe);
+  job::check_supported(hand.settings);
+  if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash)) {
+    hand.phase = Phase::answered;
+    hand.ending.kind = Ending::Kind::complete;
+    hand.ending.published = *stands;
+  }
+}
+
+// A job that is to be alone waits until the renderer is empty, and the others wait for it; so does one whose earlier
+// attempt the renderer has not let go of yet.
+bool Drain::may_send(const JobInHand& job) const {
+  return std::none_of(in_hand_.begin(), in_hand_.end(), [&](const JobInHand& other) {
+    return other.at_renderer() && (job.lease.alone || other.lease.alone || other.job.id == job.job.id);
+  });
+}
+
+void Drain::send_next() {
+  const auto next = std::find_if(in_hand_.begin(), in_hand_.end(),
+                                 [](const JobInHand& job) { return job.phase == Phase::held_back && !job.over; });
+  if (ready_ && next != in_hand_.end() && may_send(*next)) send(*next);
+}
+
+void Drain::send(JobInHand& job) {
   const OutputSet files = p_.out.temporary_names(job.job.id, job.token, p_.options.archive != "none");
   protocol::RenderRequest request;
   request.job = job.job.id;
@@ -146,179 +189,14 @@ void Drain::send(const InHand& job) {
   request.archive_content = p_.options.archive;
   request.checkpoint_every = p_.options.checkpoint_every;
   request.crf = p_.options.crf;
+  job.files.emplace(p_.publisher, job.job.id, job.token, p_.log);
+  job.since_sign = base::Stopwatch();
+  job.phase = Phase::waiting;
   try {
     p_.renderer.send(protocol::encode(request));
   } catch (const Error& e) {
-    p_.renderer.kill();
-    on_death(e.what());
+    end_renderer(e.what());
   }
-}
-
-void Drain::on_message(const protocol::Message& message) {
-  try {
-    if (message.type == "ready") ready_ = true;
-    if (message.type == "progress") on_progress(protocol::progress_event(message));
-    if (message.type == "done") on_done(protocol::done_event(message));
-    if (message.type == "failed") on_failed(protocol::failed_event(message));
-  } catch (const Error& e) {
-    if (e.kind() != ErrorKind::renderer) throw;
-    p_.renderer.kill();
-    on_death(e.what());
-  }
-}
-
-std::optional<double> Drain::seconds_left(const InHand& job) {
-  if (job.stage != "denoise" || job.step <= job.first_step) return std::nullopt;
-  const auto done = static_cast<double>(job.step - job.first_step);
-  return job.denoising_since.seconds() / done * static_cast<double>(job.steps - job.step);
-}
-
-void Drain::on_progress(const protocol::ProgressEvent& event) {
-  InHand* job = find(event.token);
-  if (job == nullptr) return;
-  if (event.stage == "denoise" && job->stage != event.stage) {
-    job->denoising_since = base::Stopwatch();
-    job->first_step = event.step;
-  }
-  job->stage = event.stage;
-  job->step = event.step;
-  job->steps = event.steps;
-  job->denoising = before_decoding(event.stage);
-  // The job behind it waits for the same renderer: what keeps one alive keeps the other.
-  for (const InHand& other : in_hand_) {
-    p_.leases.progress(other.lease.ref, {other.stage, other.step, other.steps, seconds_left(other)}, kStall);
-  }
-}
-
-void Drain::on_done(const protocol::DoneEvent& event) {
-  InHand* found = find(event.token);
-  if (found == nullptr) return;
-  const InHand job = *found;
-  forget(event.token);
-  deaths_ = 0;
-  longest_s_ = std::max(longest_s_, job.since.seconds());
-  queue::Published published;
-  Finished finished{job.lease, job.job.spec, job.job.id, job.settings, event};
-  const queue::LeaseState state = p_.leases.look(job.lease.ref);
-  finished.lease.deadline = state.deadline;
-  try {
-    const Outcome outcome = state.lost ? Outcome::stale : p_.publisher.publish(p_.jobs, finished, published);
-    p_.leases.drop(job.lease.ref);
-    if (outcome == Outcome::published) result(job, "done", published.video, nullptr);
-    if (outcome == Outcome::cancel_requested) release(job);
-    if (outcome == Outcome::stale) p_.log.warn("lease-lost", job.job.id + ": another rank has it now");
-  } catch (const Error& e) {
-    // Where the queue is away the lease runs out, and the next claim finds the set that stands.
-    if (e.kind() == ErrorKind::queue) throw;
-    fail(job, e.kind(), e.what(), false);
-  }
-  p_.publisher.discard(job.job.id, job.token);
-}
-
-void Drain::on_failed(const protocol::FailedEvent& event) {
-  if (event.job.empty()) {
-    p_.renderer.kill();
-    return on_death(event.message);
-  }
-  InHand* found = find(event.token);
-  if (found == nullptr) return;
-  const InHand job = *found;
-  forget(event.token);
-  p_.publisher.discard(job.job.id, job.token);
-  fail(job, event.kind, event.message, false);
-}
-
-// A death is charged to the job that was denoising; where none was, to all in hand.
-void Drain::on_death(const std::string& how) {
-  p_.log.error("renderer-died", how);
-  ++deaths_;
-  ready_ = false;
-  since_death_ = base::Stopwatch();
-  const std::list<InHand> jobs = std::exchange(in_hand_, {});
-  const auto denoising = std::find_if(jobs.begin(), jobs.end(), [](const InHand& job) { return job.denoising; });
-  for (const InHand& job : jobs) {
-    p_.publisher.discard(job.job.id, job.token);
-    const bool charged = denoising == jobs.end() || job.token == denoising->token;
-    charged ? fail(job, ErrorKind::renderer, "the renderer died: " + how, true) : release(job);
-  }
-}
-
-void Drain::restart() {
-  const double pause_s = std::min(60.0, static_cast<double>(1U << static_cast<unsigned>(std::max(0, deaths_ - 1))));
-  if (deaths_ >= kMostDeaths || since_death_.seconds() < pause_s) return;
-  p_.renderer.start();
-}
-
-void Drain::look_at_leases() {
-  const std::list<InHand> jobs = in_hand_;
-  for (const InHand& job : jobs) {
-    const queue::LeaseState state = p_.leases.look(job.lease.ref);
-    const bool late = job.job.timeout_s && job.since.seconds() > *job.job.timeout_s;
-    if (state.stalled) {
-      p_.renderer.kill();
-      return on_death("hung: no progress for " + base::human_duration(static_cast<double>(kStall.count()) / 1000));
-    }
-    if (!state.lost && !state.cancel_requested && !late) continue;
-    forget(job.token);
-    try {
-      p_.renderer.send(protocol::encode_plain("cancel", {{"job", job.job.id}, {"token", job.token}}));
-    } catch (const Error&) {
-      // It is gone: the next poll says so.
-    }
-    if (state.lost) {
-      p_.leases.drop(job.lease.ref);
-    } else if (state.cancel_requested) {
-      release(job);
-    } else {
-      fail(job, ErrorKind::renderer, "not done after its timeout_s", false);
-    }
-  }
-}
-
-void Drain::give_back_all() {
-  p_.hurry();
-  for (const InHand& job : std::exchange(in_hand_, {})) {
-    try {
-      release(job);
-    } catch (const Error& e) {
-      p_.log.warn("not-released", job.job.id + ": its lease runs out by itself: " + e.what());
-    }
-  }
-  p_.renderer.kill();
-}
-
-void Drain::fail(const InHand& job, ErrorKind kind, const std::string& message, bool poison) {
-  p_.leases.drop(job.lease.ref);
-  const Error error(kind, message);
-  p_.log.error("job-failed", job.job.id + ": " + message);
-  const auto& traits = base::traits(kind);
-  const auto state = p_.jobs.fail(job.lease.ref, {std::string(traits.name), message, !traits.retry, poison});
-  if (state == queue::JobState::failed) result(job, "failed", "", &error);
-  if (state == queue::JobState::cancelled) result(job, "cancelled", "", nullptr);
-}
-
-void Drain::release(const InHand& job) {
-  p_.leases.drop(job.lease.ref);
-  if (p_.jobs.release(job.lease.ref) == queue::JobState::cancelled) result(job, "cancelled", "", nullptr);
-}
-
-void Drain::result(const InHand& job, const std::string& state, const std::string& video, const Error* error) {
-  report::JobResult out{job.lease.ref.id, state, video, "", ""};
-  if (error != nullptr) {
-    out.error_kind = base::traits(error->kind()).name;
-    out.error = error->what();
-  }
-  summary_->jobs.push_back(out);
-  p_.log.info("job-" + state, out.id);
-}
-
-void Drain::forget(std::uint64_t token) {
-  in_hand_.remove_if([&](const InHand& job) { return job.token == token; });
-}
-
-Drain::InHand* Drain::find(std::uint64_t token) {
-  const auto it = std::find_if(in_hand_.begin(), in_hand_.end(), [&](const InHand& job) { return job.token == token; });
-  return it == in_hand_.end() ? nullptr : &*it;
 }
 
 }  // namespace nightreel::rank

@@ -1,13 +1,25 @@
 #include "nightreel/rank/output_folder.h"
 
 #include "nightreel/base/file.h"
+#include "nightreel/base/random.h"
 
 namespace nightreel::rank {
+namespace {
+
+constexpr std::size_t kProbeBytes = 64U << 10U;
+
+}  // namespace
 
 void OutputFolder::make() const {
   for (const char* folder : {"", "/videos", "/archive", "/checkpoints", "/runs", "/logs"}) {
     base::make_folders(root_ + folder);
   }
+}
+
+void OutputFolder::check_writable() const {
+  const std::string path = root_ + "/.nightreel-" + base::random_hex(8);
+  base::replace_file(path, std::string(kProbeBytes, 'x'));
+  base::remove_file(path);
 }
 
 OutputSet OutputFolder::names(const std::string& prefix, const std::string& id, const std::string& suffix,

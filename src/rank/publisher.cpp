@@ -1,6 +1,7 @@
 #include "nightreel/rank/publisher.h"
 
 #include <filesystem>
+#include <utility>
 
 #include "nightreel/base/build_version.h"
 #include "nightreel/base/file.h"
@@ -28,22 +29,46 @@ void give_name(const std::string& from, const std::string& to) {
   if (!base::publish(from, to)) throw Error(ErrorKind::storage, to + ": another file stands there");
 }
 
+void remove_matching(const std::filesystem::path& folder, const std::string& prefix) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().filename().string().rfind(prefix, 0) == 0) base::remove_file(entry.path().string());
+  }
+}
+
+// Of a sidecar that may be missing, damaged or foreign.
+struct Standing {
+  std::string id;
+  std::string hash;
+  std::string sha256;
+};
+
+Standing read_sidecar(const std::string& path) {
+  try {
+    const Json sidecar = base::parse_json(base::read_file(path, kMaxSidecar));
+    return {sidecar.at("id"), sidecar.at("job_hash"), sidecar.at("sha256")};
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 std::optional<queue::Published> Publisher::standing(const std::string& id, const std::string& hash) const {
   const OutputSet set = out_.final_names(id, maker_.archive);
   if (!exists(set.video)) return std::nullopt;
-  try {
-    const Json sidecar = base::parse_json(base::read_file(set.sidecar, kMaxSidecar));
-    const std::string sha256 = base::sha256_file(set.video);
-    if (sidecar.at("job_hash") == hash && sidecar.at("sha256") == sha256) {
-      return queue::Published{"videos/" + id + ".mp4", sha256, std::filesystem::file_size(set.video)};
-    }
-  } catch (const std::exception&) {
-    // No sidecar, or one that cannot be read: the video is nobody's, as one of another job is.
+  const Standing stands = read_sidecar(set.sidecar);
+  if (stands.id != id) {
+    throw Error(ErrorKind::job, set.video + ": stands there without the sidecar of a job " + base::printable(id) +
+                                    "; move it away, it is never replaced");
+  }
+  const std::string sha256 = base::sha256_file(set.video);
+  if (stands.hash == hash && stands.sha256 == sha256) {
+    return queue::Published{"videos/" + id + ".mp4", sha256, std::filesystem::file_size(set.video)};
   }
   if (maker_.overwrite) return std::nullopt;
-  throw Error(ErrorKind::job, set.video + ": the video of another job stands there; --overwrite replaces it");
+  const char* what = stands.hash == hash ? ": is not what its sidecar says" : ": the video of another job stands there";
+  throw Error(ErrorKind::job, set.video + what + "; --overwrite replaces it");
 }
 
 void Publisher::check(const Finished& f, const std::string& video) const {
@@ -85,40 +110,66 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
   base::replace_file(from.sidecar, sidecar.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-// Past the fence nobody else may publish this job, so what stands without its video is a dead attempt's.
-void Publisher::clear_final(const OutputSet& to) const {
-  if (exists(to.video) && !maker_.overwrite) {
-    throw Error(ErrorKind::job, to.video + ": a video stands there; --overwrite replaces it");
-  }
-  for (const auto& path : {to.video, to.sidecar, to.sheet, to.archive}) {
+// Past the fence nobody else may publish this job: what stands under its names without a video is a dead attempt's. A
+// video that is replaced goes first, so that no set ever looks whole; where there is none, no video is ever removed.
+bool Publisher::clear(const OutputSet& to, const std::function<bool()>& still_ours) const {
+  const bool replaces = maker_.overwrite && exists(to.video);
+  for (const auto& path : {replaces ? to.video : "", to.sidecar, to.sheet, to.archive}) {
+    if (!still_ours()) return false;
     if (!path.empty()) base::remove_file(path);
   }
+  return true;
 }
 
-Outcome Publisher::publish(queue::JobQueue& jobs, const Finished& f, queue::Published& published) const {
+bool Publisher::link_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const {
+  using Pair = std::pair<const std::string&, const std::string&>;
+  for (const auto& [old_name, new_name] : {Pair(from.archive, to.archive), Pair(from.sheet, to.sheet),
+                                           Pair(from.sidecar, to.sidecar), Pair(from.video, to.video)}) {
+    if (!still_ours()) return false;
+    if (!new_name.empty()) give_name(old_name, new_name);
+  }
+  base::sync_folder(base::parent_folder(to.video));
+  if (!to.archive.empty()) base::sync_folder(base::parent_folder(to.archive));
+  return true;
+}
+
+Outcome Publisher::publish(queue::JobQueue& jobs, const Finished& f, const std::function<bool()>& still_ours,
+                           queue::Published& published) const {
   const OutputSet from = out_.temporary_names(f.id, f.done.token, maker_.archive);
   const OutputSet to = out_.final_names(f.id, maker_.archive);
   check(f, from.video);
   published = {"videos/" + f.id + ".mp4", base::sha256_file(from.video), std::filesystem::file_size(from.video)};
   write_sidecar(f, from, published);
   const queue::Fence fence = jobs.begin_publish(f.lease.ref);
-  if (fence == queue::Fence::stale || queue::Clock::now() >= f.lease.deadline) return Outcome::stale;
   if (fence == queue::Fence::cancel_requested) return Outcome::cancel_requested;
-  clear_final(to);
-  if (maker_.archive) give_name(from.archive, to.archive);
-  give_name(from.sheet, to.sheet);
-  give_name(from.sidecar, to.sidecar);
-  give_name(from.video, to.video);
-  base::sync_folder(base::parent_folder(to.video));
-  if (maker_.archive) base::sync_folder(base::parent_folder(to.archive));
-  base::remove_file(out_.checkpoint(f.id));
-  return jobs.complete(f.lease.ref, published) ? Outcome::published : Outcome::stale;
+  if (fence == queue::Fence::stale) return Outcome::stale;
+  if (const auto stands = standing(f.id, f.lease.hash)) {  // an earlier attempt came through after all
+    published = *stands;
+    discard(f.id, f.done.token);
+  } else if (!clear(to, still_ours) || !link_set(from, to, still_ours)) {
+    return Outcome::stale;
+  }
+  remove_checkpoint(f.id);
+  return Outcome::published;
+}
+
+// The video is out: a checkpoint that cannot be removed is litter.
+void Publisher::remove_checkpoint(const std::string& id) const {
+  try {
+    base::remove_file(out_.checkpoint(id));
+  } catch (const Error&) {
+    return;
+  }
 }
 
 void Publisher::discard(const std::string& id, std::uint64_t token) const {
   const OutputSet set = out_.temporary_names(id, token, maker_.archive);
   for (const auto& path : {set.archive, set.sheet, set.sidecar, set.video}) {
-    if (!path.empty()) base::remove_file(path);
+    if (path.empty()) continue;
+    base::remove_file(path);
+    // What a renderer that was killed had begun: files that appear whole are written beside their name (base/file.h).
+    const std::filesystem::path file(path);
+    remove_matching(file.parent_path(), "." + file.filename().string() + ".");
   }
 }
 

@@ -1,5 +1,6 @@
 #include "nightreel/rank/renderer.h"
 
+#include <algorithm>
 #include <csignal>
 
 namespace nightreel::rank {
@@ -8,13 +9,22 @@ using base::Error;
 using base::ErrorKind;
 using std::chrono::milliseconds;
 
+namespace {
+
+constexpr double kLongestLook_s = 1;
+constexpr int kMostEvents = 5000;  // a second; a renderer has some dozens to tell
+
+}  // namespace
+
 void Renderer::start() {
   base::ChildOptions options;
   options.argv = command_.argv;
   options.stderr_path = command_.stderr_path;
   child_ = base::Child(options);
   reader_.emplace(child_.stdout_fd(), protocol::kMaxLine);
-  since_event_ = base::Stopwatch();
+  ready_ = false;
+  silent_s_ = 0;
+  since_look_ = base::Stopwatch();
   log_.debug("renderer-start", "renderer process " + std::to_string(child_.pid()));
 }
 
@@ -35,8 +45,7 @@ std::optional<Renderer::Event> Renderer::poll(milliseconds timeout) {
     std::string line;
     switch (reader_->next(line, timeout)) {
       case base::LineReader::Status::line:
-        since_event_ = base::Stopwatch();
-        return Event{protocol::decode_event(line), ""};
+        return take(line);
       case base::LineReader::Status::closed:
         // Ask how it ended before killing it: the exit code or signal is what the operator needs to read.
         return ended(child_.wait(milliseconds(500)).value_or("closed its event pipe"));
@@ -46,10 +55,34 @@ std::optional<Renderer::Event> Renderer::poll(milliseconds timeout) {
   } catch (const Error& e) {
     return ended(e.what());
   }
-  if (since_event_.seconds() > command_.silence_limit_s) {
-    return ended("hung: no event for " + base::human_duration(since_event_.seconds()));
+  count_silence();
+  if (silent_s_ > (ready_ ? command_.silence_limit_s : command_.loading_limit_s)) {
+    return ended(std::string("hung: no event for ") + base::human_duration(silent_s_) + (ready_ ? "" : " of loading"));
   }
   return std::nullopt;
+}
+
+// A rank that was stopped itself, or was away in a call, has not listened meanwhile: that is no silence.
+void Renderer::count_silence() {
+  silent_s_ += std::min(since_look_.seconds(), kLongestLook_s);
+  since_look_ = base::Stopwatch();
+}
+
+bool Renderer::floods() {
+  if (second_.seconds() > 1) {
+    second_ = base::Stopwatch();
+    events_ = 0;
+  }
+  return ++events_ > kMostEvents;
+}
+
+Renderer::Event Renderer::take(const std::string& line) {
+  silent_s_ = 0;
+  since_look_ = base::Stopwatch();
+  if (floods()) return ended("floods its event pipe");
+  Event event{protocol::decode_event(line), ""};
+  ready_ = ready_ || event.message->type == "ready";
+  return event;
 }
 
 void Renderer::stop(milliseconds grace) {

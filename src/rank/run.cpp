@@ -14,6 +14,7 @@
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/drain.h"
+#include "nightreel/rank/judgement.h"
 #include "rank/progress_display.h"
 #include "rank/startup.h"
 
@@ -22,6 +23,11 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
+
+constexpr std::chrono::milliseconds kPatience{2000};  // of the loop with Redis: its renderer may die meanwhile
+constexpr std::chrono::milliseconds kLeaveTogether{2000};
+constexpr double kWaitForOthers_s = 0.3;
+constexpr int kStoppedEarly = 75;
 
 // What is known before MPI starts.
 struct Plan {
@@ -68,58 +74,25 @@ Maker maker_for(const cluster::World& world, const RunOptions& options, const pr
   return maker;
 }
 
-// The run's jobs as the queue has them at the end: those of the files, and those that ended on a rank.
-void judge(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, report::RunSummary& summary) {
-  std::vector<std::string> ids;
-  for (const auto& job : plan.jobs) ids.push_back(job.id);
-  bool failed = false;
-  bool left = jobs.counts(summary.run).pending > 0;
-  for (const auto& view : jobs.lookup(ids)) {
-    report::JobResult result{view.id, std::string(queue::name(view.state)), view.video, view.error_kind, view.error};
-    failed = failed || view.state == queue::JobState::failed;
-    left = left || view.state == queue::JobState::pending || view.state == queue::JobState::delayed;
-    if (view.state == queue::JobState::running) summary.held_elsewhere.push_back(view.id);
-    summary.jobs.push_back(result);
-  }
-  bool early = false;
-  for (const auto& rank : summary.ranks) {
-    early = early || rank.stopped_early;
-    for (const auto& result : rank.jobs) {
-      if (std::find(ids.begin(), ids.end(), result.id) != ids.end()) continue;
-      failed = failed || result.state == "failed";
-      summary.jobs.push_back(result);
-    }
-  }
-  if (early && left) {
-    summary.exit_code = 75;
-  } else if (failed && !options.failed_ok) {
-    summary.exit_code = 1;
-  }
-}
-
 // Everything between the world's start and its end.
 class Run {
  public:
   Run(const RunOptions& options, const Plan& plan, Signals& signals)
-      : options_(options), plan_(plan), signals_(signals), world_(kWorldDeadline), out_(options.out) {}
+      : options_(options), plan_(plan), signals_(signals), world_(kWorldDeadline), out_(options.out) {
+    for (const auto& job : plan.jobs) ids_.push_back(job.id);
+  }
 
   int operator()() {
-    begin();
-    Renderer renderer(renderer_command(options_, device_, out_.log_folder(run_), world_.rank()), log_);
-    renderer.start();
-    std::optional<queue::PrivateServer> server;
-    const auto addresses = agree_redis(world_, options_, server, log_);
-    const auto ready = agree_ready(world_, renderer, signals_);
-    check_renderers_meet(world_, renderer, device_ != "cpu");
-    queue::RedisQueue jobs(queue_options(options_, addresses));
-    add_jobs(jobs, ready.model_digest);
-
-    report::RankSummary mine{world_.rank(), world_.place().host, device_, false, {}};
-    drain(addresses, jobs, renderer, ready, mine);
-    renderer.stop(std::chrono::seconds(5));
-    const int code = end(jobs, ready.model_digest, mine);
-    server.reset();
-    return code;
+    try {
+      begin();
+      return work();
+    } catch (const Error& e) {
+      leave(e.kind(), e.what());
+      throw;
+    } catch (const std::exception& e) {
+      leave(ErrorKind::internal, e.what());
+      throw;
+    }
   }
 
  private:
@@ -128,14 +101,63 @@ class Run {
                             "the run's name");
     std::replace(run_.begin(), run_.end(), ':', '-');
     cluster::check_shared_folder(world_, options_.out, std::chrono::seconds(10), kWorldDeadline);
-    out_.make();
-    base::make_folders(out_.log_folder(run_));
-    const std::string rank = std::to_string(world_.rank());
-    log_ = base::Logger::to_stderr_and_file(options_.log_format, "rank " + rank,
-                                            out_.log_folder(run_) + "/rank-" + rank + ".jsonl");
-    if (options_.draw) log_ = log_.only_errors();
+    do_together(world_, "the output folder", [&] {
+      out_.make();
+      base::make_folders(out_.log_folder(run_));
+      const std::string rank = std::to_string(world_.rank());
+      log_ = base::Logger::to_stderr_and_file(options_.log_format, "rank " + rank,
+                                              out_.log_folder(run_) + "/rank-" + rank + ".jsonl");
+      if (options_.draw) log_ = log_.only_errors();
+    });
     device_ = agree_devices(world_, options_);
     log_.info("start", "on " + world_.place().host + ", device " + device_);
+  }
+
+  int work() {
+    Renderer renderer(renderer_command(options_, device_, out_.log_folder(run_), world_.rank()), log_);
+    do_together(world_, "the renderers' start", [&] { renderer.start(); });
+    std::optional<queue::PrivateServer> server;
+    const auto addresses = agree_redis(world_, options_, server, log_);
+    const auto ready = agree_ready(world_, renderer, signals_);
+    check_renderers_meet(world_, renderer, device_ != "cpu");
+    queue::RedisQueue jobs(queue_options(options_, addresses));
+    add_jobs(jobs, ready.model_digest);
+
+    report::RankSummary mine;
+    mine.rank = world_.rank();
+    mine.host = world_.place().host;
+    mine.device = device_;
+    drain(addresses, jobs, renderer, ready, mine);
+    const int code = end(jobs, ready.model_digest, mine);
+    server.reset();
+    return code;
+  }
+
+  // Not even begun, or stopped by an error: rank 0 says so in RUN.json. All ranks come here together, or never meet
+  // again: then MPI is left as it is.
+  void leave(ErrorKind kind, const std::string& why) {
+    const int code = base::traits(kind).exit_code;
+    try {
+      if (world_.rank() == 0 && !run_.empty() && std::filesystem::exists(out_.log_folder(run_))) {
+        report::RunSummary summary = new_summary("");
+        summary.error = why;
+        summary.exit_code = code;
+        base::replace_file(out_.run_file(run_), report::to_json(summary) + "\n");
+      }
+      world_.agree_exit_code(code, kLeaveTogether);
+    } catch (const std::exception& e) {
+      log_.warn("leave", e.what());
+      world_.abandon();
+    }
+  }
+
+  report::RunSummary new_summary(const std::string& digest) const {
+    report::RunSummary summary;
+    summary.run = run_;
+    summary.started_ms = started_ms_;
+    summary.ended_ms = base::now_ms();
+    summary.model_digest = digest;
+    return summary;
   }
 
   void add_jobs(queue::RedisQueue& jobs, const std::string& digest) {
@@ -158,10 +180,9 @@ class Run {
     const auto display = show_progress(addresses);
     base::CancelToken stop;
     auto renewing = std::make_unique<queue::RedisQueue>(queue_options(options_, addresses));
-    queue::Patience patience;
-    patience.stop = stop;
-    renewing->set_patience(patience);
-    queue::LeaseKeeper leases(std::move(renewing), std::chrono::milliseconds(options_.lease_s * 1000 / 3), stop, log_);
+    const std::chrono::milliseconds renewal(options_.lease_s * 1000 / 3);
+    renewing->set_patience({renewal, stop});
+    queue::LeaseKeeper leases(std::move(renewing), renewal, stop, log_);
     queue::ClaimRequest who;
     who.out = options_.out;
     who.model = ready.model_digest;
@@ -170,9 +191,10 @@ class Run {
     who.rank = world_.rank();
     who.max_attempts = options_.max_attempts;
     who.min_pending = world_.size();
+    jobs.set_patience({kPatience, {}, true});
     const auto hurry = [&jobs] { jobs.set_patience({std::chrono::milliseconds(300), {}, true}); };
     Drain({options_, plan_.card, plan_.recipe, out_, who, jobs, leases, renderer,
-           Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_})
+           Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_, DrainLimits()})
         .run(mine);
   }
 
@@ -186,27 +208,42 @@ class Run {
     return std::make_unique<ProgressDisplay>(std::move(jobs), run_, world_.size(), style, log_);
   }
 
-  // Waits for the others without taking their time: an idle rank must not end the run for them.
-  int end(queue::RedisQueue& jobs, const std::string& digest, const report::RankSummary& mine) {
-    report::RunSummary summary;
+  // Waits for the others without taking their time: an idle rank must not end the run for them. Nothing where this
+  // rank was told to stop and others do not come: they may be gone.
+  std::optional<std::vector<std::string>> everybodys(const report::RankSummary& mine) {
     auto exchange = world_.start_exchange(report::to_json(mine));
-    auto all = exchange.test();
-    for (; !all; all = exchange.test()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::optional<base::Stopwatch> stopping;
+    for (;;) {
+      if (auto all = exchange.test()) return all;
+      if (signals_.asked() == Ask::stop && !stopping) stopping.emplace();
+      if (stopping && stopping->seconds() > kWaitForOthers_s) return std::nullopt;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+
+  int end(queue::RedisQueue& jobs, const std::string& digest, const report::RankSummary& mine) {
+    const auto all = everybodys(mine);
+    if (signals_.asked() != Ask::stop) jobs.set_patience(queue::Patience());
+    report::RunSummary summary = new_summary(digest);
     if (world_.rank() == 0) {
-      summary.run = run_;
-      summary.started_ms = started_ms_;
-      summary.ended_ms = base::now_ms();
-      summary.model_digest = digest;
-      for (const auto& text : *all) summary.ranks.push_back(report::rank_summary(text));
-      judge(jobs, plan_, options_, summary);
+      if (all) {
+        for (const auto& text : *all) summary.ranks.push_back(report::rank_summary(text));
+      } else {
+        summary.ranks.push_back(mine);
+      }
+      judge(jobs, ids_, options_.failed_ok, summary);
+      if (!all) summary.exit_code = kStoppedEarly;
       base::replace_file(out_.run_file(run_), report::to_json(summary) + "\n");
       log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + out_.run_file(run_));
     }
-    return world_.agree_exit_code(summary.exit_code, kWorldDeadline);
+    if (all) return world_.agree_exit_code(summary.exit_code, kWorldDeadline);
+    world_.abandon();
+    return kStoppedEarly;
   }
 
   const RunOptions& options_;
   const Plan& plan_;
+  std::vector<std::string> ids_;
   Signals& signals_;
   const std::int64_t started_ms_ = base::now_ms();
   cluster::World world_;

@@ -2,6 +2,7 @@
 // Error{environment} on every rank.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,13 +19,17 @@ namespace nightreel::rank {
 
 inline constexpr std::chrono::milliseconds kWorldDeadline{60'000};
 
+/// Each rank does its part of `what`; where one fails, all throw.
+void do_together(cluster::World& world, const std::string& what, const std::function<void()>& part);
+
 /// This rank's device: "cpu" or a GPU's UUID.
 std::string agree_devices(cluster::World& world, const RunOptions& options);
 
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
                                  int rank);
 
-/// Waits for every rank's renderer; the models must be the same.
+/// Waits for every rank's renderer; the models must be the same. Throws Error{interrupted} on all where one was asked
+/// to stop meanwhile.
 protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, const Signals& signals);
 
 /// The renderers meet once in a communicator of all, add up ones, and leave it.

@@ -37,6 +37,10 @@ std::int64_t count(const std::vector<JobResult>& jobs, const std::string& state)
   return std::count_if(jobs.begin(), jobs.end(), [&](const JobResult& job) { return job.state == state; });
 }
 
+Json error_json(const std::string& kind, const std::string& message) {
+  return kind.empty() ? Json(nullptr) : Json{{"kind", kind}, {"message", message}};
+}
+
 // An error's message may hold a file name in any encoding.
 std::string dump(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
@@ -49,6 +53,7 @@ std::string to_json(const RankSummary& summary) {
                {"host", summary.host},
                {"device", summary.device},
                {"stopped_early", summary.stopped_early},
+               {"error", error_json(summary.error_kind, summary.error)},
                {"jobs", jobs_json(summary.jobs)}},
               -1);
 }
@@ -56,11 +61,15 @@ std::string to_json(const RankSummary& summary) {
 RankSummary rank_summary(const std::string& text) {
   try {
     const Json json = Json::parse(text);
-    RankSummary out{json.at("rank").get<int>(),
-                    json.at("host").get<std::string>(),
-                    json.at("device").get<std::string>(),
-                    json.at("stopped_early").get<bool>(),
-                    {}};
+    RankSummary out;
+    json.at("rank").get_to(out.rank);
+    json.at("host").get_to(out.host);
+    json.at("device").get_to(out.device);
+    json.at("stopped_early").get_to(out.stopped_early);
+    if (const Json& error = json.at("error"); !error.is_null()) {
+      out.error_kind = error.at("kind").get<std::string>();
+      out.error = error.at("message").get<std::string>();
+    }
     for (const auto& job : json.at("jobs")) out.jobs.push_back(job_result(job));
     return out;
   } catch (const Json::exception& e) {
@@ -75,6 +84,7 @@ std::string to_json(const RunSummary& summary) {
                      {"host", rank.host},
                      {"device", rank.device},
                      {"stopped_early", rank.stopped_early},
+                     {"error", error_json(rank.error_kind, rank.error)},
                      {"done", count(rank.jobs, "done")}});
   }
   return dump({{"run", summary.run},
@@ -87,6 +97,7 @@ std::string to_json(const RunSummary& summary) {
                {"cancelled", count(summary.jobs, "cancelled")},
                {"jobs", jobs_json(summary.jobs)},
                {"held_elsewhere", summary.held_elsewhere},
+               {"error", summary.error.empty() ? Json(nullptr) : Json(summary.error)},
                {"exit_code", summary.exit_code}},
               2) +
          "\n";

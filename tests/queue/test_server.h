@@ -9,26 +9,11 @@
 #include "nightreel/base/file.h"
 #include "nightreel/base/pipe.h"
 #include "nightreel/base/process.h"
-#include "nightreel/base/random.h"
 #include "nightreel/queue/redis.h"
 #include "nightreel/queue/redis_queue.h"
+#include "support/temp_folder.h"
 
 namespace nightreel::test {
-
-/// A folder that is gone after the test.
-class TempFolder {
- public:
-  TempFolder() : path_((std::filesystem::temp_directory_path() / ("nightreel-queue-" + base::random_hex(6))).string()) {
-    base::make_folders(path_);
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 class TestServer {
  public:

@@ -1,15 +1,21 @@
 // The drain loop of one rank: claim, render, publish, complete, until nothing is left or somebody asks to stop.
 //
-// Owns the jobs in hand; the renderer, the queue and the rest belong to the caller. One thread. A job's failure is
-// reported to the queue and never thrown; a queue that stays away ends the loop as stopped early.
+// Owns the jobs in hand; the renderer, the queue and the rest belong to the caller. One thread. Nothing is thrown: a
+// job's failure is reported to the queue; what keeps the rank itself from going on (Redis away for too long, a disk
+// that takes nothing, renderers that die one after the other) ends the loop and stands in the summary. However the loop
+// ends, no lease is renewed afterwards, no temporary file is left and no renderer runs.
 #pragma once
 
 #include <functional>
 #include <list>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "nightreel/job/model_card.h"
 #include "nightreel/queue/lease.h"
+#include "nightreel/rank/deaths.h"
+#include "nightreel/rank/job_in_hand.h"
 #include "nightreel/rank/options.h"
 #include "nightreel/rank/publisher.h"
 #include "nightreel/rank/renderer.h"
@@ -17,6 +23,12 @@
 #include "nightreel/report/run_summary.h"
 
 namespace nightreel::rank {
+
+struct DrainLimits {
+  std::chrono::milliseconds stage{30 * 60 * 1000};  // without a sign of progress; a step of denoising counts as one
+  double queue_away_s = 600;                        // then this rank stops
+  double first_pause_s = 1;                         // between a renderer's death and the next start
+};
 
 struct DrainParts {
   const RunOptions& options;
@@ -26,67 +38,74 @@ struct DrainParts {
   queue::ClaimRequest who;  // min_pending: how many must wait before a second job is claimed
   queue::JobQueue& jobs;
   queue::LeaseKeeper& leases;
-  Renderer& renderer;
+  Renderer& renderer;  // ready
   Publisher publisher;
   Signals& signals;
   std::function<void()> hurry;  // called once when asked to stop: no call to the queue may take long from now on
   base::Logger log;
+  DrainLimits limits;
 };
 
 class Drain {
  public:
-  explicit Drain(DrainParts parts) : p_(std::move(parts)) {}
-  /// Fills in `jobs` and `stopped_early`.
+  explicit Drain(DrainParts parts) : p_(std::move(parts)), deaths_(p_.limits.first_pause_s) {}
+  /// Fills in `jobs`, `stopped_early` and `error`.
   void run(report::RankSummary& summary);
 
  private:
-  struct InHand {
-    queue::Lease lease;
-    job::Job job;
-    job::Settings settings;
-    std::uint64_t token = 0;
-    bool denoising = true;  // or waiting to
-    std::string stage;
-    std::int64_t step = 0;
-    std::int64_t steps = 0;
-    base::Stopwatch since;
-    base::Stopwatch denoising_since;
-    std::int64_t first_step = 0;  // after a resume not 0
-  };
+  // The loop (drain.cpp).
   bool turn();
   bool drained();
   bool may_claim();
   void claim();
+  void take_inbox();
   void begin(const queue::Lease& lease);
-  void send(const InHand& job);
+  void prepare(JobInHand& job);
+  bool may_send(const JobInHand& job) const;
+  void send_next();
+  void send(JobInHand& job);
+  bool ask_queue(const std::function<void()>& question);
+
+  // The renderer (drain_events.cpp).
+  void listen();
+  void handle(const Renderer::Event& event);
   void on_message(const protocol::Message& message);
-  static std::optional<double> seconds_left(const InHand& job);
+  void on_ready(const protocol::ReadyEvent& event);
   void on_progress(const protocol::ProgressEvent& event);
   void on_done(const protocol::DoneEvent& event);
   void on_failed(const protocol::FailedEvent& event);
   void on_death(const std::string& how);
-  void restart();
-  void look_at_leases();
+  void end_renderer(const std::string& why);
+  void look_at_jobs();
+  void look_at(JobInHand& job);
+  void cancel(JobInHand& job);
+  JobInHand* find(std::uint64_t token);
+
+  // What the queue hears (drain_endings.cpp).
+  void settle_all();
+  void settle(JobInHand& job);
+  void publish(JobInHand& job);
+  void complete(JobInHand& job);
+  void fail(JobInHand& job);
+  void release(JobInHand& job);
+  void finish(JobInHand& job);
+  void lost(JobInHand& job);
   void give_back_all();
-  void fail(const InHand& job, base::ErrorKind kind, const std::string& message, bool poison);
-  void release(const InHand& job);
-  void result(const InHand& job, const std::string& state, const std::string& video, const base::Error* error);
-  void forget(std::uint64_t token);
-  InHand* find(std::uint64_t token);
+  void result(const JobInHand& job, const std::string& state);
 
   DrainParts p_;
   report::RankSummary* summary_ = nullptr;
-  std::list<InHand> in_hand_;  // in the order in which the renderer got them
+  std::list<JobInHand> in_hand_;  // in the order in which they were claimed
+  Deaths deaths_;
+  std::string last_death_;
+  bool first_ = true;
+  bool ready_ = true;  // the renderer has said so since it was last started
+  double longest_s_ = 0;
   base::Stopwatch since_start_;
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;
   base::Stopwatch since_inbox_;
-  base::Stopwatch since_death_;
-  bool first_ = true;
-  bool ready_ = true;  // the renderer has said so since it was last started
-  int deaths_ = 0;     // in a row
-  double longest_s_ = 0;
-  base::Stopwatch since_queue_;  // since the queue last answered
+  std::optional<base::Stopwatch> queue_away_;  // since its first question that was not answered
 };
 
 }  // namespace nightreel::rank

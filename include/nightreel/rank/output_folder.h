@@ -1,4 +1,4 @@
-// Where everything of a run lies in OUT. Pure names but for make(); any thread.
+// Where everything of a run lies in OUT. Pure names but for make() and check_writable(); any thread.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,8 @@ class OutputFolder {
   explicit OutputFolder(std::string root) : root_(std::move(root)) {}
   /// Makes the folders. Throws Error{storage}.
   void make() const;
+  /// Writes a small file and removes it. Throws Error{storage}.
+  void check_writable() const;
 
   const std::string& root() const { return root_; }
   std::string run_file(const std::string& run) const { return root_ + "/runs/" + run + ".json"; }

@@ -4,6 +4,8 @@
 // written, and what the queue throws.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "nightreel/protocol/message.h"
@@ -40,17 +42,23 @@ class Publisher {
   Publisher(OutputFolder out, Maker maker) : out_(std::move(out)), maker_(std::move(maker)) {}
 
   /// What stands under the job's final names, if its video is whole and its sidecar is of this very job: a rank that
-  /// published and could not tell the queue any more left it. Throws Error{job} where another job's video stands there
-  /// and may not be replaced.
+  /// published and could not tell the queue any more left it. Throws Error{job} where another video stands there and
+  /// may not be replaced: `overwrite` replaces a finished set of this id, and nothing that is no such set.
   std::optional<queue::Published> standing(const std::string& id, const std::string& hash) const;
-  Outcome publish(queue::JobQueue& jobs, const Finished& finished, queue::Published& published) const;
+  /// Checks the video, passes the queue's fence and gives the set its final names; `still_ours`, the lease's own
+  /// deadline, is asked before each of them. The queue is still to be told what is `published`. May be called again
+  /// after an error of the queue's.
+  Outcome publish(queue::JobQueue& jobs, const Finished& finished, const std::function<bool()>& still_ours,
+                  queue::Published& published) const;
   /// Removes what an attempt wrote under its temporary names.
   void discard(const std::string& id, std::uint64_t token) const;
 
  private:
   void check(const Finished& finished, const std::string& video) const;
   void write_sidecar(const Finished& finished, const OutputSet& from, const queue::Published& published) const;
-  void clear_final(const OutputSet& to) const;
+  bool clear(const OutputSet& to, const std::function<bool()>& still_ours) const;
+  bool link_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const;
+  void remove_checkpoint(const std::string& id) const;
   OutputFolder out_;
   Maker maker_;
 };

@@ -22,7 +22,8 @@ namespace nightreel::rank {
 struct RendererCommand {
   std::vector<std::string> argv;  // nightreel-engine render --model … --device …
   std::string stderr_path;        // its log: libraries print there
-  double silence_limit_s = 30;    // without any event (a heartbeat comes every second) it counts as hung
+  double loading_limit_s = 1800;  // without a word from its start to `ready`: a large model from slow storage
+  double silence_limit_s = 30;    // after that a heartbeat comes every second, from a thread that does nothing else
 };
 
 class Renderer {
@@ -55,11 +56,18 @@ class Renderer {
 
  private:
   Event ended(const std::string& why);
+  Event take(const std::string& line);
+  void count_silence();
+  bool floods();
   RendererCommand command_;
   base::Logger log_;
   base::Child child_;
   std::optional<base::LineReader> reader_;
-  base::Stopwatch since_event_;
+  bool ready_ = false;
+  double silent_s_ = 0;
+  base::Stopwatch since_look_;
+  base::Stopwatch second_;  // in which events_ were taken
+  int events_ = 0;
 };
 
 }  // namespace nightreel::rank

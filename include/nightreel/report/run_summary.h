@@ -25,6 +25,8 @@ struct RankSummary {
   std::string device;          // "cpu" or the GPU's UUID
   bool stopped_early = false;  // asked to, or out of renderers: work may be left
   std::vector<JobResult> jobs;
+  std::string error_kind;  // why the rank could not go on; empty: it could
+  std::string error;
 };
 
 std::string to_json(const RankSummary& summary);
@@ -39,6 +41,7 @@ struct RunSummary {
   std::vector<JobResult> jobs;              // of the run's files, and those that ended during it
   std::vector<std::string> held_elsewhere;  // given jobs that another run still holds
   int exit_code = 0;
+  std::string error;  // why the run ended, where no rank and no job says it
 };
 
 /// The text of runs/RUN.json.

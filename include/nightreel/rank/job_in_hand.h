@@ -1,0 +1,105 @@
+// One job between its claim and the queue's last word about it, with what must not outlive it: the renewal of its lease
+// and the temporary files of its attempt.
+//
+// A JobInHand owns both: however it ends, its lease is renewed no more and its temporary files are gone. One thread.
+// Nothing here throws but the constructor of a job's own parts.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/log.h"
+#include "nightreel/job/job.h"
+#include "nightreel/protocol/message.h"
+#include "nightreel/queue/lease.h"
+#include "nightreel/rank/publisher.h"
+
+namespace nightreel::rank {
+
+/// Renews a lease for as long as it lives.
+class HeldLease {
+ public:
+  HeldLease(queue::LeaseKeeper& keeper, const queue::Lease& lease, std::chrono::milliseconds limit);
+  HeldLease(const HeldLease&) = delete;
+  HeldLease& operator=(const HeldLease&) = delete;
+  ~HeldLease() { drop(); }
+  void drop() { keeper_.drop(ref_); }
+  queue::LeaseState look() const { return keeper_.look(ref_); }
+  void progress(const queue::Progress& progress, std::chrono::milliseconds limit) const {
+    keeper_.progress(ref_, progress, limit);
+  }
+
+ private:
+  queue::LeaseKeeper& keeper_;
+  queue::LeaseRef ref_;
+};
+
+/// Removes what an attempt wrote under its temporary names. What cannot be removed is logged: it is litter, no error.
+class TemporaryFiles {
+ public:
+  TemporaryFiles(const Publisher& publisher, std::string id, std::uint64_t token, base::Logger log)
+      : publisher_(publisher), id_(std::move(id)), token_(token), log_(std::move(log)) {}
+  TemporaryFiles(const TemporaryFiles&) = delete;
+  TemporaryFiles& operator=(const TemporaryFiles&) = delete;
+  ~TemporaryFiles();
+  /// They have their final names: there is nothing to look for.
+  void published() { left_ = false; }
+
+ private:
+  const Publisher& publisher_;
+  std::string id_;
+  std::uint64_t token_;
+  base::Logger log_;
+  bool left_ = true;
+};
+
+enum class Phase {
+  held_back,  // not with the renderer yet
+  waiting,    // with the renderer, behind another job
+  denoising,  // stages text and denoise
+  finishing,  // past denoising: decode, encode
+  answered    // the renderer has said its last word about it, or is gone
+};
+
+/// What the queue is to hear about a job; told again and again until it has heard.
+struct Ending {
+  enum class Kind { none, publish, complete, fail, release };
+  Kind kind = Kind::none;
+  protocol::DoneEvent done;                           // publish
+  queue::Published published;                         // complete: the video has its final name
+  base::ErrorKind error = base::ErrorKind::internal;  // fail
+  std::string message;                                //
+  bool poison = false;                                //
+  bool alone = false;                                 // release
+};
+
+struct JobInHand {
+  JobInHand(const queue::Lease& claimed, queue::LeaseKeeper& keeper, std::chrono::milliseconds limit)
+      : lease(claimed), held(keeper, claimed, limit) {}
+
+  queue::Lease lease;
+  HeldLease held;
+  job::Job job;
+  job::Settings settings;
+  std::uint64_t token = 0;
+  std::optional<TemporaryFiles> files;  // from when the renderer may write them
+  Phase phase = Phase::held_back;
+  Ending ending;
+  bool over = false;  // the queue has heard, or the lease is lost: only the renderer may still be busy with it
+  std::string stage;
+  std::int64_t step = 0;
+  std::int64_t steps = 0;
+  std::int64_t first_step = 0;  // after a resume not 0
+  base::Stopwatch denoising_since;
+  base::Stopwatch since_claim;
+  base::Stopwatch since_sign;  // of progress
+
+  bool at_renderer() const { return phase != Phase::held_back && phase != Phase::answered; }
+  bool busy() const { return phase == Phase::denoising || phase == Phase::finishing; }
+};
+
+}  // namespace nightreel::rank

@@ -1,0 +1,112 @@
+// How jobs leave a drain loop: published, failed, given back. The queue is told until it has heard; a job whose lease
+// is lost meanwhile is another's.
+#include "nightreel/rank/drain.h"
+
+namespace nightreel::rank {
+
+using base::Error;
+using base::ErrorKind;
+
+void Drain::settle_all() {
+  for (JobInHand& job : in_hand_) {
+    if (!job.over && job.ending.kind != Ending::Kind::none) ask_queue([&] { settle(job); });
+  }
+  in_hand_.remove_if([](const JobInHand& job) { return job.over && !job.at_renderer(); });
+}
+
+// One may lead to the next: published then completed; cancelled or not to be published then released or failed.
+void Drain::settle(JobInHand& job) {
+  // A video that stands under its final name is completed even with a lease that has run out: the queue says whether
+  // another holder has it.
+  if (job.ending.kind != Ending::Kind::complete && job.held.look().lost) return lost(job);
+  if (job.ending.kind == Ending::Kind::publish) publish(job);
+  if (job.over) return;
+  if (job.ending.kind == Ending::Kind::complete) return complete(job);
+  job.ending.kind == Ending::Kind::fail ? fail(job) : release(job);
+}
+
+void Drain::publish(JobInHand& job) {
+  const Finished finished{job.lease, job.job.spec, job.job.id, job.settings, job.ending.done};
+  const auto still_ours = [&] { return !job.held.look().lost; };
+  try {
+    switch (p_.publisher.publish(p_.jobs, finished, still_ours, job.ending.published)) {
+      case Outcome::published:
+        job.ending.kind = Ending::Kind::complete;
+        job.files->published();
+        break;
+      case Outcome::cancel_requested:
+        job.ending.kind = Ending::Kind::release;
+        break;
+      case Outcome::stale:
+        lost(job);
+    }
+  } catch (const Error& e) {
+    if (e.kind() == ErrorKind::queue) throw;
+    job.ending.kind = Ending::Kind::fail;
+    job.ending.error = e.kind();
+    job.ending.message = e.what();
+  }
+}
+
+void Drain::complete(JobInHand& job) {
+  if (!p_.jobs.complete(job.lease.ref, job.ending.published)) return lost(job);
+  result(job, "done");
+  finish(job);
+}
+
+void Drain::fail(JobInHand& job) {
+  const auto& traits = base::traits(job.ending.error);
+  const std::string message = base::printable(job.ending.message, 4000);
+  const auto state = p_.jobs.fail(job.lease.ref, {std::string(traits.name), message, !traits.retry, job.ending.poison});
+  p_.log.error("job-failed", job.lease.ref.id + ": " + message);
+  if (state == queue::JobState::failed) result(job, "failed");
+  if (state == queue::JobState::cancelled) result(job, "cancelled");
+  finish(job);
+  // A disk that takes nothing would use up the attempts of every job of the night.
+  if (job.ending.error == ErrorKind::storage) p_.out.check_writable();
+}
+
+void Drain::release(JobInHand& job) {
+  if (p_.jobs.release(job.lease.ref, job.ending.alone) == queue::JobState::cancelled) result(job, "cancelled");
+  finish(job);
+}
+
+void Drain::finish(JobInHand& job) {
+  job.over = true;
+  job.held.drop();
+}
+
+void Drain::lost(JobInHand& job) {
+  p_.log.warn("lease-lost", job.lease.ref.id + ": its lease ran out, or another rank has it");
+  finish(job);
+}
+
+// Asked to stop, or unable to go on. What cannot be told any more, the leases' end tells.
+void Drain::give_back_all() {
+  if (!in_hand_.empty()) p_.hurry();
+  for (JobInHand& job : in_hand_) {
+    if (job.over) continue;
+    const bool told = job.ending.kind == Ending::Kind::complete || job.ending.kind == Ending::Kind::fail;
+    if (!told) job.ending.kind = Ending::Kind::release;
+    try {
+      settle(job);
+    } catch (const std::exception& e) {
+      p_.log.warn("not-released", job.lease.ref.id + ": its lease runs out by itself: " + e.what());
+    }
+  }
+  p_.renderer.kill();
+  in_hand_.clear();
+}
+
+void Drain::result(const JobInHand& job, const std::string& state) {
+  report::JobResult out{job.lease.ref.id, state, "", "", ""};
+  if (state == "done") out.video = job.ending.published.video;
+  if (state == "failed") {
+    out.error_kind = base::traits(job.ending.error).name;
+    out.error = job.ending.message;
+  }
+  summary_->jobs.push_back(out);
+  p_.log.info("job-" + state, out.id);
+}
+
+}  // namespace nightreel::rank

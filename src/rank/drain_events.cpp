@@ -1,0 +1,188 @@
+// What a drain loop makes of its renderer's events, silence and death.
+#include <algorithm>
+#include <thread>
+
+#include "nightreel/rank/drain.h"
+
+namespace nightreel::rank {
+
+using base::Error;
+using base::ErrorKind;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kListen{100};
+constexpr int kEventsATurn = 500;  // leases and signals want to be looked at, too
+
+bool before_decoding(const std::string& stage) {
+  return stage == "text" || stage == "denoise";
+}
+
+std::optional<double> seconds_left(const JobInHand& job) {
+  if (job.stage != "denoise" || job.step <= job.first_step) return std::nullopt;
+  const auto done = static_cast<double>(job.step - job.first_step);
+  return job.denoising_since.seconds() / done * static_cast<double>(job.steps - job.step);
+}
+
+}  // namespace
+
+void Drain::listen() {
+  if (!p_.renderer.running()) {
+    std::this_thread::sleep_for(kListen);
+    if (deaths_.may_restart()) p_.renderer.start();
+    return;
+  }
+  auto event = p_.renderer.poll(kListen);
+  for (int seen = 1; event; ++seen) {
+    handle(*event);
+    if (!p_.renderer.running() || seen == kEventsATurn) return;
+    event = p_.renderer.poll(milliseconds(0));
+  }
+}
+
+void Drain::handle(const Renderer::Event& event) {
+  event.message ? on_message(*event.message) : on_death(event.died);
+}
+
+void Drain::on_message(const protocol::Message& message) {
+  try {
+    if (message.type == "ready") on_ready(protocol::ready_event(message));
+    if (message.type == "progress") on_progress(protocol::progress_event(message));
+    if (message.type == "done") on_done(protocol::done_event(message));
+    if (message.type == "failed") on_failed(protocol::failed_event(message));
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::renderer) throw;
+    p_.renderer.kill();
+    on_death(e.what());
+  }
+}
+
+void Drain::on_ready(const protocol::ReadyEvent& event) {
+  if (event.model_digest != p_.who.model) {
+    throw Error(ErrorKind::environment, "the model's files have changed since the run began; start it again");
+  }
+  ready_ = true;
+}
+
+void Drain::on_progress(const protocol::ProgressEvent& event) {
+  JobInHand* job = find(event.token);
+  if (job == nullptr || !job->at_renderer()) return;
+  if (event.stage == "denoise" && job->stage != event.stage) {
+    job->denoising_since = base::Stopwatch();
+    job->first_step = event.step;
+  }
+  if (event.stage == "denoise" && event.step > job->first_step) deaths_.step_finished();
+  job->stage = event.stage;
+  job->step = event.step;
+  job->steps = event.steps;
+  job->phase = before_decoding(event.stage) ? Phase::denoising : Phase::finishing;
+  // The jobs behind it wait for the same renderer: what keeps one alive keeps the others.
+  for (JobInHand& other : in_hand_) {
+    if (&other != job && other.phase != Phase::waiting && other.phase != Phase::held_back) continue;
+    other.since_sign = base::Stopwatch();
+    if (!other.over) {
+      other.held.progress({other.stage, other.step, other.steps, seconds_left(other)}, p_.limits.stage);
+    }
+  }
+}
+
+void Drain::on_done(const protocol::DoneEvent& event) {
+  JobInHand* job = find(event.token);
+  if (job == nullptr || !job->at_renderer()) return;
+  job->phase = Phase::answered;
+  deaths_.step_finished();
+  longest_s_ = std::max(longest_s_, job->since_claim.seconds());
+  if (job->over || job->ending.kind != Ending::Kind::none) return;
+  job->ending.kind = Ending::Kind::publish;
+  job->ending.done = event;
+}
+
+void Drain::on_failed(const protocol::FailedEvent& event) {
+  if (event.job.empty()) return end_renderer(event.message);
+  JobInHand* job = find(event.token);
+  if (job == nullptr || !job->at_renderer()) return;
+  job->phase = Phase::answered;
+  if (!job->over && job->ending.kind == Ending::Kind::none) {
+    job->ending.kind = Ending::Kind::fail;
+    job->ending.error = event.kind;
+    job->ending.message = event.message;
+  }
+  // After an error of the GPU nothing that the same process computes can be trusted.
+  if (event.kind == ErrorKind::device) end_renderer("the device failed: " + event.message);
+}
+
+/// What the renderer said before it ended still counts: a job that it has finished is not charged.
+void Drain::end_renderer(const std::string& why) {
+  for (int seen = 0; p_.renderer.running() && seen < kEventsATurn; ++seen) {
+    const auto event = p_.renderer.poll(milliseconds(0));
+    if (!event) break;
+    if (event->message && event->message->type != "done") continue;
+    handle(*event);
+  }
+  if (!p_.renderer.running()) return;
+  p_.renderer.kill();
+  on_death(why);
+}
+
+void Drain::on_death(const std::string& how) {
+  p_.log.error("renderer-died", how);
+  last_death_ = how;
+  ready_ = false;
+  deaths_.died();
+  std::vector<Phase> phases;
+  for (const JobInHand& job : in_hand_) phases.push_back(job.phase);
+  const std::vector<Charge> charges = charge_death(phases);
+  auto charge = charges.begin();
+  for (JobInHand& job : in_hand_) {
+    const Charge mine = *charge++;
+    if (mine == Charge::none) continue;
+    job.phase = Phase::answered;
+    if (job.over || job.ending.kind != Ending::Kind::none) continue;
+    job.ending.kind = mine == Charge::attempt ? Ending::Kind::fail : Ending::Kind::release;
+    job.ending.error = ErrorKind::renderer;
+    job.ending.message = "the renderer died: " + how;
+    job.ending.poison = true;
+    job.ending.alone = mine == Charge::bystander;
+  }
+}
+
+void Drain::look_at_jobs() {
+  for (JobInHand& job : in_hand_) {
+    if (job.at_renderer() && job.since_sign.seconds() * 1000 > static_cast<double>(p_.limits.stage.count())) {
+      return end_renderer("hung: job " + job.job.id + " made no progress in stage '" + base::printable(job.stage, 20) +
+                          "' for " + base::human_duration(job.since_sign.seconds()));
+    }
+    if (!job.over && job.ending.kind == Ending::Kind::none) look_at(job);
+  }
+}
+
+void Drain::look_at(JobInHand& job) {
+  const queue::LeaseState state = job.held.look();
+  const bool late = job.job.timeout_s && job.since_claim.seconds() > *job.job.timeout_s;
+  if (!state.lost && !state.cancel_requested && !late) return;
+  cancel(job);
+  if (state.lost) return lost(job);
+  job.ending.kind = state.cancel_requested ? Ending::Kind::release : Ending::Kind::fail;
+  job.ending.error = ErrorKind::renderer;
+  job.ending.message = "not done after its timeout_s";
+}
+
+/// The renderer is asked to let go of it; until it has answered, its temporary files are still its own.
+void Drain::cancel(JobInHand& job) {
+  if (job.phase == Phase::held_back) job.phase = Phase::answered;
+  if (!job.at_renderer() || !p_.renderer.running()) return;
+  try {
+    p_.renderer.send(protocol::encode_plain("cancel", {{"job", job.job.id}, {"token", job.token}}));
+  } catch (const Error&) {
+    // It is gone or stuck: the next poll, or its silence, says so.
+  }
+}
+
+JobInHand* Drain::find(std::uint64_t token) {
+  const auto it =
+      std::find_if(in_hand_.begin(), in_hand_.end(), [&](const JobInHand& job) { return job.token == token; });
+  return it == in_hand_.end() ? nullptr : &*it;
+}
+
+}  // namespace nightreel::rank

@@ -1,0 +1,70 @@
+#include "nightreel/rank/judgement.h"
+
+#include <algorithm>
+
+#include "nightreel/base/error.h"
+#include "nightreel/cluster/mpi.h"
+
+namespace nightreel::rank {
+namespace {
+
+using base::ErrorKind;
+
+struct Findings {
+  bool failed = false;
+  bool left = false;
+};
+
+void look_up(queue::JobQueue& jobs, const std::vector<std::string>& given, report::RunSummary& summary,
+             Findings& found) {
+  const queue::Counts counts = jobs.counts(summary.run);
+  found.left = !counts.drained();
+  for (const auto& view : jobs.lookup(given)) {
+    found.failed = found.failed || view.state == queue::JobState::failed;
+    const bool elsewhere = view.state == queue::JobState::running && view.run != summary.run;
+    if (elsewhere) summary.held_elsewhere.push_back(view.id);
+    summary.jobs.push_back({view.id, std::string(queue::name(view.state)), view.video, view.error_kind, view.error});
+  }
+}
+
+void add_others(const std::vector<std::string>& given, report::RunSummary& summary, Findings& found) {
+  for (const auto& rank : summary.ranks) {
+    for (const auto& result : rank.jobs) {
+      if (std::find(given.begin(), given.end(), result.id) != given.end()) continue;
+      found.failed = found.failed || result.state == "failed";
+      summary.jobs.push_back(result);
+    }
+  }
+}
+
+// A rank whose renderers died is no verdict on the run: what is left, and what failed, is.
+std::vector<int> codes_of_ranks(const report::RunSummary& summary, const Findings& found) {
+  std::vector<int> codes;
+  for (const auto& rank : summary.ranks) {
+    if (rank.stopped_early && found.left) codes.push_back(base::traits(ErrorKind::interrupted).exit_code);
+    if (rank.error_kind.empty()) continue;
+    const ErrorKind kind = base::error_kind(rank.error_kind);
+    if (kind != ErrorKind::renderer) codes.push_back(base::traits(kind).exit_code);
+  }
+  return codes;
+}
+
+}  // namespace
+
+void judge(queue::JobQueue& jobs, const std::vector<std::string>& given, bool failed_ok, report::RunSummary& summary) {
+  Findings found;
+  std::vector<int> codes;
+  try {
+    look_up(jobs, given, summary, found);
+  } catch (const base::Error& e) {
+    summary.error = e.what();
+    codes.push_back(base::traits(e.kind()).exit_code);
+  }
+  add_others(given, summary, found);
+  const std::vector<int> of_ranks = codes_of_ranks(summary, found);
+  codes.insert(codes.end(), of_ranks.begin(), of_ranks.end());
+  if (found.failed && !failed_ok) codes.push_back(1);
+  summary.exit_code = cluster::worst_exit_code(codes);
+}
+
+}  // namespace nightreel::rank

@@ -1,0 +1,322 @@
+#include "nightreel/rank/drain.h"
+
+#include <sys/resource.h>
+
+#include <thread>
+
+#include "nightreel/base/hash.h"
+#include "rank/night.h"
+#include "support/error.h"
+
+using namespace nightreel;
+using namespace nightreel::test;
+using queue::JobState;
+
+TEST_CASE_FIXTURE(Night, "every job ends as a whole set, and nothing temporary is left") {
+  for (const char* id : {"a", "b", "c", "d"}) add(id, "a circle");
+  const auto summary = drain();
+  CHECK(summary.jobs.size() == 4);
+  CHECK(!summary.stopped_early);
+  CHECK(summary.error == "");
+  for (const char* id : {"a", "b", "c", "d"}) {
+    check_done(id, 1);
+    CHECK(std::filesystem::exists(folder / ("out/archive/" + std::string(id) + ".h5")));
+    CHECK(view(id).sha256 == base::sha256_file(video(id)));
+  }
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "a renderer that dies, hangs or talks nonsense costs its job one attempt, whatever the way") {
+  for (const char* how : {"kill", "exit", "garbage", "long", "flood", "stop", "hang"}) {
+    add(how, std::string("at=denoise:2 do=") + how);
+  }
+  const auto summary = drain();
+  CHECK(summary.jobs.size() == 7);
+  for (const char* how : {"kill", "exit", "garbage", "long", "flood", "stop", "hang"}) check_done(how, 2);
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "the job that was denoising is charged; one past denoising goes back free and runs alone") {
+  add("writing", "encode_ms=1200");
+  add("killer", "at=denoise:3 do=kill step_ms=30");
+  add("last", "a circle");
+  drain();
+  check_done("writing", 1);
+  check_done("killer", 2);
+  check_done("last", 1);
+  CHECK(field("writing", "alone") == "1");
+  CHECK(field("killer", "alone") == "");
+}
+
+TEST_CASE_FIXTURE(Night, "where none was denoising the jobs in hand are charged") {
+  add("writing", "at=encode:0 do=kill");
+  drain();
+  check_done("writing", 2);
+  CHECK(field("writing", "alone") == "");
+}
+
+TEST_CASE_FIXTURE(Night, "a job that is to be alone shares its renderer with none") {
+  for (const char* id : {"a", "alone", "b", "c"}) add(id, "step_ms=30 encode_ms=150");
+  raw.command({"HSET", "nightreel:{default}:job:alone", "alone", "1"});
+  add("killer", "step_ms=5", {{"priority", -1}});
+  std::jthread watcher;
+  std::size_t most = 0;
+  {
+    std::atomic<bool> over{false};
+    watcher = std::jthread([&] {
+      queue::RedisQueue mine(server.queue_options());
+      while (!over) {
+        bool there = false;
+        std::size_t moving = 0;
+        for (const auto& view : mine.list(JobState::running)) {
+          there = there || (view.id == "alone" && !view.progress.stage.empty());
+          moving += view.progress.stage.empty() ? 0 : 1;
+        }
+        if (there) most = std::max(most, moving);
+        std::this_thread::sleep_for(5ms);
+      }
+    });
+    lease = 300ms;  // renewals carry the stages, every 100 ms
+    drain();
+    over = true;
+    watcher.join();
+  }
+  check_done("alone", 1);
+  check_done("c", 1);
+  CHECK(most <= 1);
+}
+
+TEST_CASE_FIXTURE(Night, "a job that always kills its renderer fails as poison, and the others are done") {
+  add("poison", "at=denoise:1 do=kill times=99");
+  for (const char* id : {"a", "b"}) add(id, "a circle");
+  const auto summary = drain();
+  CHECK(view("poison").state == JobState::failed);
+  CHECK(view("poison").attempts == 3);
+  CHECK(view("poison").poison);
+  CHECK(contains(view("poison").error, "signal 9"));
+  check_done("a", view("a").attempts);
+  check_done("b", view("b").attempts);
+  CHECK(!summary.stopped_early);
+}
+
+TEST_CASE_FIXTURE(Night, "deaths between which steps are finished never make a rank step down") {
+  add("a", "at=denoise:2 do=kill times=7", {{"max_attempts", 9}});
+  const auto summary = drain();
+  check_done("a", 8);
+  CHECK(summary.error == "");
+}
+
+TEST_CASE_FIXTURE(Night, "five deaths without a finished step make a rank step down, and another goes on") {
+  add("a", "at=text:0 do=kill");
+  add("b", "a circle");
+  Rank broken = rank();
+  folder.write("load.kill", "4");
+  const auto summary = broken.drain();
+  CHECK(summary.stopped_early);
+  CHECK(summary.error_kind == "renderer");
+  CHECK(contains(summary.error, "stepped down after 5 renderer deaths in a row"));
+  CHECK(contains(summary.error, "signal 9"));
+  CHECK(!broken.renderer.running());
+  CHECK(jobs.counts("run-1").leased_by_run == 0);
+  const auto other = rank(1).drain();
+  CHECK(other.error == "");
+  check_done("a", 2);
+  check_done("b", view("b").attempts);
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "a renderer that comes back with another model ends the rank's work") {
+  add("a", "at=denoise:2 do=kill");
+  Rank one = rank();
+  folder.write("digest", "m2");
+  const auto summary = one.drain();
+  CHECK(summary.error_kind == "environment");
+  CHECK(contains(summary.error, "the model's files have changed"));
+  CHECK(jobs.counts("run-1").leased_by_run == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "errors that the renderer reports are retried, or final, and a broken device ends it") {
+  add("job", "at=denoise:1 do=fail:job times=99");
+  add("numeric", "at=denoise:1 do=fail:numeric times=99");
+  add("device", "at=denoise:1 do=fail:device");
+  add("comm", "at=decode:0 do=fail:comm");
+  drain();
+  CHECK(view("job").state == JobState::failed);
+  CHECK(view("job").attempts == 1);
+  CHECK(view("numeric").state == JobState::failed);
+  CHECK(view("numeric").attempts == 2);
+  check_done("device", 2);
+  check_done("comm", 2);
+}
+
+TEST_CASE_FIXTURE(Night, "a cancelled job and one past its timeout_s let the renderer go on with the next") {
+  add("cancelled", "step_ms=400");
+  add("late", "step_ms=200", {{"timeout_s", 0.3}, {"max_attempts", 1}});
+  add("next", "a circle");
+  lease = 600ms;  // a request to cancel is seen at a renewal
+  std::jthread cancel([&] {
+    queue::RedisQueue mine(server.queue_options());
+    comes([&] { return mine.lookup({"cancelled"})[0].state == JobState::running; });
+    CHECK(mine.cancel("cancelled") == queue::Cancelled::asked);
+  });
+  const auto summary = drain();
+  cancel.join();
+  CHECK(view("cancelled").state == JobState::cancelled);
+  CHECK(view("late").state == JobState::failed);
+  CHECK(contains(view("late").error, "timeout_s"));
+  check_done("next", 1);
+  CHECK(litter() == 0);
+  CHECK(summary.jobs.size() == 3);
+}
+
+TEST_CASE_FIXTURE(Night, "a rank that lost its lease publishes nothing of it and removes its files") {
+  add("a", "encode_ms=1500", {{"max_attempts", 9}});
+  lease = 2400ms;
+  std::jthread taker([&] {
+    queue::RedisQueue mine(server.queue_options());
+    queue::Redis redis(server.options());
+    comes([&] { return mine.lookup({"a"})[0].progress.stage == "encode"; });
+    redis.command({"ZADD", "nightreel:{default}:run", "1", "a"});
+    CHECK(mine.claim(request(folder / "out")).lease);
+    std::this_thread::sleep_for(2500ms);  // "another rank" holds it for longer than ours renders
+    CHECK(!has_video("a"));
+    CHECK(litter() == 0);
+    redis.command({"ZADD", "nightreel:{default}:run", "1", "a"});
+  });
+  Rank one = rank();
+  one.options.wait_for_all = true;
+  one.drain();
+  taker.join();
+  check_done("a", 3);
+}
+
+TEST_CASE_FIXTURE(Night, "a Redis that comes back in time costs nothing") {
+  add("a", "step_ms=200");
+  Rank one = rank();
+  one.limits.queue_away_s = 20;
+  std::jthread fault([&] {
+    comes([&] { return jobs.lookup({"a"})[0].state == JobState::running; });
+    server.kill();
+    std::this_thread::sleep_for(1200ms);  // the job is rendered meanwhile
+    server.start();
+  });
+  const auto summary = one.drain();
+  fault.join();
+  check_done("a", 1);
+  CHECK(summary.error == "");
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "a Redis that stays away ends the rank's work, and leaves no file and no process") {
+  add("a", "step_ms=100");
+  Rank one = rank();
+  std::jthread fault([&] {
+    comes([&] { return jobs.lookup({"a"})[0].state == JobState::running; });
+    server.kill();
+  });
+  const auto summary = one.drain();
+  fault.join();
+  CHECK(summary.stopped_early);
+  CHECK(summary.error_kind == "queue");
+  CHECK(contains(summary.error, "gave up after"));
+  CHECK(one.hurried);
+  CHECK(!one.renderer.running());
+  CHECK(!has_video("a"));
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "a disk that takes nothing stops the rank before it uses up every job's attempts") {
+  for (const char* id : {"a", "b", "c", "d"}) add(id, "a circle", {{"max_attempts", 1}});
+  Rank one = rank();
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit none{0, before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &none);  // of this process: the renderer and Redis have started
+  const auto summary = one.drain();
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  CHECK(summary.error_kind == "storage");
+  CHECK(jobs.counts("run-1").failed <= 1);
+  CHECK(jobs.counts("run-1").leased_by_run == 0);
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "asked to stop, a rank gives its leases back unused and at once") {
+  for (const char* id : {"a", "b", "c"}) add(id, "step_ms=2000");
+  Rank one = rank();
+  std::jthread asker([&] {
+    comes([&] { return jobs.lookup({"a"})[0].state == JobState::running; });
+    one.signals.ask(rank::Ask::stop);
+  });
+  const base::Stopwatch watch;
+  const auto summary = one.drain();
+  asker.join();
+  CHECK(watch.seconds() < 1.5);
+  CHECK(summary.stopped_early);
+  CHECK(summary.error == "");
+  CHECK(one.hurried);
+  for (const char* id : {"a", "b", "c"}) {
+    CHECK(view(id).state == JobState::pending);
+    CHECK(view(id).attempts == 0);
+  }
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "asked to finish, a rank ends what it has and claims no more") {
+  for (const char* id : {"a", "b", "c"}) add(id, "step_ms=100");
+  Rank one = rank();
+  std::jthread asker([&] {
+    comes([&] { return jobs.lookup({"a"})[0].state == JobState::running; });
+    one.signals.ask(rank::Ask::finish);
+  });
+  const auto summary = one.drain();
+  asker.join();
+  CHECK(summary.stopped_early);
+  check_done("a", 1);
+  CHECK(view("c").state == JobState::pending);
+}
+
+TEST_CASE_FIXTURE(Night, "a job whose video stands is done without being rendered again") {
+  add("a", "a circle");
+  drain();
+  const auto written = std::filesystem::last_write_time(video("a"));
+  raw.command({"FLUSHALL"});
+  add("a", "a circle");
+  drain();
+  check_done("a", 1);
+  CHECK(std::filesystem::last_write_time(video("a")) == written);
+  raw.command({"FLUSHALL"});
+  add("a", "another circle");
+  drain();
+  CHECK(view("a").state == JobState::failed);
+  CHECK(contains(view("a").error, "--overwrite replaces it"));
+}
+
+TEST_CASE_FIXTURE(Night, "jobs that cannot be are failed one by one, whoever pushed them") {
+  raw.command({"RPUSH", "nightreel:{default}:inbox", R"({"prompt": "x", "id": "../up"})"});
+  queue::Submission lying{"b", "i", "h", R"({"spec":{"prompt":"x","id":"c"},"folder":"/"})", 0, 0};
+  queue::Submission broken{"d", "i", "h", "{", 0, 0};
+  jobs.submit({lying, broken}, {});
+  add("a", "a circle");
+  Rank one = rank();
+  one.drain();
+  check_done("a", 1);
+  CHECK(view("b").state == JobState::failed);
+  CHECK(view("d").state == JobState::failed);
+  CHECK(jobs.counts("").failed == 3);
+}
+
+TEST_CASE_FIXTURE(Night, "two ranks share the night; one's renderer deaths are nobody else's business") {
+  for (int i = 0; i < 8; ++i) {
+    add("job" + std::to_string(i), i % 3 == 0 ? "at=denoise:1 do=kill" : "step_ms=20 encode_ms=50");
+  }
+  Rank one = rank(0);
+  Rank two = rank(1);
+  report::RankSummary first;
+  std::jthread other([&] { first = one.drain(); });
+  const auto second = two.drain();
+  other.join();
+  CHECK(first.jobs.size() + second.jobs.size() == 8);
+  for (int i = 0; i < 8; ++i) check_done("job" + std::to_string(i), i % 3 == 0 ? 2 : 1);
+  CHECK(litter() == 0);
+}

@@ -1,0 +1,50 @@
+// A job list that answers what a test tells it to. Test code of the rank layer.
+#pragma once
+
+#include <functional>
+#include <map>
+
+#include "nightreel/queue/redis.h"
+
+namespace nightreel::test {
+
+struct FakeQueue : queue::JobQueue {
+  queue::Fence fence = queue::Fence::open;
+  queue::Counts counted;
+  std::map<std::string, queue::JobView> views;
+  bool away = false;
+
+  void reach() const {
+    if (away) throw queue::RedisError(queue::RedisFault::connection, "Redis is away");
+  }
+  std::vector<queue::Submitted> submit(const std::vector<queue::Submission>&, const queue::SubmitOptions&) override {
+    return {};
+  }
+  queue::InboxResult take_inbox(const queue::InboxValidator&, const std::string&) override { return {}; }
+  void bind_model(const std::string&) override {}
+  queue::ClaimResult claim(const queue::ClaimRequest&) override { return {}; }
+  queue::Renewed renew(const queue::LeaseRef&, const queue::Progress&) override { return {}; }
+  queue::Fence begin_publish(const queue::LeaseRef&) override {
+    reach();
+    return fence;
+  }
+  bool complete(const queue::LeaseRef&, const queue::Published&) override { return true; }
+  std::optional<queue::JobState> fail(const queue::LeaseRef&, const queue::Failure&) override { return {}; }
+  std::optional<queue::JobState> release(const queue::LeaseRef&, bool) override { return {}; }
+  queue::Cancelled cancel(const std::string&) override { return queue::Cancelled::unknown; }
+  queue::Retried retry(const std::string&) override { return queue::Retried::unknown; }
+  std::size_t reap() override { return 0; }
+  queue::Counts counts(const std::string&) override {
+    reach();
+    return counted;
+  }
+  std::vector<queue::JobView> list(queue::JobState) override { return {}; }
+  std::vector<queue::JobView> lookup(const std::vector<std::string>& ids) override {
+    reach();
+    std::vector<queue::JobView> out;
+    for (const auto& id : ids) out.push_back(views.count(id) > 0 ? views.at(id) : queue::JobView{});
+    return out;
+  }
+};
+
+}  // namespace nightreel::test

@@ -1,0 +1,188 @@
+// A renderer for tests of the rank: it speaks the protocol, draws grey, and misbehaves where a job's prompt says so.
+//
+// fake_renderer FOLDER. A prompt is a list of words:
+//   step_ms=20 encode_ms=0   how long a step and the encoding take
+//   at=denoise:2 do=kill     what happens when this stage has come to this step, `times=1` times (FOLDER counts)
+//   do= kill, exit, stop (SIGSTOP), hang (heartbeats go on), garbage, long (an endless line), flood, fail:KIND
+// FOLDER/load.kill with a number in it: so many starts die while loading. FOLDER/digest: the model's, else "m1".
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <deque>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <mutex>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "nightreel/base/file.h"
+#include "nightreel/media/video.h"
+#include "nightreel/protocol/message.h"
+
+namespace {
+
+using namespace nightreel;
+using std::chrono::milliseconds;
+
+std::mutex out_mutex;
+
+void say_raw(const std::string& text) {
+  const std::lock_guard lock(out_mutex);
+  std::cout << text << std::flush;
+}
+void say(const std::string& line) {
+  say_raw(line + "\n");
+}
+
+std::map<std::string, std::string> words(const std::string& prompt) {
+  std::map<std::string, std::string> out{{"step_ms", "5"}, {"encode_ms", "0"}, {"times", "1"}};
+  std::istringstream in(prompt);
+  for (std::string word; in >> word;) out[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+  return out;
+}
+
+// Counts a misdeed in a file; false once it has been done often enough.
+bool once_more(const std::string& file, int times) {
+  int done = 0;
+  std::ifstream(file) >> done;
+  if (done >= times) return false;
+  std::ofstream(file) << done + 1 << std::flush;
+  return true;
+}
+
+struct Failing {
+  base::ErrorKind kind;
+};
+
+void misbehave(const std::string& how) {
+  if (how == "kill") ::raise(SIGKILL);
+  if (how == "exit") ::_exit(3);
+  if (how == "stop") ::raise(SIGSTOP);
+  if (how == "garbage") say("this is no event");
+  if (how == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
+  while (how == "long") say_raw(std::string(1U << 16U, 'x'));
+  while (how == "flood") say(protocol::encode_plain("heartbeat"));
+  if (how.rfind("fail:", 0) == 0) throw Failing{base::error_kind(how.substr(5))};
+}
+
+class Fake {
+ public:
+  explicit Fake(std::string folder) : folder_(std::move(folder)) {}
+
+  void run() {
+    load();
+    std::thread([] {
+      for (;; std::this_thread::sleep_for(milliseconds(100))) say(protocol::encode_plain("heartbeat"));
+    }).detach();
+    std::thread([this] { render_all(); }).detach();
+    std::thread([this] { write_all(); }).detach();
+    for (std::string line; std::getline(std::cin, line);) {
+      const auto message = protocol::decode_request(line);
+      if (message.type == "shutdown") return;
+      const std::lock_guard lock(mutex_);
+      if (message.type == "render") to_render_.push_back(protocol::render_request(message));
+      if (message.type == "cancel") cancelled_.insert(message.text("job"));
+      wake_.notify_all();
+    }
+  }
+
+ private:
+  void load() {
+    std::ifstream loads(folder_ + "/load.kill");
+    int times = 0;
+    if (loads >> times && once_more(folder_ + "/load.count", times)) ::raise(SIGKILL);
+    protocol::ReadyEvent ready;
+    ready.model_digest = "m1";
+    std::ifstream(folder_ + "/digest") >> ready.model_digest;
+    ready.model = ready.versions = protocol::Json::object();
+    say(protocol::encode(ready));
+  }
+
+  void reach(const protocol::RenderRequest& r, const std::string& stage, std::int64_t step, std::int64_t steps) {
+    say(protocol::encode(protocol::ProgressEvent{r.job, r.token, stage, step, steps}));
+    auto wish = words(r.settings.prompt);
+    if (wish["at"] != stage + ":" + std::to_string(step)) return;
+    if (once_more(folder_ + "/" + r.job, std::stoi(wish["times"]))) misbehave(wish["do"]);
+  }
+
+  template <typename Work>
+  void guarded(const protocol::RenderRequest& r, Work work) {
+    try {
+      work();
+    } catch (const Failing& failing) {
+      say(protocol::encode(protocol::FailedEvent{r.job, r.token, failing.kind, "as the prompt says"}));
+    } catch (const base::Error& e) {
+      say(protocol::encode(protocol::FailedEvent{r.job, r.token, e.kind(), e.what()}));
+    }
+  }
+
+  protocol::RenderRequest take(std::deque<protocol::RenderRequest>& from) {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return !from.empty(); });
+    auto request = from.front();
+    from.pop_front();
+    return request;
+  }
+
+  void throw_if_cancelled(const std::string& job) {
+    const std::lock_guard lock(mutex_);
+    if (cancelled_.erase(job) > 0) throw base::Error(base::ErrorKind::interrupted, "cancelled");
+  }
+
+  void render_all() {
+    for (;;) {
+      const auto r = take(to_render_);
+      guarded(r, [&] {
+        throw_if_cancelled(r.job);
+        const std::int64_t steps = r.settings.num_inference_steps;
+        reach(r, "text", 0, 0);
+        reach(r, "denoise", 0, steps);
+        for (std::int64_t step = 1; step <= steps; ++step) {
+          std::this_thread::sleep_for(milliseconds(std::stoi(words(r.settings.prompt)["step_ms"])));
+          throw_if_cancelled(r.job);
+          reach(r, "denoise", step, steps);
+        }
+        reach(r, "decode", 0, 0);
+        const std::lock_guard lock(mutex_);
+        to_write_.push_back(r);
+        wake_.notify_all();
+      });
+    }
+  }
+
+  void write_all() {
+    for (;;) {
+      const auto r = take(to_write_);
+      guarded(r, [&] {
+        const auto& s = r.settings;
+        const std::vector<std::uint8_t> rgb(static_cast<std::size_t>(s.num_frames * s.height * s.width * 3), 90);
+        media::write_video(r.video, {s.num_frames, s.height, s.width, rgb}, {});
+        base::replace_file(r.sheet, "sheet of " + r.job);
+        if (!r.archive.empty()) base::replace_file(r.archive, "archive of " + r.job);
+        reach(r, "encode", 0, 0);
+        std::this_thread::sleep_for(milliseconds(std::stoi(words(s.prompt)["encode_ms"])));
+        protocol::DoneEvent done{r.job, r.token, s.num_frames, s.height, s.width, 0, {}};
+        say(protocol::encode(done));
+      });
+    }
+  }
+
+  std::string folder_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<protocol::RenderRequest> to_render_;
+  std::deque<protocol::RenderRequest> to_write_;
+  std::set<std::string> cancelled_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  Fake(argv[1]).run();
+  ::_exit(0);  // threads of it still run
+}

@@ -1,0 +1,135 @@
+// A night for tests: a Redis, an OUT, fake renderers, and the real drain loop over them. Test code of the rank layer.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "nightreel/base/file.h"
+#include "nightreel/base/json.h"
+#include "nightreel/job/recipe.h"
+#include "nightreel/queue/redis_queue.h"
+#include "nightreel/queue/submit_jobs.h"
+#include "nightreel/rank/drain.h"
+#include "queue/test_server.h"
+#include "support/temp_folder.h"
+
+namespace nightreel::test {
+
+using namespace std::chrono_literals;
+
+/// One rank: its own connections, lease keeper and renderer.
+class Rank {
+ public:
+  Rank(const TestServer& server, const std::string& folder, std::chrono::milliseconds lease, int number)
+      : out_(folder + "/out"),
+        jobs_(server.queue_options(lease)),
+        keeper_(renewing(server, lease), lease / 3, stop_, base::Logger()),
+        renderer({{FAKE_RENDERER, folder}, folder + "/renderer.log", 5, 0.8}, base::Logger()) {
+    number_ = number;
+    options.out = out_.root();
+    jobs_.set_patience({300ms, {}, true});
+    out_.make();
+    card_ = job::read_model_card(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
+    recipe_ = job::recipe_for(card_, job::RecipeChoice::automatic);
+    limits.stage = 1500ms;
+    limits.queue_away_s = 1;
+    limits.first_pause_s = 0.02;
+    renderer.start();
+    ready_ = renderer.wait_ready(20, [] { return false; });
+  }
+  report::RankSummary drain() {
+    queue::ClaimRequest who;
+    who.out = options.out;
+    who.model = "m1";
+    who.run = "run-1";
+    who.host = "node";
+    who.rank = number_;
+    Maker maker;
+    maker.renderer = ready_;
+    maker.overwrite = options.overwrite;
+    report::RankSummary summary;
+    Drain({options, card_, recipe_, out_, who, jobs_, keeper_, renderer, Publisher(out_, maker), signals,
+           [this] { hurried = true; }, base::Logger(), limits})
+        .run(summary);
+    return summary;
+  }
+
+ private:
+  std::unique_ptr<queue::RedisQueue> renewing(const TestServer& server, std::chrono::milliseconds lease) const {
+    auto queue = std::make_unique<queue::RedisQueue>(server.queue_options(lease));
+    queue->set_patience({lease / 3, stop_});
+    return queue;
+  }
+
+  rank::OutputFolder out_;
+  queue::RedisQueue jobs_;
+  base::CancelToken stop_;
+  queue::LeaseKeeper keeper_;
+  job::ModelCard card_;
+  job::Recipe recipe_;
+  protocol::ReadyEvent ready_;
+  int number_ = 0;
+
+ public:
+  using Drain = rank::Drain;
+  using Maker = rank::Maker;
+  using Publisher = rank::Publisher;
+  rank::RunOptions options;
+  rank::Renderer renderer;
+  rank::Signals signals{std::chrono::hours(1)};
+  rank::DrainLimits limits;
+  bool hurried = false;
+};
+
+struct Night {
+  TempFolder folder;
+  TestServer server;
+  std::chrono::milliseconds lease = 3s;
+  queue::RedisQueue jobs{server.queue_options()};
+  queue::Redis raw{server.options()};
+
+  void add(const std::string& id, const std::string& prompt, base::Json more = base::Json::object()) {
+    base::Json spec{{"id", id},     {"prompt", prompt}, {"num_inference_steps", 4},
+                    {"height", 16}, {"width", 16},      {"num_frames", 5}};
+    spec.update(more);
+    queue::submit_jobs(jobs, {job::parse_job(spec.dump(), {"/", ""})}, {});
+  }
+  Rank rank(int number = 0) { return Rank(server, folder.path(), lease, number); }
+  report::RankSummary drain() { return rank().drain(); }
+
+  queue::JobView view(const std::string& id) { return jobs.lookup({id}).at(0); }
+  std::string field(const std::string& id, const std::string& name) {
+    return raw.command({"HGET", "nightreel:{default}:job:" + id, name}).text_or_empty();
+  }
+  std::string video(const std::string& id) const { return folder / ("out/videos/" + id + ".mp4"); }
+  bool has_video(const std::string& id) const { return std::filesystem::exists(video(id)); }
+  /// Files below OUT's videos and archive that are not whole sets' (a hidden name is an attempt's).
+  std::size_t litter() const {
+    std::size_t count = 0;
+    for (const char* sub : {"out/videos", "out/archive"}) {
+      for (const auto& entry : std::filesystem::directory_iterator(folder / sub)) {
+        if (entry.path().filename().string()[0] == '.') ++count;
+      }
+    }
+    return count;
+  }
+  /// Done, with its video there; used up so many attempts.
+  void check_done(const std::string& id, std::int64_t attempts) {
+    CAPTURE(id);
+    CHECK(view(id).state == queue::JobState::done);
+    CHECK(view(id).attempts == attempts);
+    CHECK(has_video(id));
+  }
+};
+
+template <typename Condition>
+bool comes(Condition condition, std::chrono::milliseconds limit = 10s) {
+  const auto until = std::chrono::steady_clock::now() + limit;
+  while (!condition() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(5ms);
+  return condition();
+}
+
+}  // namespace nightreel::test

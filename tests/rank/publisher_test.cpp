@@ -1,0 +1,208 @@
+#include "nightreel/rank/publisher.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "nightreel/base/file.h"
+#include "nightreel/base/hash.h"
+#include "nightreel/base/json.h"
+#include "nightreel/media/video.h"
+#include "rank/fake_queue.h"
+#include "support/error.h"
+#include "support/temp_folder.h"
+
+using namespace nightreel;
+using namespace nightreel::rank;
+using test::contains;
+using test::thrown_by;
+
+namespace {
+
+constexpr std::uint64_t kToken = 7;
+
+void write_clip(const std::string& path, std::uint8_t grey) {
+  const std::vector<std::uint8_t> rgb(5 * 16 * 16 * 3, grey);
+  media::write_video(path, {5, 16, 16, rgb}, {});
+}
+
+// What a renderer has left for job "a", and where it is to go.
+struct Fixture {
+  test::TempFolder folder;
+  OutputFolder out{folder.path()};
+  test::FakeQueue jobs;
+  Maker maker;
+  Finished finished;
+  queue::Published published;
+  OutputSet to = out.final_names("a", true);
+  OutputSet from = out.temporary_names("a", kToken, true);
+
+  Fixture() {
+    out.make();
+    finished.id = "a";
+    finished.lease.hash = "hash-a";
+    finished.done.token = kToken;
+    finished.settings.width = finished.settings.height = finished.done.width = finished.done.height = 16;
+    finished.settings.num_frames = finished.done.frames = 5;
+    base::replace_file(out.checkpoint("a"), "state");
+    write_temporaries();
+  }
+  void write_temporaries() {
+    write_clip(from.video, 40);
+    base::replace_file(from.sheet, "sheet");
+    base::replace_file(from.archive, "archive");
+  }
+  Outcome publish(const std::function<bool()>& still_ours = [] { return true; }) {
+    return Publisher(out, maker).publish(jobs, finished, still_ours, published);
+  }
+  std::size_t files() const {
+    std::size_t count = 0;
+    for (const char* sub : {"videos", "archive"}) {
+      for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder / sub)) ++count;
+    }
+    return count;
+  }
+  static bool exists(const std::string& path) { return std::filesystem::exists(path); }
+  std::string sidecar_field(const std::string& name) const {
+    return base::parse_json(base::read_file(to.sidecar, 1U << 20U)).at(name);
+  }
+  // A set under the final names, of job "a" with other content or of what the test says.
+  void put_standing(const std::string& id, const std::string& hash) {
+    write_clip(to.video, 200);
+    base::replace_file(to.sidecar,
+                       base::Json{{"id", id}, {"job_hash", hash}, {"sha256", base::sha256_file(to.video)}}.dump());
+    base::replace_file(to.sheet, "old sheet");
+    base::replace_file(to.archive, "old archive");
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "a set gets its final names whole, and its checkpoint goes") {
+  CHECK(publish() == Outcome::published);
+  CHECK(published.video == "videos/a.mp4");
+  CHECK(published.sha256 == base::sha256_file(to.video));
+  CHECK(sidecar_field("sha256") == published.sha256);
+  CHECK(base::read_file(to.archive, 100) == "archive");
+  CHECK(files() == 4);
+  CHECK(!exists(out.checkpoint("a")));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a lease that ends between any two links publishes nothing") {
+  // Asked before each of four removals and four links, the video's last of all.
+  for (int allowed = 0; allowed < 8; ++allowed) {
+    CAPTURE(allowed);
+    write_temporaries();
+    int asked = 0;
+    CHECK(publish([&] { return asked++ < allowed; }) == Outcome::stale);
+    CHECK(asked == allowed + 1);
+    CHECK(!exists(to.video));
+    CHECK(exists(out.checkpoint("a")));
+  }
+  write_temporaries();
+  CHECK(publish() == Outcome::published);  // what the stale attempts left is in nobody's way
+  CHECK(base::read_file(to.sheet, 100) == "sheet");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a closed fence leaves the final names alone") {
+  base::replace_file(to.sheet, "another's");
+  jobs.fence = queue::Fence::stale;
+  CHECK(publish() == Outcome::stale);
+  jobs.fence = queue::Fence::cancel_requested;
+  CHECK(publish() == Outcome::cancel_requested);
+  jobs.away = true;
+  CHECK(thrown_by([&] { publish(); }).kind == base::ErrorKind::queue);
+  CHECK(base::read_file(to.sheet, 100) == "another's");
+  jobs = {};
+  CHECK(publish() == Outcome::published);  // after a failed call the same again
+}
+
+TEST_CASE_FIXTURE(Fixture, "what a dead attempt left without its video is replaced") {
+  base::replace_file(to.sheet, "dead");
+  base::replace_file(to.sidecar, "dead");
+  base::replace_file(to.archive, "dead");
+  CHECK(publish() == Outcome::published);
+  CHECK(base::read_file(to.sheet, 100) == "sheet");
+}
+
+TEST_CASE_FIXTURE(Fixture, "an earlier attempt that came through meanwhile stays, and is what is reported") {
+  put_standing("a", "hash-a");
+  const std::string stands = base::sha256_file(to.video);
+  CHECK(publish() == Outcome::published);
+  CHECK(published.sha256 == stands);
+  CHECK(base::sha256_file(to.video) == stands);
+  CHECK(base::read_file(to.sheet, 100) == "old sheet");
+  CHECK(files() == 4);  // the temporary ones are gone
+}
+
+TEST_CASE_FIXTURE(Fixture, "what stands is kept, replaced on request, or never touched") {
+  struct Row {
+    std::string id;
+    std::string hash;
+    bool overwrite;
+    const char* error;  // empty: published
+  };
+  const std::vector<Row> rows{
+      {"a", "other", false, "the video of another job stands there; --overwrite replaces it"},
+      {"a", "other", true, ""},
+      {"b", "hash-a", false, "without the sidecar of a job a; move it away"},
+      {"b", "hash-a", true, "without the sidecar of a job a; move it away"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.id);
+    CAPTURE(row.overwrite);
+    maker.overwrite = row.overwrite;
+    write_temporaries();
+    put_standing(row.id, row.hash);
+    const std::string before = base::sha256_file(to.video);
+    if (*row.error == 0) {
+      CHECK(publish() == Outcome::published);
+      CHECK(base::sha256_file(to.video) != before);
+      CHECK(base::read_file(to.archive, 100) == "archive");
+      continue;
+    }
+    for (const bool publishing : {false, true}) {
+      const auto thrown = thrown_by([&] {
+        publishing ? static_cast<void>(publish()) : static_cast<void>(Publisher(out, maker).standing("a", "hash-a"));
+      });
+      CHECK(thrown.kind == base::ErrorKind::job);
+      CHECK(contains(thrown.message, row.error));
+    }
+    CHECK(base::sha256_file(to.video) == before);
+    CHECK(base::read_file(to.archive, 100) == "old archive");
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "a video that is not what its sidecar says is no finished job") {
+  put_standing("a", "hash-a");
+  write_clip(to.video, 90);
+  const Publisher publisher(out, maker);
+  CHECK(contains(thrown_by([&] { publisher.standing("a", "hash-a"); }).message, "is not what its sidecar says"));
+  maker.overwrite = true;
+  CHECK(!Publisher(out, maker).standing("a", "hash-a"));
+  for (const char* broken : {"", "{", "[]", "{\"id\": 3}", "{\"id\": \"a\"}"}) {
+    base::replace_file(to.sidecar, broken);
+    CHECK_THROWS_AS(publisher.standing("a", "hash-a"), base::Error);
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "a video with too few frames, or that does not decode, is not published") {
+  finished.done.frames = 9;
+  CHECK(contains(thrown_by([&] { publish(); }).message, "5 frames of 16x16, not 9 of 16x16"));
+  finished.done.frames = 5;
+  base::replace_file(from.video, "no video");
+  CHECK(thrown_by([&] { publish(); }).kind == base::ErrorKind::storage);
+  CHECK(!exists(to.video));
+}
+
+TEST_CASE_FIXTURE(Fixture, "discarding removes one attempt's files and no other's") {
+  const OutputSet other = out.temporary_names("a", kToken + 1, true);
+  const OutputSet longer = out.temporary_names("aa", kToken, true);
+  base::replace_file(other.video, "x");
+  base::replace_file(longer.video, "x");
+  base::replace_file(folder / "archive/..a.h5.7.part.0123.part", "half");  // of a renderer that was killed
+  Publisher(out, maker).discard("a", kToken);
+  CHECK(files() == 2);
+  CHECK(exists(other.video));
+  CHECK(exists(longer.video));
+}

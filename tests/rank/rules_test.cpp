@@ -1,0 +1,156 @@
+// The rules of the drain loop that need no process: who is charged for a death, when to start again, the exit code.
+#include <doctest/doctest.h>
+
+#include <thread>
+
+#include "nightreel/rank/deaths.h"
+#include "nightreel/rank/judgement.h"
+#include "rank/fake_queue.h"
+
+using namespace nightreel;
+using namespace nightreel::rank;
+
+TEST_CASE("a death is charged to the job that was denoising, else to all that the renderer had") {
+  using P = Phase;
+  using C = Charge;
+  struct Row {
+    std::vector<Phase> phases;
+    std::vector<Charge> charges;
+  };
+  const std::vector<Row> rows{
+      {{}, {}},
+      {{P::denoising}, {C::attempt}},
+      {{P::finishing, P::denoising}, {C::bystander, C::attempt}},
+      {{P::denoising, P::waiting}, {C::attempt, C::bystander}},
+      {{P::finishing, P::waiting}, {C::attempt, C::attempt}},
+      {{P::finishing}, {C::attempt}},
+      {{P::waiting}, {C::attempt}},
+      {{P::answered, P::denoising}, {C::none, C::attempt}},
+      {{P::answered, P::finishing}, {C::none, C::attempt}},
+      {{P::denoising, P::held_back}, {C::attempt, C::free}},
+      {{P::answered, P::held_back}, {C::none, C::free}},
+  };
+  for (const Row& row : rows) CHECK(charge_death(row.phases) == row.charges);
+}
+
+TEST_CASE("the pause before a restart doubles, and five deaths without a finished step are too many") {
+  Deaths deaths(0.02);
+  for (const int expected_ms : {20, 40, 80, 160}) {
+    const base::Stopwatch watch;
+    deaths.died();
+    CHECK(!deaths.may_restart());
+    while (!deaths.may_restart() && watch.seconds() < 5) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(watch.seconds() * 1000 >= expected_ms);
+    CHECK(!deaths.too_many());
+  }
+  deaths.died();
+  CHECK(deaths.too_many());
+  CHECK(!deaths.may_restart());
+}
+
+TEST_CASE("a finished step ends the row of deaths") {
+  Deaths deaths(0);
+  for (int i = 0; i < 20; ++i) {
+    deaths.died();
+    CHECK(!deaths.too_many());
+    deaths.step_finished();
+  }
+}
+
+namespace {
+
+report::RankSummary rank_that(bool stopped_early, const std::string& error_kind = "") {
+  report::RankSummary rank;
+  rank.stopped_early = stopped_early;
+  rank.error_kind = error_kind;
+  return rank;
+}
+
+queue::JobView view(queue::JobState state, const std::string& run = "") {
+  queue::JobView out;
+  out.id = "a";
+  out.state = state;
+  out.run = run;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the exit code speaks of the jobs, what is left and what kept ranks from going on") {
+  using S = queue::JobState;
+  struct Row {
+    const char* what;
+    queue::JobView job;
+    std::int64_t pending;
+    std::vector<report::RankSummary> ranks;
+    bool failed_ok;
+    int code;
+  };
+  const std::vector<Row> rows{
+      {"all done", view(S::done), 0, {rank_that(false)}, false, 0},
+      {"failed", view(S::failed), 0, {rank_that(false)}, false, 1},
+      {"failed, and that is fine", view(S::failed), 0, {rank_that(false)}, true, 0},
+      {"stopped with work left", view(S::pending), 1, {rank_that(false), rank_that(true)}, false, 75},
+      {"stopped, nothing left", view(S::done), 0, {rank_that(true)}, false, 0},
+      {"one stepped down, the others did it all",
+       view(S::done),
+       0,
+       {rank_that(true, "renderer"), rank_that(false)},
+       false,
+       0},
+      {"all stepped down", view(S::delayed), 1, {rank_that(true, "renderer")}, false, 75},
+      {"Redis away for good", view(S::pending), 1, {rank_that(true, "queue")}, false, 3},
+      {"a disk that takes nothing", view(S::pending), 1, {rank_that(true, "storage"), rank_that(true)}, false, 3},
+      {"a bug", view(S::pending), 1, {rank_that(true, "queue"), rank_that(true, "internal")}, false, 4},
+      {"held by another run", view(S::running, "other"), 0, {rank_that(false)}, false, 0},
+      {"cancelled", view(S::cancelled), 0, {rank_that(false)}, false, 0},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.what);
+    test::FakeQueue jobs;
+    jobs.views["a"] = row.job;
+    jobs.counted.pending = row.pending;
+    report::RunSummary summary;
+    summary.run = "this";
+    summary.ranks = row.ranks;
+    judge(jobs, {"a"}, row.failed_ok, summary);
+    CHECK(summary.exit_code == row.code);
+    CHECK(summary.held_elsewhere.size() == (row.job.run == "other" ? 1 : 0));
+  }
+}
+
+TEST_CASE("jobs that ended on a rank count although they are in no file") {
+  test::FakeQueue jobs;
+  report::RunSummary summary;
+  summary.ranks = {rank_that(false)};
+  summary.ranks[0].jobs = {{"pushed", "failed", "", "job", "no"}};
+  judge(jobs, {}, false, summary);
+  CHECK(summary.exit_code == 1);
+  REQUIRE(summary.jobs.size() == 1);
+  CHECK(summary.jobs[0].id == "pushed");
+}
+
+TEST_CASE("a Redis that is away at the end is part of the summary, not the end of it") {
+  test::FakeQueue jobs;
+  jobs.away = true;
+  report::RunSummary summary;
+  summary.ranks = {rank_that(false)};
+  judge(jobs, {"a"}, false, summary);
+  CHECK(summary.exit_code == 3);
+  CHECK(summary.error == "Redis is away");
+}
+
+TEST_CASE("a rank's summary comes back as it was sent") {
+  report::RankSummary sent = rank_that(true, "renderer");
+  sent.rank = 3;
+  sent.host = "node";
+  sent.error = "five deaths";
+  sent.jobs = {{"a", "failed", "", "storage", "no room"}};
+  const report::RankSummary got = report::rank_summary(report::to_json(sent));
+  CHECK(got.rank == 3);
+  CHECK(got.stopped_early);
+  CHECK(got.error_kind == "renderer");
+  CHECK(got.error == "five deaths");
+  CHECK(got.jobs.at(0).error == "no room");
+  CHECK_THROWS_AS(report::rank_summary("{}"), base::Error);
+}
