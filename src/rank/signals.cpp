@@ -7,6 +7,8 @@
 
 #include <array>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 
 #include "nightreel/base/error.h"
@@ -21,6 +23,24 @@ sigset_t watched() {
   sigemptyset(&set);
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set, signal);
   return set;
+}
+
+// By force means with the children: a renderer would notice, a redis-server would serve nobody for ever. Its data are
+// on disk with every answer that it gave.
+void kill_children() {
+  std::error_code error;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task", error)) {
+    std::ifstream children(thread.path() / "children");
+    for (pid_t child = 0; children >> child;) {
+      const bool leads = ::getpgid(child) == child;
+      ::kill(leads ? -child : child, SIGKILL);
+    }
+  }
+}
+
+[[noreturn]] void end_by_force() {
+  kill_children();
+  ::_exit(75);  // no destructor may run: one of them could be what hangs
 }
 
 int left_ms(const std::optional<Clock::time_point>& until) {
@@ -65,9 +85,9 @@ void Signals::watch() {
   while (!over_) {
     if (!end_by && asked_.load() == Ask::stop) end_by = Clock::now() + grace_;
     std::array<pollfd, 2> fds{{{fd_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
-    const int n = ::poll(fds.data(), fds.size(), left_ms(end_by));
+    ::poll(fds.data(), fds.size(), left_ms(end_by));
     if (over_) return;
-    if (n == 0 && end_by) ::_exit(75);  // no destructor may run: one of them could be what hangs
+    if (end_by && left_ms(end_by) == 0) end_by_force();
     signalfd_siginfo info{};
     if ((fds[0].revents & POLLIN) != 0 && ::read(fd_.get(), &info, sizeof info) == sizeof info) {
       take(static_cast<int>(info.ssi_signo));

@@ -5,6 +5,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/gpu_map.h"
 #include "nightreel/cluster/launch_check.h"
+#include "rank/reachable.h"
 
 namespace nightreel::rank {
 namespace {
@@ -15,6 +16,7 @@ using nlohmann::json;
 
 constexpr double kLoadLimitSeconds = 3600;
 constexpr double kMeetLimitSeconds = 90;
+constexpr std::chrono::milliseconds kProbeLimit{5000};
 const std::string kStopped = "stopped";  // where a digest is expected
 
 // Runs `work`; its failure becomes this rank's problem, for throw_together.
@@ -62,6 +64,22 @@ protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
     }
   }
   throw Error(ErrorKind::comm, "the renderers did not meet within " + base::human_duration(kMeetLimitSeconds));
+}
+
+// "10.0.0.5 (not reached by rank 1 on host b), …", with the fix.
+std::string why_none(const cluster::World& world, const std::vector<ProbeListener::Door>& doors,
+                     const std::vector<std::string>& answers) {
+  std::string out;
+  for (std::size_t door = 0; door < doors.size(); ++door) {
+    std::string ranks;
+    for (std::size_t rank = 0; rank < answers.size(); ++rank) {
+      if (answers[rank].at(door) != '1') ranks += (ranks.empty() ? "" : ", ") + world.name_of(static_cast<int>(rank));
+    }
+    out += (door == 0 ? "" : "; ") + doors[door].address + " (not reached by " + ranks + ")";
+  }
+  return "no network address of " + world.name_of(0) +
+         " is reached by all ranks: " + (out.empty() ? "it has none but loopback" : out) +
+         "; let the hosts reach each other, or name a Redis with --redis";
 }
 
 }  // namespace
@@ -161,26 +179,47 @@ void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu) {
                        std::chrono::minutes(3), "the renderers' meeting");
 }
 
+std::string agree_interface(cluster::World& world, const std::vector<std::string>& offered) {
+  std::optional<ProbeListener> listener;
+  json offer = json::object();
+  do_together(world, "the network between the hosts", [&] {
+    if (world.rank() != 0) return;
+    listener.emplace(offered);
+    offer["word"] = listener->word();
+    offer["doors"] = json::array();
+    for (const auto& door : listener->doors()) offer["doors"].push_back({door.address, door.port});
+  });
+  offer = json::parse(world.broadcast(offer.dump(), 0, kWorldDeadline, "rank 0's addresses"));
+  std::vector<ProbeListener::Door> doors;
+  for (const auto& door : offer.at("doors")) doors.push_back({door.at(0), door.at(1)});
+  const auto answers =
+      world.all_gather(try_doors(doors, offer.at("word"), kProbeLimit), kWorldDeadline, "rank 0's addresses");
+  if (const auto chosen = first_for_all(doors.size(), answers)) return doors[*chosen].address;
+  throw Error(ErrorKind::environment, why_none(world, doors, answers));
+}
+
 std::vector<queue::RedisAddress> agree_redis(cluster::World& world, const RunOptions& options,
                                              std::optional<queue::PrivateServer>& server, const base::Logger& log) {
   std::vector<queue::RedisAddress> addresses;
-  const auto problem = problem_of([&] {
+  std::vector<std::string> offered;
+  const bool several = world.hosts().size() > 1;
+  do_together(world, "the Redis", [&] {
     if (world.rank() != 0) return;
-    if (const auto named = queue::find_redis(options.redis, queue::process_env)) {
-      addresses = *named;
-      return;
-    }
-    if (world.hosts().size() > 1) {
-      throw Error(ErrorKind::environment,
-                  "ranks are on several hosts: name a Redis that all of them reach with --redis");
-    }
-    queue::PrivateServerOptions wanted;
-    wanted.out = options.out;
-    wanted.log = log;
-    server.emplace(wanted);
-    addresses = {server->address()};
+    if (const auto named = queue::find_redis(options.redis, queue::process_env)) addresses = *named;
+    if (addresses.empty() && several) offered = host_addresses();
   });
-  world.throw_together(problem, std::chrono::minutes(2), "the Redis");
+  const bool own = world.broadcast(addresses.empty() ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
+  const std::string interface = own && several ? agree_interface(world, offered) : "";
+  world.throw_together(problem_of([&] {
+                         if (world.rank() != 0 || !own) return;
+                         queue::PrivateServerOptions wanted;
+                         wanted.out = options.out;
+                         wanted.interface = interface;
+                         wanted.log = log;
+                         server.emplace(wanted);
+                         addresses = {server->address()};
+                       }),
+                       std::chrono::minutes(2), "the Redis");
   return addresses_from(
       json::parse(world.broadcast(to_json(addresses).dump(), 0, kWorldDeadline, "the Redis address")));
 }

@@ -35,7 +35,11 @@ protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, cons
 /// The renderers meet once in a communicator of all, add up ones, and leave it.
 void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu);
 
-/// Rank 0 starts OUT's private server where no Redis is named; every rank learns where the Redis is.
+/// The first of rank 0's addresses `offered` (the others' are ignored) that every rank reaches.
+std::string agree_interface(cluster::World& world, const std::vector<std::string>& offered);
+
+/// Rank 0 starts OUT's private server where no Redis is named, on an address that all ranks reach where they are on
+/// several hosts; every rank learns where the Redis is.
 std::vector<queue::RedisAddress> agree_redis(cluster::World& world, const RunOptions& options,
                                              std::optional<queue::PrivateServer>& server, const base::Logger& log);
 

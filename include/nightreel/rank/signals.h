@@ -3,7 +3,7 @@
 // USR1: finish the videos in hand, then stop. TERM, INT or a second USR1: give the leases back and stop within a
 // second. The signals are blocked in every thread (so make this before MPI and before any thread) and read by a thread
 // of its own from a signalfd; a rank that cannot react in time (it is stuck in a system call, in MPI, in a slow write)
-// is ended by that thread with code 75: its leases expire by themselves.
+// is ended by that thread with code 75, and its child processes with it: its leases expire by themselves.
 #pragma once
 
 #include <atomic>
