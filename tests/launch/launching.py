@@ -1,0 +1,62 @@
+"""What the tests of the launch scripts share: the scripts' environment, and what a stopped run must leave behind."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(os.environ["NIGHTREEL_SOURCE_DIR"]) / "tests/e2e"))
+import program  # noqa: E402  (found by the line above)
+from program import NIGHTREEL, SHAPES, SOURCE, small, until  # noqa: E402,F401
+
+SCRIPTS = SOURCE / "scripts"
+# Some seconds a video, so that a signal finds it half done.
+LONG = {"steps": 120, "height": 48, "width": 48, "num_frames": 17}
+
+
+class LaunchTest(program.ProgramTest):
+    def environment(self, **more):
+        """What a user sets: the tests run on CPUs, where a rank takes one thread."""
+        return {"LAUNCH_PROGRAM": str(NIGHTREEL.resolve()), "NIGHTREEL_MODEL": str(SHAPES), "NIGHTREEL_OUT": str(self.out),
+                "NIGHTREEL_DEVICE": "cpu", "NIGHTREEL_THREADS": "1", **more}
+
+    def start(self, *command, **more):
+        """In a process group of its own, as a terminal or a service manager has it; ended by itself or killed."""
+        process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, errors="replace", env=program.without_redis(**self.environment(**more)),
+                                   start_new_session=True, cwd=self.folder)
+        self.addCleanup(self.end, process)
+        return process
+
+    def end(self, process):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    def call(self, *command, timeout=60, **more):
+        return program.finish(self.start(*command, **more), timeout)
+
+    def summaries(self, out=None):
+        files = sorted((out or self.out).glob("runs/*.json"))
+        return [json.loads(file.read_text()) for file in files]
+
+    def videos(self, out=None):
+        return sorted(file.stem for file in (out or self.out).glob("videos/*.mp4"))
+
+    def jobs(self, *more):
+        """Two that end at once, and between them two that a signal finds in hand."""
+        return self.write_jobs(small("first"), small("long-a", **LONG), small("long-b", **LONG), small("last"), *more)
+
+    def wait_for_first(self, process):
+        first = self.out / "videos/first.mp4"
+        until(lambda: first.exists() or process.poll() is not None)
+        self.assertTrue(first.exists(), "no video was made" if process.poll() is None else program.finish(process).said)
+
+    def assert_each_once(self, *names):
+        """Every video is there; what was stopped used up no attempt, and nothing was made twice."""
+        self.assertEqual(self.videos(), sorted(names))
+        ended = program.nightreel("status", "--json", "--all", "--out", self.out)
+        self.assert_ended(ended, 0)
+        jobs = {job["id"]: (job["state"], job["attempts"]) for job in json.loads(ended.out)["jobs"]}
+        self.assertEqual(jobs, {name: ("done", 1) for name in names})

@@ -1,0 +1,102 @@
+"""scripts/mpirun/run.sh with two ranks on this host: every exit code arrives, and a signal to the script loses nothing."""
+import os
+import shutil
+import signal
+import time
+
+from launching import LaunchTest, SCRIPTS, program, small
+
+RUN = SCRIPTS / "mpirun/run.sh"
+
+
+class BareMetal(LaunchTest):
+    def setUp(self):
+        super().setUp()
+        self.hosts = self.folder / "hosts"
+        self.hosts.write_text("# this host\nlocalhost slots=2\n")
+
+    def environment(self, **more):
+        return super().environment(**{"LAUNCH_HOSTFILE": str(self.hosts), **more})
+
+    def assert_said(self, ended, code, *parts):
+        self.assert_ended(ended, code)
+        for part in (f"run.sh: exit code {code}, ", *parts):
+            self.assertIn(part, ended.log)
+
+    def test_term_gives_75_and_the_same_command_goes_on(self):
+        command = [RUN, self.jobs()]
+        process = self.start(*command)
+        self.wait_for_first(process)
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        ended = program.finish(process)
+        self.assertLess(time.monotonic() - asked, 5)
+        (summary,) = self.summaries()
+        self.assert_said(ended, 75, "work is left", f"{self.out}/runs/{summary['run']}.json")
+        self.assertEqual(summary["exit_code"], 75)
+        self.assertLess(len(self.videos()), 4)
+
+        written = {name: (self.out / f"videos/{name}.mp4").stat().st_mtime_ns for name in self.videos()}
+        self.assert_said(self.call(*command), 0)
+        self.assert_each_once("first", "last", "long-a", "long-b")
+        for name, at in written.items():
+            self.assertEqual((self.out / f"videos/{name}.mp4").stat().st_mtime_ns, at)
+
+    def test_an_interrupt_from_the_terminal_reaches_mpirun_too_and_is_75(self):
+        process = self.start(RUN, self.jobs())
+        self.wait_for_first(process)
+        os.killpg(process.pid, signal.SIGINT)
+        self.assert_said(program.finish(process), 75)
+        self.assertEqual(self.summaries()[-1]["exit_code"], 75)
+
+    def test_usr1_finishes_the_videos_in_hand(self):
+        process = self.start(RUN, self.jobs())
+        self.wait_for_first(process)
+        process.send_signal(signal.SIGUSR1)
+        self.assert_said(program.finish(process), 75)
+        self.assertIn("long-a", self.videos())
+        self.assertNotIn("last", self.videos())
+        self.assertEqual(list(self.out.glob("checkpoints/*")), [], "one in hand was not finished")
+
+    def test_usr1_with_a_limit_stops_what_is_not_finished_by_then(self):
+        process = self.start(RUN, self.jobs(small("endless", steps=1000, height=48, width=48, num_frames=17)),
+                             LAUNCH_FINISH_SECONDS="1")
+        self.wait_for_first(process)
+        asked = time.monotonic()
+        process.send_signal(signal.SIGUSR1)
+        ended = program.finish(process)
+        self.assert_said(ended, 75)
+        self.assertGreater(time.monotonic() - asked, 1)
+        self.assertLess(time.monotonic() - asked, 5)
+
+    def test_a_signal_before_anything_is_up(self):
+        process = self.start(RUN, self.jobs())
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        self.assertIn(program.finish(process).code, (75, -signal.SIGTERM))
+
+    def test_codes_of_the_run_arrive_unchanged(self):
+        bad = self.write_jobs({"promt": "x"}, name="bad.jsonl")
+        self.assert_said(self.call(RUN, bad), 2, "promt")
+        good = self.write_jobs(small("a"), name="good.jsonl")
+        self.assert_said(self.call(RUN, good, LAUNCH_RANKS="1", LAUNCH_MPIRUN_OPTIONS="-np 2"), 3, "--expect-ranks 1")
+        self.assertEqual(self.videos(), [])
+
+    def test_what_is_missing_is_named(self):
+        missing = self.folder / "missing"
+        few = self.folder / "few"
+        few.mkdir()
+        for name in ("dirname", "basename"):
+            (few / name).symlink_to(shutil.which(name))
+        for changed, code, part in (({"LAUNCH_HOSTFILE": str(missing)}, 3, str(missing)),
+                                    ({"LAUNCH_HOSTFILE": "", "LAUNCH_RANKS": "two"}, 2, "LAUNCH_RANKS"),
+                                    ({"LAUNCH_PROGRAM": str(missing)}, 3, "LAUNCH_PROGRAM"),
+                                    ({"PATH": str(few)}, 3, "mpirun")):
+            with self.subTest(part):
+                ended = self.call(RUN, **changed)
+                self.assertEqual(ended.code, code, ended.said)
+                self.assertIn(part, ended.log)
+
+
+if __name__ == "__main__":
+    program.main()
