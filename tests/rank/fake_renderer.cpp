@@ -84,7 +84,10 @@ class Fake {
       const auto message = protocol::decode_request(line);
       if (message.type == "shutdown") return;
       const std::lock_guard lock(mutex_);
-      if (message.type == "render") to_render_.push_back(protocol::render_request(message));
+      if (message.type == "render") {
+        to_render_.push_back(protocol::render_request(message));
+        cancelled_.erase(message.text("job"));
+      }
       if (message.type == "cancel") cancelled_.insert(message.text("job"));
       wake_.notify_all();
     }
