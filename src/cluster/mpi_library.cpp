@@ -44,7 +44,7 @@ std::string mpi_version() {
   int length = 0;
   check(MPI_Get_library_version(text.data(), &length), "MPI_Get_library_version");
   const std::string all(text.data());
-  return base::printable(all.substr(0, all.find_first_of("\n")));
+  return base::printable(all.substr(0, all.find('\n')));
 }
 
 std::vector<int> MpiLibrary::neighbours() const {

@@ -99,7 +99,7 @@ std::string read_text(const Json& value, std::size_t limit) {
 }
 
 std::string read_choice(const Json& value, const std::vector<std::string>& choices) {
-  const std::string text = read_text(value, kMaxPrompt);
+  std::string text = read_text(value, kMaxPrompt);
   if (std::count(choices.begin(), choices.end(), text) == 0) {
     refuse(fmt::format("'{}' is none of {}", printable(text, 60), fmt::join(choices, ", ")));
   }

@@ -72,7 +72,7 @@ void check_format(const h5::File& file) {
 }
 
 h5::DatasetInfo dataset_info(const h5::File& file, const std::string& name, h5::Type type, const char* wanted) {
-  const h5::DatasetInfo info = file.info(name);
+  h5::DatasetInfo info = file.info(name);
   const auto sane = [](std::int64_t side) { return side >= 1 && side <= kMaxSide; };
   if (info.type != type || info.shape.size() != 4 || !std::all_of(info.shape.begin(), info.shape.end(), sane)) {
     file.fail("dataset /" + name + " must be " + wanted);

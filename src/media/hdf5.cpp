@@ -283,7 +283,7 @@ std::string File::text(const std::string& attribute) const {
     check(H5Tset_size(type.get(), H5T_VARIABLE), what);
     char* pointer = nullptr;
     check(H5Aread(object.get(), type.get(), &pointer), what);
-    const std::string out = pointer == nullptr ? "" : pointer;
+    std::string out = pointer == nullptr ? "" : pointer;
     H5free_memory(pointer);
     return out;
   }
@@ -292,7 +292,8 @@ std::string File::text(const std::string& attribute) const {
   check(H5Tset_size(type.get(), size + 1), what);
   std::string out(size + 1, '\0');
   check(H5Aread(object.get(), type.get(), out.data()), what);
-  return out.c_str();
+  out.resize(std::strlen(out.c_str()));  // without what pads it
+  return out;
 }
 
 std::int64_t File::integer(const std::string& attribute) const {

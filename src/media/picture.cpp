@@ -71,7 +71,7 @@ Picture make_sheet(const Frames& frames) {
   Picture sheet(columns * (tile.width + kGap) - kGap, rows * (tile.height + kGap) - kGap);
   for (int i = 0; i < count; ++i) {
     const std::int64_t last = frames.frames - 1;
-    const std::int64_t index = count == 1 ? 0 : (2 * i * last + count - 1) / (2 * (count - 1));  // rounded
+    const std::int64_t index = count == 1 ? 0 : (2L * i * last + count - 1) / (2L * (count - 1));  // rounded
     fill_tile(frames, index, tile);
     paste(tile, i % columns * (tile.width + kGap), i / columns * (tile.height + kGap), sheet);
   }
