@@ -9,7 +9,7 @@ std::vector<Submitted> submit_jobs(JobQueue& queue, const std::vector<job::Job>&
   for (const auto& job : jobs) {
     list.push_back({job.id, job.identity(), job.hash, job::pack_job(job), job.priority, job.max_attempts.value_or(0)});
   }
-  const auto results = queue.submit(list, options);
+  auto results = queue.submit(list, options);
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (results[i] != Submitted::conflict) continue;
     throw base::Error(base::ErrorKind::usage, jobs[i].origin + ": id: " + base::printable(jobs[i].id) +
