@@ -103,6 +103,17 @@ def index(shard):
         own(folder / (TRANSFORMER + ".index.json"), json.dumps(table).encode())
     return damage
 
+def not_a_number(name, tensor):
+    """All bits of the tensor set: NaN in every floating type."""
+    def damage(folder):
+        data = bytearray((folder / name).read_bytes())
+        (size,) = struct.unpack("<Q", data[:8])
+        begin, end = json.loads(data[8:8 + size])[tensor]["data_offsets"]
+        data[8 + size + begin:8 + size + end] = b"\xff" * (end - begin)
+        own(folder / name, bytes(data))
+    return damage
+
+
 OF_JSON = {
     "no model_index": (removed("model_index.json"), ["model_index.json"]),
     "model_index cut off": (cut("model_index.json", 40), ["model_index.json"]),

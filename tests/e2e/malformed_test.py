@@ -2,6 +2,7 @@
 is wrong, the right exit code, nothing added to the queue, nothing half-written.
 """
 import concurrent.futures
+import json
 
 import redis
 
@@ -87,6 +88,30 @@ class Malformed(program.ProgramTest):
                 self.assertFalse(video.exists())
                 self.assertEqual(list(self.folder.glob(".*")), [])
         self.assert_nothing_added()
+
+    def test_latents_that_are_not_finite_fail_their_job(self):
+        model = self.folder / "model"
+        damage.copy(SHAPES, model)
+        damage.not_a_number(damage.TRANSFORMER, "proj_out.bias")(model)
+        jobs = self.write_jobs(program.small("a", max_attempts=1))
+        ran = program.nightreel("run", jobs, "--model", model, "--out", self.out, "--redis", self.url, "--threads", "1")
+        self.assert_ended(ran, 1)
+        (job,) = self.run_json()["jobs"]
+        self.assertIn("not finite after step 1 of 2", job["error"]["message"])
+        self.assertEqual([file for file in files_below(self.out) if not file.startswith(("logs/", "runs/"))], [])
+        video = self.folder / "a.mp4"
+        made = program.nightreel("generate", "--model", model, "--prompt", "x", "--num-inference-steps", "2", "-o", video)
+        self.assert_refused(made, 1, "not finite")
+        self.assertFalse(video.exists())
+
+    def test_a_state_file_that_cannot_be_read_is_put_aside_and_the_job_starts_afresh(self):
+        jobs = self.write_jobs(program.small("a"))
+        (self.out / "checkpoints").mkdir(parents=True)
+        (self.out / "checkpoints/a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 20)
+        ran = program.nightreel("run", jobs, "--model", SHAPES, "--out", self.out, "--redis", self.url, "--threads", "1")
+        self.assert_ended(ran, 0)
+        self.assertEqual(json.loads((self.out / "videos/a.json").read_text())["resumed_step"], 0)
+        self.assertFalse((self.out / "checkpoints/a.h5").exists())
 
     def test_what_is_no_checkpoint_folder(self):
         gguf = self.folder / "wan.gguf"
