@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "app/nightreel/subcommands.h"
@@ -16,6 +17,10 @@ const Elsewhere& engine_subcommands() {
                                       {"bench", "measures pieces, correctness beside each speed"},
                                       {"render", "plumbing: the process that a rank starts"}};
   return kSubcommands;
+}
+
+void set_engine_environment() {
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
 }
 
 void become_engine(int argc, char** argv) {

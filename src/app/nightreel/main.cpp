@@ -5,6 +5,7 @@
 
 int main(int argc, char** argv) {
   using namespace nightreel;
+  app::set_engine_environment();
   try {
     app::become_engine(argc, argv);
   } catch (const base::Error& e) {
