@@ -24,11 +24,14 @@ std::string line(const std::string& component, const std::string& name, const We
 }  // namespace
 
 std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part,
-                                      std::size_t parts) {
+                                      std::size_t parts, const base::CancelToken& cancel) {
   std::vector<std::string> names = weights.names();
   if (weights.has(kShared)) names.erase(std::remove(names.begin(), names.end(), kTied), names.end());
   std::vector<std::string> lines;
-  for (std::size_t i = part; i < names.size(); i += parts) lines.push_back(line(component, names[i], weights));
+  for (std::size_t i = part; i < names.size(); i += parts) {
+    cancel.throw_if_cancelled();
+    lines.push_back(line(component, names[i], weights));
+  }
   return lines;
 }
 
@@ -39,11 +42,11 @@ std::string digest_of_lines(std::vector<std::string> lines) {
   return hash.hex_digest();
 }
 
-std::string model_digest(const std::string& folder) {
+std::string model_digest(const std::string& folder, const base::CancelToken& cancel) {
   std::vector<std::string> lines;
   for (const std::string component : {"image_encoder", "text_encoder", "transformer", "transformer_2", "vae"}) {
     if (!std::filesystem::is_directory(folder + "/" + component)) continue;
-    for (std::string& line : digest_lines(component, WeightMap::open(folder + "/" + component))) {
+    for (std::string& line : digest_lines(component, WeightMap::open(folder + "/" + component), 0, 1, cancel)) {
       lines.push_back(std::move(line));
     }
   }

@@ -43,7 +43,10 @@ Conv Conv::load(const VaeLoader& load, const std::string& name, std::int64_t in,
   shape.insert(shape.end(), kernel.begin(), kernel.end());
   at::Tensor weight = load.take(name + ".weight", shape);
   if (kernel.size() == 2) weight = weight.unsqueeze(2);
-  return {weight.contiguous(at::MemoryFormat::ChannelsLast3d), load.take(name + ".bias", {out})};
+  // cuDNN needs its weights like its pictures. oneDNN reorders them to a format of its own in any case, so that on the
+  // CPU they stay where the file is mapped.
+  if (!load.device.is_cpu()) weight = weight.contiguous(at::MemoryFormat::ChannelsLast3d);
+  return {weight, load.take(name + ".bias", {out})};
 }
 
 at::Tensor Conv::operator()(const at::Tensor& x_TYXC, const std::array<std::int64_t, 3>& padding,

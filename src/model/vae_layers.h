@@ -46,7 +46,7 @@ struct VaeLoader {
 
 /// A convolution over [T, Y, X, C].
 struct Conv {
-  at::Tensor weight;  // [out, in, kT, kY, kX], channels last
+  at::Tensor weight;  // [out, in, kT, kY, kX]; channels last but for the CPU
   at::Tensor bias;
 
   /// `kernel` of two sizes stands for a layer that the checkpoint has as a 2-D convolution.

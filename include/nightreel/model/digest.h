@@ -10,19 +10,20 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/base/cancel.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
 
 /// The lines of tensors number part, part + parts, part + 2 * parts, … of one component.
 std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part = 0,
-                                      std::size_t parts = 1);
+                                      std::size_t parts = 1, const base::CancelToken& cancel = {});
 
 /// 32 hex digits over all lines of all components, in any order.
 std::string digest_of_lines(std::vector<std::string> lines);
 
 /// The digest of a Diffusers folder: of its text_encoder, transformer, transformer_2, vae and image_encoder, as far as
-/// it has them.
-std::string model_digest(const std::string& folder);
+/// it has them. `cancel` is looked at between two tensors.
+std::string model_digest(const std::string& folder, const base::CancelToken& cancel = {});
 
 }  // namespace nightreel::model
