@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 
 #include <filesystem>
+#include <future>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -49,6 +50,22 @@ class Schedule {
   base::Stopwatch since_;
 };
 
+// Hashes the checkpoint while it is loaded, from the same pages; where loading fails, the end of this object stops it.
+class DigestMeanwhile {
+ public:
+  explicit DigestMeanwhile(const std::string& folder)
+      : digest_(std::async(std::launch::async,
+                           [folder, cancel = cancel_] { return model::model_digest(folder, cancel); })) {}
+  DigestMeanwhile(const DigestMeanwhile&) = delete;
+  DigestMeanwhile& operator=(const DigestMeanwhile&) = delete;
+  ~DigestMeanwhile() { cancel_.cancel(); }
+  std::string get() { return digest_.get(); }
+
+ private:
+  base::CancelToken cancel_;
+  std::future<std::string> digest_;
+};
+
 }  // namespace
 
 struct VideoMaker::Parts {
@@ -67,11 +84,12 @@ VideoMaker::VideoMaker(const MakerOptions& options) {
   pipeline::PipelineOptions wanted;
   wanted.device = device;
   wanted.dtype = choose_dtype(options.dtype, device);
+  DigestMeanwhile digest(options.model);
   auto tokenizer = text::Tokenizer::load(options.model + "/tokenizer");
   parts_ = std::make_unique<Parts>(std::move(tokenizer), pipeline::Pipeline::load(options.model, wanted));
   auto& facts = parts_->facts;
   describe_device(device, facts);
-  facts.model_digest = model::model_digest(options.model);
+  facts.model_digest = digest.get();
   facts.model = {{"path", std::filesystem::absolute(options.model).lexically_normal().string()},
                  {"digest", facts.model_digest},
                  {"card", job::to_json(card)},
