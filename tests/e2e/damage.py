@@ -53,7 +53,7 @@ def json_with(name, **fields):
 
 
 def header(name, change):
-    """`change` edits the header's dictionary or returns the new header's text."""
+    """`change` edits the header's dictionary, or returns the text of another."""
     def damage(folder):
         data = (folder / name).read_bytes()
         (size,) = struct.unpack("<Q", data[:8])
@@ -116,17 +116,13 @@ def not_a_number(name, tensor):
 
 OF_JSON = {
     "no model_index": (removed("model_index.json"), ["model_index.json"]),
-    "model_index cut off": (cut("model_index.json", 40), ["model_index.json"]),
     "another pipeline": (json_with("model_index.json", _class_name="FluxPipeline"), ["model_index.json", "FluxPipeline"]),
     "no transformer config": (removed("transformer/config.json"), ["transformer/config.json"]),
     "layers below zero": (json_with("transformer/config.json", num_layers=-1), ["transformer/config.json", "num_layers"]),
-    "heads as text": (json_with("transformer/config.json", num_attention_heads="2"),
-                      ["transformer/config.json", "num_attention_heads"]),
     "no latent channels": (json_with("vae/config.json", z_dim=0), ["vae/config.json", "z_dim"]),
     "unknown sampler": (json_with("scheduler/scheduler_config.json", _class_name="DDIMScheduler"),
                         ["scheduler_config.json", "DDIMScheduler"]),
     "nightreel.json with an unknown name": (json_with("nightreel.json", num_framse=5), ["nightreel.json", "num_framse"]),
-    "nightreel.json with text": (json_with("nightreel.json", fps="8"), ["nightreel.json", "fps"]),
 }
 OF_WEIGHTS = {
     "unknown norm": (json_with("transformer/config.json", qk_norm="group_norm"),
@@ -135,7 +131,6 @@ OF_WEIGHTS = {
     "empty file": (written(VAE, b""), [VAE]),
     "cut off": (cut(TRANSFORMER, -1000), [TRANSFORMER]),
     "header longer than the file": (written(VAE, struct.pack("<Q", 1 << 62) + b"{}"), [VAE]),
-    "header is no JSON": (header(TRANSFORMER, lambda entries: "{'a': 1}"), [TRANSFORMER]),
     "offsets beyond the end": (header(TRANSFORMER, set_first(data_offsets=[0, 1 << 60])),
                                [TRANSFORMER, "blocks.0.attn1.norm_k.weight"]),
     "overlapping tensors": (header(TRANSFORMER, moved), [TRANSFORMER]),
