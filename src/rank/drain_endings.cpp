@@ -1,11 +1,19 @@
 // How jobs leave a drain loop: published, failed, given back. The queue is told until it has heard; a job whose lease
 // is lost meanwhile is another's.
+#include <algorithm>
+
 #include "nightreel/rank/drain.h"
 
 namespace nightreel::rank {
 
 using base::Error;
 using base::ErrorKind;
+
+namespace {
+
+constexpr double kSave_s = 0.25;
+
+}  // namespace
 
 void Drain::settle_all() {
   for (JobInHand& job : in_hand_) {
@@ -94,8 +102,25 @@ void Drain::give_back_all() {
       p_.log.warn("not-released", job.lease.ref.id + ": its lease runs out by itself: " + e.what());
     }
   }
+  save_state();
   p_.renderer.kill();
   in_hand_.clear();
+}
+
+// Told to stop, a rank has a second: a part of it is for the state of what it denoises, after which somebody goes on.
+void Drain::save_state() {
+  const auto job =
+      std::find_if(in_hand_.begin(), in_hand_.end(), [](const auto& one) { return one.phase == Phase::denoising; });
+  if (job == in_hand_.end() || p_.signals.asked() != Ask::stop || !p_.renderer.running()) return;
+  try {
+    p_.renderer.send(protocol::encode_plain("checkpoint_and_stop", {{"job", job->job.id}, {"token", job->token}}));
+  } catch (const Error&) {
+    return;  // gone or stuck: it has nothing to save
+  }
+  for (const base::Stopwatch watch; watch.seconds() < kSave_s && p_.renderer.running();) {
+    const auto event = p_.renderer.poll(std::chrono::milliseconds(20));
+    if (event && event->message && (event->message->type == "checkpoint" || event->message->type == "failed")) return;
+  }
 }
 
 void Drain::result(const JobInHand& job, const std::string& state) {

@@ -262,6 +262,19 @@ TEST_CASE_FIXTURE(Night, "asked to stop, a rank gives its leases back unused and
   CHECK(litter() == 0);
 }
 
+TEST_CASE_FIXTURE(Night, "asked to stop, a rank keeps the state of what it denoises, if that is quick") {
+  add("a", "step_ms=30", {{"num_inference_steps", 900}});
+  Rank one = rank();
+  std::jthread asker([&] {
+    comes([&] { return std::filesystem::exists(folder / "out") && jobs.lookup({"a"})[0].state == JobState::running; });
+    std::this_thread::sleep_for(300ms);
+    one.signals.ask(rank::Ask::stop);
+  });
+  one.drain();
+  CHECK(view("a").state == JobState::pending);
+  CHECK(std::stoi(base::read_file(folder / "out/checkpoints/a.h5", 100)) > 0);
+}
+
 TEST_CASE_FIXTURE(Night, "asked to finish, a rank ends what it has and claims no more") {
   for (const char* id : {"a", "b", "c"}) add(id, "step_ms=100");
   Rank one = rank();

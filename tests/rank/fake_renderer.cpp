@@ -88,6 +88,7 @@ class Fake {
         to_render_.push_back(protocol::render_request(message));
         cancelled_.erase(message.text("job"));
       }
+      if (message.type == "checkpoint_and_stop") to_save_.insert(message.text("job"));
       if (message.type == "cancel") cancelled_.insert(message.text("job"));
       wake_.notify_all();
     }
@@ -131,6 +132,14 @@ class Fake {
     return request;
   }
 
+  void save_if_asked(const protocol::RenderRequest& r, std::int64_t step) {
+    const std::lock_guard lock(mutex_);
+    if (to_save_.erase(r.job) == 0) return;
+    base::replace_file(r.checkpoint, std::to_string(step));
+    say(protocol::encode(protocol::CheckpointEvent{r.job, r.token, step}));
+    throw base::Error(base::ErrorKind::interrupted, "stopped");
+  }
+
   void throw_if_cancelled(const std::string& job) {
     const std::lock_guard lock(mutex_);
     if (cancelled_.erase(job) > 0) throw base::Error(base::ErrorKind::interrupted, "cancelled");
@@ -148,6 +157,7 @@ class Fake {
           std::this_thread::sleep_for(milliseconds(std::stoi(words(r.settings.prompt)["step_ms"])));
           throw_if_cancelled(r.job);
           reach(r, "denoise", step, steps);
+          save_if_asked(r, step);
         }
         reach(r, "decode", 0, 0);
         const std::lock_guard lock(mutex_);
@@ -180,6 +190,7 @@ class Fake {
   std::deque<protocol::RenderRequest> to_render_;
   std::deque<protocol::RenderRequest> to_write_;
   std::set<std::string> cancelled_;
+  std::set<std::string> to_save_;
 };
 
 }  // namespace

@@ -91,6 +91,7 @@ class Drain {
   void finish(JobInHand& job);
   void lost(JobInHand& job);
   void give_back_all();
+  void save_state();
   void result(const JobInHand& job, const std::string& state);
 
   DrainParts p_;
