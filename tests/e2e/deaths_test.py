@@ -101,6 +101,41 @@ class Deaths(program.ProgramTest):
         self.assertEqual([rank["error"] for rank in self.run_json()["ranks"]], [None, None])
         self.assertFalse([*self.out.glob("videos/.*"), *self.out.glob("archive/.*")])
 
+    def test_a_rank_that_is_frozen_past_its_lease_publishes_nothing_of_it(self):
+        process = program.start(self.command(self.out, 60, "--lease", 3))
+        job = program.until(self.denoising)
+        self.assertTrue(job, "no job was seen denoising")
+        # Ranks are numbered in the order in which mpirun started them.
+        frozen = sorted(pid for pid in descendants(process.pid) if name_of(pid) == "nightreel")[job["rank"]]
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            again = program.until(lambda: next((one for one in self.status()["jobs"] if one["id"] == job["id"]
+                                                and one["rank"] != job["rank"]), None))
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        self.assertTrue(again, "no other rank took the job")
+        self.assert_ended(program.finish(process), 0)
+        attempts = {one["id"]: one["attempts"] for one in self.status()["jobs"]}
+        self.assertEqual(attempts[job["id"]], 2)
+        sidecar = json.loads((self.out / f"videos/{job['id']}.json").read_text())
+        self.assertEqual((sidecar["rank"], sidecar["attempt"]), (again["rank"], 2))
+        self.assertEqual(sidecar["sha256"], digests(self.out)[f"videos/{job['id']}.mp4"])
+        self.assertEqual(len(digests(self.out)), 3 * len(JOBS))
+        self.assertFalse([*self.out.glob("videos/.*"), *self.out.glob("archive/.*")])
+
+    def test_a_rank_that_is_killed_ends_the_run_and_the_same_command_goes_on(self):
+        process = program.start(self.command(self.out, 60, "--lease", 3))
+        self.assertTrue(program.until(self.denoising))
+        started = descendants(process.pid)
+        first = min(pid for pid in started if name_of(pid) == "nightreel")  # rank 0: it owns the private Redis
+        os.kill(first, signal.SIGKILL)
+        self.assertNotEqual(program.finish(process).code, 0)
+        self.assert_all_gone([pid for pid in started if name_of(pid) != "redis-server"])
+        self.assert_ended(program.call(self.command(self.out, 60, "--lease", 3)), 0)
+        self.assertEqual(len(digests(self.out)), 3 * len(JOBS))
+        self.assertEqual({one["state"] for one in self.status()["jobs"]}, {"done"})
+        self.assert_all_gone(started)
+
     def loading(self):
         """Two ranks whose renderers load for ever; the process and all that it has started."""
         binaries = self.folder / "bin"
