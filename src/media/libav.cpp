@@ -21,16 +21,28 @@ extern "C" {
 namespace nightreel::media::av {
 namespace {
 
-using base::Error;
-using base::ErrorKind;
+void drop_log(void*, int, const char*, va_list) {}
 
-constexpr std::int64_t kMaxPixels = std::int64_t{16384} * 16384;
+}  // namespace
 
 std::string reason(int code) {
   std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
   av_strerror(code, text.data(), text.size());
   return text.data();
 }
+
+// The callback is one for the whole process and has no owner, so it is set once, before the first call that may log.
+void silence() {
+  static std::once_flag once;
+  std::call_once(once, [] { av_log_set_callback(drop_log); });
+}
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+constexpr std::int64_t kMaxPixels = std::int64_t{16384} * 16384;
 
 void check_call(int code, const std::string& what) {
   if (code < 0) throw Error(ErrorKind::internal, what + ": " + reason(code));
@@ -44,14 +56,6 @@ template <class T>
 T* allocated(T* object) {
   if (object == nullptr) throw Error(ErrorKind::internal, "libav has no memory");
   return object;
-}
-
-void drop_log(void*, int, const char*, va_list) {}
-
-// The callback is one for the whole process and has no owner, so it is set once, before the first call that may log.
-void silence() {
-  static std::once_flag once;
-  std::call_once(once, [] { av_log_set_callback(drop_log); });
 }
 
 // Options by name, as libav's functions take them. What they did not know stays in it.

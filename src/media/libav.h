@@ -1,5 +1,5 @@
 // The one place that calls libav (avformat, avcodec, swscale, avutil): owners for its handles and checked verbs over
-// them. Nothing of libav shows outside of libav.cpp.
+// them. Nothing of libav shows outside of libav.cpp and, for still pictures, libav_still.cpp.
 //
 // Objects belong to one thread at a time. Errors: Error{storage} with the path for files, Error{environment} for an
 // encoder that the library lacks, Error{internal} for a call that libav should not have refused. libav's log is
@@ -25,6 +25,12 @@ namespace nightreel::media::av {
 
 /// libavcodec's, "59.37.100".
 std::string version();
+
+/// Of a libav error code.
+std::string reason(int code);
+
+/// Before the first call that may log.
+void silence();
 
 struct Free {
   void operator()(AVCodecContext* context) const;

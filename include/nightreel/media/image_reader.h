@@ -1,0 +1,30 @@
+// Still pictures from files, as people name them in a job: PNG, JPEG, WebP.
+//
+// No state; any thread. A file that cannot be opened, is none of the three, is damaged or cut off, or claims more than
+// kMaxImagePixels is an Error{job} "PATH: reason"; nothing is guessed from the name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nightreel::media {
+
+inline constexpr std::int64_t kMaxImagePixels = 100'000'000;
+
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<std::uint8_t> rgb;  // [height, width, 3]
+};
+
+/// The picture as diffusers' load_image gives it: turned as its Exif orientation says, transparency left out, greys and
+/// palettes as RGB. PNG and WebP pixels are Pillow's bit for bit. JPEG's are so but for the inverse transform, which
+/// libav rounds otherwise than libjpeg-turbo: single values are up to 3 off, one in fifty brightness samples by 1.
+Image read_image(const std::string& path);
+
+/// The same of a file's bytes; `name` is for errors.
+Image decode_image(std::string_view bytes, const std::string& name);
+
+}  // namespace nightreel::media

@@ -1,0 +1,82 @@
+// Pictures of every kind, read and resized as Pillow and diffusers do it (make_images.py).
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+
+#include "media/support.h"
+#include "nightreel/base/json.h"
+#include "nightreel/base/process.h"
+#include "nightreel/media/image_reader.h"
+#include "nightreel/media/resample.h"
+
+namespace nightreel::media::test {
+namespace {
+
+constexpr std::size_t kMaxBytes = 64U << 20U;
+
+void make_images(const std::string& folder) {
+  const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
+  REQUIRE(source != nullptr);
+  const std::string root = source;
+  base::ChildOptions options;
+  options.argv = {root + "/.venv/bin/python", root + "/tests/media/make_images.py", folder};
+  options.pipe_stdin = false;
+  options.pipe_stdout = false;
+  base::Child child(options);
+  REQUIRE(child.wait(std::chrono::seconds(110)).has_value());
+  REQUIRE(child.code() == 0);
+}
+
+/// How far a picture of this format may be off. libav's and libjpeg-turbo's inverse transforms differ by 1 in a few
+/// samples, which the conversion of colours and the filter's negative weights enlarge.
+int allowed(const std::string& name) {
+  return name.ends_with(".jpg") ? 4 : 0;
+}
+
+/// The largest difference of two pictures' bytes.
+int gap(const std::vector<std::uint8_t>& ours, const std::string& theirs) {
+  if (ours.size() != theirs.size()) return 256;
+  int largest = 0;
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    largest = std::max(largest, std::abs(ours[i] - static_cast<std::uint8_t>(theirs[i])));
+  }
+  return largest;
+}
+
+double mean_gap(const std::vector<std::uint8_t>& ours, const std::string& theirs) {
+  double sum = 0;
+  for (std::size_t i = 0; i < ours.size(); ++i) sum += std::abs(ours[i] - static_cast<std::uint8_t>(theirs.at(i)));
+  return sum / static_cast<double>(ours.size());
+}
+
+TEST_CASE("pictures are read and resized as diffusers does it, and resampled as Pillow does it") {
+  const TempFolder folder;
+  make_images(folder.path());
+  const auto cases = base::read_json(folder / "cases.json");
+  CHECK(cases.size() >= 20);
+  for (const auto& [name, size] : cases.items()) {
+    CAPTURE(name);
+    const Image image = read_image(folder / name);
+    CHECK(image.width == size.at(0));
+    CHECK(image.height == size.at(1));
+    const int read = gap(image.rgb, base::read_file(folder / (name + ".rgb"), kMaxBytes));
+    const int sized =
+        gap(resample(image, 96, 64, Filter::lanczos).rgb, base::read_file(folder / (name + ".sized"), kMaxBytes));
+    std::cout << name << ": read " << read << ", sized " << sized << " of 255\n";
+    CHECK(read <= allowed(name));
+    CHECK(sized <= allowed(name));
+    CHECK(mean_gap(image.rgb, base::read_file(folder / (name + ".rgb"), kMaxBytes)) < 0.1);
+  }
+
+  const std::string raw = base::read_file(folder / "photo.raw", kMaxBytes);
+  const Image photo{101, 57, {raw.begin(), raw.end()}};
+  for (const auto& entry : base::read_json(folder / "resample.json")) {
+    CAPTURE(entry.dump());
+    const Filter filter = entry.at(0) == "lanczos" ? Filter::lanczos : Filter::bicubic;
+    const Image sized = resample(photo, entry.at(1), entry.at(2), filter);
+    CHECK(gap(sized.rgb, base::read_file(folder / entry.at(3).get<std::string>(), kMaxBytes)) == 0);
+  }
+}
+
+}  // namespace
+}  // namespace nightreel::media::test

@@ -1,0 +1,148 @@
+#include "nightreel/media/image_reader.h"
+
+#include <array>
+
+#include "media/exif.h"
+#include "media/support.h"
+#include "nightreel/media/resample.h"
+
+namespace nightreel::media::test {
+namespace {
+
+const std::array<const char*, 5> kFiles{"small.png", "palette.png", "turned.jpg", "small.webp", "lossless.webp"};
+
+std::string bytes_of(const std::string& name) {
+  const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
+  REQUIRE(source != nullptr);
+  return base::read_file(std::string(source) + "/tests/media/images/" + name, 1U << 20U);
+}
+
+/// What decode_image says of damaged bytes: empty where it takes them. Anything but an Error{job} fails the test.
+std::string refusal(const std::string& bytes) {
+  try {
+    const Image image = decode_image(bytes, "a.png");
+    CHECK(image.rgb.size() == static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3);
+    return "";
+  } catch (const base::Error& e) {
+    CHECK(e.kind() == base::ErrorKind::job);
+    return e.what();
+  }
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A JPEG file with another height and width in its frame header (FF C0, length, precision, height, width).
+std::string with_jpeg_size(std::string bytes, const std::string& height_and_width) {
+  const std::size_t frame = bytes.find("\xff\xc0");
+  REQUIRE(frame != std::string::npos);
+  return bytes.replace(frame + 5, 4, height_and_width);
+}
+
+TEST_CASE("pictures of each format are read, and stand upright") {
+  for (const char* name : kFiles) {
+    CAPTURE(name);
+    const Image image = decode_image(bytes_of(name), name);
+    const bool is_turned = std::string(name) == "turned.jpg" || std::string(name) == "palette.png";
+    CHECK(image.width == (is_turned ? 17 : 31));
+    CHECK(image.height == (is_turned ? 31 : 17));
+  }
+}
+
+TEST_CASE("a picture that is cut off anywhere is refused or whole, and never crashes the reader") {
+  for (const char* name : kFiles) {
+    CAPTURE(name);
+    const std::string whole = bytes_of(name);
+    for (std::size_t length = 0; length < whole.size(); length += 1 + whole.size() / 150) {
+      refusal(whole.substr(0, length));
+    }
+    CHECK(contains(refusal(whole.substr(0, whole.size() / 2)), "damaged or cut off"));
+    CHECK(contains(refusal(whole.substr(0, 3 * whole.size() / 4)), "damaged or cut off"));
+  }
+}
+
+TEST_CASE("flipped bytes never crash the reader") {
+  for (const char* name : kFiles) {
+    CAPTURE(name);
+    const std::string whole = bytes_of(name);
+    for (std::size_t at = 0; at < whole.size(); at += 1 + whole.size() / 150) {
+      for (const char change : {'\xff', '\x01', '\x80'}) {
+        std::string damaged = whole;
+        damaged[at] = static_cast<char>(damaged[at] ^ change);
+        refusal(damaged);
+      }
+    }
+  }
+}
+
+TEST_CASE("what is no picture, or claims to be a huge one, is refused by name") {
+  for (const std::string& bytes : {std::string(), std::string("GIF89a"), std::string("RIFF"), std::string("\xff\xd8"),
+                                   std::string("RIFF\0\0\0\0WAVE", 12), std::string(100, '\0')}) {
+    CHECK(contains(refusal(bytes), "a.png: is no PNG, JPEG or WebP picture"));
+  }
+  CHECK_FALSE(refusal("\x89PNG\r\n\x1a\n").empty());
+  CHECK_FALSE(refusal("\xff\xd8\xff\xd9").empty());
+  // 30000 x 30000 pixels in less than a kilobyte.
+  CHECK(contains(refusal(with_jpeg_size(bytes_of("turned.jpg"), "\x75\x30\x75\x30")), "100000000 pixels"));
+}
+
+TEST_CASE("a file that is not there is the job's error, with its path") {
+  try {
+    read_image("/nowhere/a.png");
+    FAIL("read");
+  } catch (const base::Error& e) {
+    CHECK(e.kind() == base::ErrorKind::job);
+    CHECK(contains(e.what(), "/nowhere/a.png"));
+  }
+}
+
+TEST_CASE("an Exif orientation is found in little and big endian, and nonsense counts for nothing") {
+  const auto jpeg = [](const std::string& tiff) {
+    const std::string content = std::string("Exif\0\0", 6) + tiff;
+    const auto length = static_cast<char>(content.size() + 2);
+    return std::string("\xff\xd8\xff\xe1\x00", 5) + length + content + "\xff\xda";
+  };
+  const std::string little("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0", 22);
+  const std::string big("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0", 22);
+  CHECK(exif_orientation(jpeg(little), av::StillFormat::jpeg) == 6);
+  CHECK(exif_orientation(jpeg(big), av::StillFormat::jpeg) == 8);
+  for (std::size_t length = 0; length < little.size() - 2; ++length) {
+    CHECK(exif_orientation(jpeg(little.substr(0, length)), av::StillFormat::jpeg) == 1);
+  }
+  for (std::size_t at = 0; at < little.size(); ++at) {
+    std::string damaged = little;
+    damaged[at] = '\xff';
+    const int orientation = exif_orientation(jpeg(damaged), av::StillFormat::jpeg);
+    CHECK((orientation == 1 || orientation == 6));
+  }
+}
+
+TEST_CASE("every orientation moves the corner to its place") {
+  Image image{2, 3, {}};
+  for (std::uint8_t i = 0; i < 6; ++i) image.rgb.insert(image.rgb.end(), 3, i);
+  const std::array<std::array<std::uint8_t, 6>, 8> expected{{{0, 1, 2, 3, 4, 5},
+                                                             {1, 0, 3, 2, 5, 4},
+                                                             {5, 4, 3, 2, 1, 0},
+                                                             {4, 5, 2, 3, 0, 1},
+                                                             {0, 2, 4, 1, 3, 5},
+                                                             {4, 2, 0, 5, 3, 1},
+                                                             {5, 3, 1, 4, 2, 0},
+                                                             {1, 3, 5, 0, 2, 4}}};
+  for (int orientation = 1; orientation <= 8; ++orientation) {
+    CAPTURE(orientation);
+    const Image upright = turned(image, orientation);
+    CHECK(upright.width == (orientation < 5 ? 2 : 3));
+    for (std::size_t i = 0; i < 6; ++i) {
+      CHECK(upright.rgb[3 * i] == expected[static_cast<std::size_t>(orientation - 1)][i]);
+    }
+  }
+}
+
+TEST_CASE("a picture without pixels is not resampled") {
+  CHECK_THROWS_AS(resample({}, 4, 4, Filter::lanczos), base::Error);
+  CHECK_THROWS_AS(resample({1, 1, {0, 0, 0}}, 0, 4, Filter::lanczos), base::Error);
+}
+
+}  // namespace
+}  // namespace nightreel::media::test
