@@ -33,10 +33,6 @@ def removed(name):
     return lambda folder: (folder / name).unlink()
 
 
-def written(name, data):
-    return lambda folder: own(folder / name, data)
-
-
 def cut(name, size):
     def damage(folder):
         data = (folder / name).read_bytes()
@@ -117,9 +113,7 @@ def not_a_number(name, tensor):
 OF_JSON = {
     "no model_index": (removed("model_index.json"), ["model_index.json"]),
     "another pipeline": (json_with("model_index.json", _class_name="FluxPipeline"), ["model_index.json", "FluxPipeline"]),
-    "no transformer config": (removed("transformer/config.json"), ["transformer/config.json"]),
     "layers below zero": (json_with("transformer/config.json", num_layers=-1), ["transformer/config.json", "num_layers"]),
-    "no latent channels": (json_with("vae/config.json", z_dim=0), ["vae/config.json", "z_dim"]),
     "unknown sampler": (json_with("scheduler/scheduler_config.json", _class_name="DDIMScheduler"),
                         ["scheduler_config.json", "DDIMScheduler"]),
     "nightreel.json with an unknown name": (json_with("nightreel.json", num_framse=5), ["nightreel.json", "num_framse"]),
@@ -128,14 +122,12 @@ OF_WEIGHTS = {
     "unknown norm": (json_with("transformer/config.json", qk_norm="group_norm"),
                      ["transformer/config.json", "qk_norm", "group_norm"]),
     "no weights": (removed(TRANSFORMER), ["transformer"]),
-    "empty file": (written(VAE, b""), [VAE]),
     "cut off": (cut(TRANSFORMER, -1000), [TRANSFORMER]),
     "header longer than the file": (written(VAE, struct.pack("<Q", 1 << 62) + b"{}"), [VAE]),
     "offsets beyond the end": (header(TRANSFORMER, set_first(data_offsets=[0, 1 << 60])),
                                [TRANSFORMER, "blocks.0.attn1.norm_k.weight"]),
     "overlapping tensors": (header(TRANSFORMER, moved), [TRANSFORMER]),
     "shape unlike the bytes": (header(TEXT, set_first(shape=[1 << 40, 1 << 40])), [TEXT]),
-    "unknown dtype": (header(VAE, set_first(dtype="I7")), [VAE, "I7"]),
     "one name twice": (header(TRANSFORMER, twice), [TRANSFORMER]),
     "another tensor's name": (header(TRANSFORMER, renamed), ["blocks.0.attn1.to_q.weight"]),
     "turned shape": (header(TRANSFORMER, turned), ["blocks.0.ffn.net.0.proj.weight"]),

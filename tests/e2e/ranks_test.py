@@ -95,6 +95,10 @@ class Ranks(program.ProgramTest):
             with self.subTest(name):
                 if isinstance(expected, tuple):
                     self.assert_refused(ended, 3, *expected)
+                    outs = {out for _, out, _ in contexts}
+                    if len(outs) == 1:  # else there is no OUT to say it in
+                        summary = self.run_json(self.folder / name / outs.pop())
+                        self.assertEqual((summary["exit_code"], f"nightreel: {summary['error']}"), (3, ended.errors[0]))
                     continue
                 self.assert_ended(ended, 0)
                 ranks = self.run_json(self.folder / name / "out")["ranks"]
