@@ -33,6 +33,10 @@ def removed(name):
     return lambda folder: (folder / name).unlink()
 
 
+def written(name, data):
+    return lambda folder: own(folder / name, data)
+
+
 def cut(name, size):
     def damage(folder):
         data = (folder / name).read_bytes()
