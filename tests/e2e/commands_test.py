@@ -95,10 +95,11 @@ class OnAPrivateQueue(program.ProgramTest):
         self.assert_refused(nightreel("submit", jobs), 2, "--redis", "--out")
         self.assertFalse(self.out.exists())
 
-    def test_a_deadline_that_is_too_near_stops_early_and_the_same_command_goes_on(self):
+    def test_a_deadline_or_a_full_disk_stops_early_and_the_same_command_goes_on(self):
         jobs = self.write_jobs(small("a"), small("b"))
         self.assert_ended(self.run_jobs(jobs, "--deadline", "0s"), 75)
         self.assertEqual(self.run_json()["exit_code"], 75)
+        self.assert_ended(self.run_jobs(jobs, "--min-free", "900TB"), 75)
         self.assertEqual(self.status()["pending"], 2)
 
         other = self.folder / "other model"
@@ -243,11 +244,31 @@ class OnASharedRedis(program.ProgramTest):
         self.assertEqual(self.job("long")["state"], "cancelled")
         self.assertEqual(list(self.out.glob("videos/*")), [])
 
-    def test_a_finished_job_runs_again_for_another_out(self):
-        jobs = self.write_jobs(small("a"))
+    def test_a_finished_job_runs_again_for_another_out_and_higher_priority_goes_first(self):
+        jobs = self.write_jobs(small("last", priority=-1), small("middle"), small("first", priority=5))
         for out in (self.out, self.folder / "second"):
             self.assert_ended(nightreel(*self.words(jobs, out=out)), 0)
-            self.assertTrue((out / "videos/a.mp4").exists())
+            self.assertEqual(len(list(out.glob("videos/*.mp4"))), 3)
+        events = [event for _, event in self.client.xrange("nightreel:{default}:events")]
+        started = [event["id"] for event in events if event["event"] == "running"]
+        self.assertEqual(started, ["first", "middle", "last"] * 2)
+
+    def test_nothing_but_overwrite_replaces_a_video(self):
+        video = self.out / "videos/a.mp4"
+        mine, other = self.write_jobs(small("a")), self.write_jobs(small("a", seed=2), name="other.jsonl")
+        self.assert_ended(nightreel(*self.words(mine)), 0)
+        first = video.read_bytes()
+        self.assert_refused(nightreel(*self.words(other)), 2, f"{other}:1: id: a", "--overwrite")
+        self.client.flushall()  # the queue forgets, the folder does not
+        self.assert_ended(nightreel(*self.words(other)), 1)
+        self.assertIn("another job", self.run_json()["jobs"][0]["error"]["message"])
+        self.client.flushall()
+        written = video.stat().st_mtime_ns
+        self.assert_ended(nightreel(*self.words(mine)), 0)
+        self.assertEqual((video.read_bytes(), video.stat().st_mtime_ns), (first, written), "it was finished already")
+        self.assert_ended(nightreel(*self.words(other, "--overwrite")), 0)
+        self.assertNotEqual(video.read_bytes(), first)
+        self.assertEqual(json.loads((self.out / "videos/a.json").read_text())["settings"]["seed"], 2)
 
 
 if __name__ == "__main__":
