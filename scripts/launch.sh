@@ -15,7 +15,7 @@ launch_asked=
 launch_caught=
 launch_timer=
 
-launch_say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
+launch_say() { printf "%s: %s\n" "${SLURM_JOB_NAME:-$(basename "$0")}" "$*" >&2; }
 
 # launch_fail CODE TEXT...: the codes are nightreel's (2 usage, 3 the environment is wrong).
 launch_fail() {
@@ -53,6 +53,12 @@ launch_set_mpirun_options() {
       REDIS_* | NIGHTREEL_* | NCCL_* | UCX_*) launch_mpirun_options="$launch_mpirun_options -x $launch_word" ;;
     esac
   done
+}
+
+# launch_slots FILE: the ranks that a host file asks for; a host without slots= has one, as for mpirun.
+launch_slots() {
+  [ -r "$1" ] || launch_fail 3 "$1 cannot be read: LAUNCH_HOSTFILE names the list of hosts"
+  awk '{ sub(/#.*/, "") } NF { n = 1; for (i = 2; i <= NF; i++) if ($i ~ /^slots=/) n = substr($i, 7); sum += n } END { print sum + 0 }' "$1"
 }
 
 # --- signals

@@ -18,14 +18,9 @@ home=${LAUNCH_HOME:-$(cd "$(dirname "$0")/../.." && pwd)}
 launch_need mpirun
 launch_find_program "$home"
 
-# A host without slots= has one, as for mpirun.
-slots_of() {
-  awk '{ sub(/#.*/, "") } NF { n = 1; for (i = 2; i <= NF; i++) if ($i ~ /^slots=/) n = substr($i, 7); sum += n } END { print sum + 0 }' "$1"
-}
-
 if [ -n "$hostfile" ]; then
-  [ -r "$hostfile" ] || launch_fail 3 "$hostfile cannot be read: LAUNCH_HOSTFILE names the list of hosts"
-  ranks=${ranks:-$(slots_of "$hostfile")}
+  slots=$(launch_slots "$hostfile")
+  ranks=${ranks:-$slots}
 elif [ -z "$ranks" ] && command -v nvidia-smi >/dev/null; then
   ranks=$(nvidia-smi -L | wc -l)
 fi

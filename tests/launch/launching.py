@@ -11,8 +11,9 @@ import program  # noqa: E402  (found by the line above)
 from program import NIGHTREEL, SHAPES, SOURCE, small, until  # noqa: E402,F401
 
 SCRIPTS = SOURCE / "scripts"
-# Some seconds a video, so that a signal finds it half done.
+# A second or more a video, so that a signal finds it half done.
 LONG = {"steps": 120, "height": 48, "width": 48, "num_frames": 17}
+MADE = ["first", "long-a", "long-b", "long-c", "long-d", "last"]
 
 
 class LaunchTest(program.ProgramTest):
@@ -20,6 +21,14 @@ class LaunchTest(program.ProgramTest):
         """What a user sets: the tests run on CPUs, where a rank takes one thread."""
         return {"LAUNCH_PROGRAM": str(NIGHTREEL.resolve()), "NIGHTREEL_MODEL": str(SHAPES), "NIGHTREEL_OUT": str(self.out),
                 "NIGHTREEL_DEVICE": "cpu", "NIGHTREEL_THREADS": "1", **more}
+
+    def script(self, name, *lines):
+        """An executable of the test's own, first in a PATH that has tools/ in front."""
+        path = self.folder / "tools" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(("#!/bin/sh", *lines)) + "\n")
+        path.chmod(0o755)
+        return path
 
     def start(self, *command, **more):
         """In a process group of its own, as a terminal or a service manager has it; ended by itself or killed."""
@@ -44,16 +53,16 @@ class LaunchTest(program.ProgramTest):
     def videos(self, out=None):
         return sorted(file.stem for file in (out or self.out).glob("videos/*.mp4"))
 
-    def jobs(self, *more):
-        """Two that end at once, and between them two that a signal finds in hand."""
-        return self.write_jobs(small("first"), small("long-a", **LONG), small("long-b", **LONG), small("last"), *more)
+    def jobs(self):
+        """MADE: a first one that ends at once, and then enough that a signal finds some in hand and some left."""
+        return self.write_jobs(small("first"), *(small(name, **LONG) for name in MADE[1:-1]), small("last"))
 
     def wait_for_first(self, process):
         first = self.out / "videos/first.mp4"
         until(lambda: first.exists() or process.poll() is not None)
         self.assertTrue(first.exists(), "no video was made" if process.poll() is None else program.finish(process).said)
 
-    def assert_each_once(self, *names):
+    def assert_each_once(self, names=tuple(MADE)):
         """Every video is there; what was stopped used up no attempt, and nothing was made twice."""
         self.assertEqual(self.videos(), sorted(names))
         ended = program.nightreel("status", "--json", "--all", "--out", self.out)

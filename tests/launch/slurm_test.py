@@ -1,0 +1,144 @@
+"""scripts/slurm/ under a Slurm of the test's own, one node: submitted, signalled, cancelled, requeued, as an array."""
+import json
+import sys
+import time
+
+from launching import LaunchTest, SCRIPTS, SOURCE, program, small, until
+import private_slurm  # after launching, which names the folder of program
+
+HERE = ["--nodes=1", "--cpus-per-task=1", "--time=20"]
+TWO_RANKS = [*HERE, "--ntasks-per-node=2", "--gpus-per-node=2"]
+
+
+class OneNode(LaunchTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.slurm = private_slurm.PrivateSlurm()
+        cls.addClassCleanup(cls.slurm.stop)
+
+    def environment(self, **more):
+        return super().environment(**{"LAUNCH_HOME": str(SOURCE), **more})
+
+    def submit(self, script, *arguments, options=TWO_RANKS, **more):
+        job = self.slurm.call("sbatch", "--parsable", *options, SCRIPTS / f"slurm/{script}.sbatch", *arguments,
+                              cwd=self.folder, **self.environment(**more)).strip()
+        self.addCleanup(self.slurm.call, "scancel", job, check=False)
+        return job
+
+    def log(self, job):
+        return "".join(file.read_text(errors="replace") for file in self.folder.glob(f"nightreel-{job}*.log"))
+
+    def assert_job(self, job, state, code):
+        facts = self.slurm.wait(job)
+        self.assertEqual((facts["JobState"], facts["ExitCode"]), (state, f"{code}:0"), self.log(job))
+        self.assertIn(f"exit code {code}, ", self.log(job))
+        return facts
+
+    def wait_for_first(self, job):
+        first = self.out / "videos/first.mp4"
+        self.assertTrue(until(first.exists), f"no video was made\n{self.log(job)}")
+
+    def test_mpirun_inside_sbatch_told_to_finish_goes_on_when_submitted_again(self):
+        jobs = self.jobs()
+        job = self.submit("mpirun", jobs)
+        self.wait_for_first(job)
+        self.slurm.call("scancel", "--batch", "--signal=USR1", job)
+        self.assert_job(job, "FAILED", 75)
+        self.assertEqual(self.summaries()[-1]["exit_code"], 75)
+        self.assertEqual(list(self.out.glob("checkpoints/*")), [], "one in hand was not finished")
+        job = self.submit("mpirun", jobs)
+        self.assert_job(job, "COMPLETED", 0)
+        self.assert_each_once()
+        self.assertEqual(json.loads((self.out / "videos/last.json").read_text())["launcher_job"], job)
+
+    def test_srun_with_pmix_cancelled_loses_nothing(self):
+        jobs = self.jobs()
+        job = self.submit("srun", jobs)
+        self.wait_for_first(job)
+        asked = time.monotonic()
+        self.slurm.call("scancel", job)
+        self.assert_job(job, "CANCELLED", 75)
+        self.assertLess(time.monotonic() - asked, 5, "Slurm had to kill it")
+        self.assert_job(self.submit("srun", jobs), "COMPLETED", 0)
+        self.assert_each_once()
+        self.assertEqual([rank["rank"] for rank in self.summaries()[-1]["ranks"]], [0, 1])
+
+    def test_an_array_of_drainers_shares_one_queue_and_one_out(self):
+        each = [*HERE, "--array=0-1", "--ntasks-per-node=1", "--gpus-per-node=1"]
+        jobs = self.write_jobs(*(small(name, steps=20) for name in "abcdef"))
+        job = self.submit("array", jobs, options=each)
+        self.assertTrue(until(lambda: self.log(job).count("set REDIS_URL") == 2), self.log(job))
+        self.assertFalse(self.out.exists())
+        job = self.submit("array", jobs, options=each, REDIS_URL=self.redis())
+        for task in (0, 1):
+            self.assert_job(f"{job}_{task}", "COMPLETED", 0)
+        self.assertEqual(self.videos(), list("abcdef"))
+        made = [json.loads(file.read_text())["launcher_job"] for file in self.out.glob("videos/*.json")]
+        self.assertLessEqual(set(made), {f"{job}_0", f"{job}_1"})
+        self.assertEqual(sum(rank["done"] for summary in self.summaries() for rank in summary["ranks"]), 6)
+
+    def go_on(self, job, restart):
+        """Waits for the requeue and lets it begin at once: Slurm holds a requeued job back for two minutes."""
+        def begun():
+            facts = self.slurm.facts(job)
+            if facts["Restarts"] != str(restart):
+                return False
+            if facts["JobState"] == "PENDING" and facts["EligibleTime"] > time.strftime("%Y-%m-%dT%H:%M:%S"):
+                time.sleep(1)  # until slurmd has cleared the first start away, or the second fails at once
+                self.slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+            return facts["JobState"] in ("RUNNING", "COMPLETED", "FAILED")
+        self.assertTrue(until(begun), f"{self.slurm.facts(job)}\n{self.log(job)}")
+
+    def test_requeued_before_the_limit_it_goes_on_to_the_end(self):
+        job = self.submit("requeue", self.jobs(), LAUNCH_FINISH_SECONDS="1")
+        self.wait_for_first(job)
+        self.slurm.call("scancel", "--batch", "--signal=USR1", job)
+        self.go_on(job, 1)
+        self.assert_job(job, "COMPLETED", 0)
+        for line in ("requeued, restart 1", "exit code 75, "):
+            self.assertIn(line, self.log(job), "the log of the first start")
+        self.assert_each_once()
+
+    def test_two_requeues_in_a_row_without_progress_are_enough(self):
+        stuck = self.script("stuck", "exit 75")
+        job = self.submit("requeue", "tonight.jsonl", LAUNCH_PROGRAM=str(stuck))
+        for restart in (1, 2):
+            self.go_on(job, restart)
+        facts = self.assert_job(job, "FAILED", 75)
+        self.assertEqual(facts["Restarts"], "2")
+        self.assertIn("two requeues in a row got no further", self.log(job))
+
+    def test_codes_of_the_run_arrive_unchanged(self):
+        bad = self.write_jobs({"promt": "x"}, name="bad.jsonl")
+        fails = self.write_jobs(small("a", max_attempts=1), name="fails.jsonl")
+        jobs = ((2, self.submit("mpirun", bad)), (2, self.submit("srun", bad)),
+                (3, self.submit("srun", fails, NIGHTREEL_MODEL="/nowhere")),
+                (1, self.submit("mpirun", fails, LAUNCH_PROGRAM=str(self.with_stand_in_engine()))))
+        for code, job in jobs:
+            with self.subTest(code=code):
+                self.assert_job(job, "FAILED", code)
+
+    def test_the_container_forms_hand_on_the_same_command(self):
+        """What stands behind an image is not here: only the command lines are shown."""
+        run = " /usr/bin/nightreel run --model /models/x --out %s --expect-ranks 2 tonight.jsonl --follow\n" % self.out
+        for container, image, tool, started in (
+                ("apptainer", "/images/nightreel.sif", "apptainer",
+                 "exec --nv --bind /models,/videos /images/nightreel.sif"),
+                ("pyxis", "registry#nightreel", "srun",
+                 "--mpi=pmix --gpu-bind=none --cpu-bind=none --cpus-per-task=1 -n 2 --container-image=registry#nightreel "
+                 "--container-mounts=/models:/models,/videos:/videos")):
+            with self.subTest(container):
+                seen = self.folder / f"seen-{container}"
+                self.script(tool, f'echo "$@" >>{seen}')
+                job = self.submit("container", "tonight.jsonl", "--follow", LAUNCH_CONTAINER=container, LAUNCH_IMAGE=image,
+                                  LAUNCH_PROGRAM="/usr/bin/nightreel", NIGHTREEL_MODEL="/models/x",
+                                  PATH=f"{self.folder}/tools:{self.slurm.environment['PATH']}")
+                self.assert_job(job, "COMPLETED", 0)
+                self.assertEqual(set(seen.read_text().splitlines(True)), {started + run})
+
+
+if __name__ == "__main__":
+    if why := private_slurm.missing():
+        print(f"skipped: {why}")
+        sys.exit(77)
+    program.main()
