@@ -53,13 +53,24 @@ Logger Logger::to_stderr_and_file(LogFormat format, const std::string& name, con
   return logger;
 }
 
+namespace {
+
+// A full disk takes no log either: the line is lost, and nothing that only wanted to say something fails for it.
+void put(spdlog::sinks::sink& sink, spdlog::level::level_enum severity, const std::string& text) {
+  try {
+    sink.log(spdlog::details::log_msg("", severity, text));
+    sink.flush();
+  } catch (const spdlog::spdlog_ex&) {
+    return;
+  }
+}
+
+}  // namespace
+
 void Logger::write(int level, std::string_view event, std::string_view text) const {
   const auto severity = static_cast<spdlog::level::level_enum>(level);
   const std::string safe = printable(text, 4000);
-  if (state_->text != nullptr && level >= state_->least_text) {
-    state_->text->log(spdlog::details::log_msg("", severity, safe));
-    state_->text->flush();
-  }
+  if (state_->text != nullptr && level >= state_->least_text) put(*state_->text, severity, safe);
   if (state_->json.empty()) return;
   nlohmann::json line = state_->fields;
   line["ts"] = iso_time(now_ms());
@@ -67,10 +78,7 @@ void Logger::write(int level, std::string_view event, std::string_view text) con
   line["event"] = std::string(event);
   line["message"] = safe;
   const std::string dumped = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  for (const auto& sink : state_->json) {
-    sink->log(spdlog::details::log_msg("", severity, dumped));
-    sink->flush();
-  }
+  for (const auto& sink : state_->json) put(*sink, severity, dumped);
 }
 
 void Logger::debug(std::string_view event, std::string_view text) const {

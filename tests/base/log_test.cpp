@@ -42,6 +42,16 @@ TEST_CASE("text goes to stderr with its level and name, and cannot drive a termi
   CHECK_FALSE(contains(text, "not shown"));
 }
 
+TEST_CASE("a log file on a full disk loses its lines and disturbs nobody") {
+  const std::string shown = stderr_of([] {
+    const Logger log = Logger::to_stderr_and_file(LogFormat::text, "", "/dev/full");
+    log.info("start", "still shown");
+    log.error("end", "this too");
+  });
+  CHECK(contains(shown, "still shown"));
+  CHECK(contains(shown, "this too"));
+}
+
 TEST_CASE("JSON lines carry event, level, time and the logger's fields") {
   TempFolder folder;
   const std::string shown = stderr_of([&] {
