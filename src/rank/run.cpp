@@ -109,6 +109,11 @@ class Run {
                                               out_.log_folder(run_) + "/rank-" + rank + ".jsonl");
       if (options_.draw) log_ = log_.only_errors();
     });
+    if (world_.rank() == 0) {
+      if (const auto swept = out_.sweep(std::chrono::hours(24)); swept > 0) {
+        log_.info("sweep", std::to_string(swept) + " temporary files of killed processes removed");
+      }
+    }
     device_ = agree_devices(world_, options_);
     log_.info("start", "on " + world_.place().host + ", device " + device_);
   }

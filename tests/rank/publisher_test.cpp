@@ -206,3 +206,17 @@ TEST_CASE_FIXTURE(Fixture, "discarding removes one attempt's files and no other'
   CHECK(exists(other.video));
   CHECK(exists(longer.video));
 }
+
+TEST_CASE_FIXTURE(Fixture, "temporary files that are older than a day are swept, and nothing else") {
+  const std::string old = out.temporary_names("gone", 3, true).video;
+  const std::string whole = folder / "videos/.hidden";
+  for (const auto& path : {old, whole, to.video}) {
+    base::replace_file(path, "x");
+    std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(25));
+  }
+  CHECK(out.sweep(std::chrono::hours(24)) == 1);
+  CHECK(!exists(old));
+  CHECK(exists(whole));
+  CHECK(exists(to.video));
+  CHECK(exists(from.video));
+}

@@ -1,6 +1,8 @@
-// Where everything of a run lies in OUT. Pure names but for make() and check_writable(); any thread.
+// Where everything of a run lies in OUT. make(), check_writable() and sweep() touch it, the rest are
+// names; any thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -21,6 +23,9 @@ class OutputFolder {
   void make() const;
   /// Writes a small file and removes it. Throws Error{storage}.
   void check_writable() const;
+  /// Removes hidden temporary files that are older than `age`: of ranks and renderers that were killed. Returns how
+  /// many; one that cannot be removed is left.
+  std::size_t sweep(std::chrono::hours age) const;
 
   const std::string& root() const { return root_; }
   std::string run_file(const std::string& run) const { return root_ + "/runs/" + run + ".json"; }
