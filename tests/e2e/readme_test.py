@@ -13,7 +13,8 @@ from program import SHAPES, SOURCE, nightreel, until
 
 PAGES = [SOURCE / "README.md", *sorted((SOURCE / "docs").glob("*.md"))]
 OF_OTHERS = {"--preset", "--build",  # cmake's
-             "--gpus-per-node", "--gpus-per-task", "--gpu-bind", "--signal", "--open-mode", "--mpi", "--batch"}  # Slurm's
+             "--gpus-per-node", "--gpus-per-task", "--gpu-bind", "--signal", "--open-mode", "--mpi", "--batch",  # Slurm's
+             "--force"}  # kubectl's
 # The lines stay as they are printed; the server behind their address is the test's.
 AT_OUR_SERVER = """import redis, sys
 named = redis.Redis.from_url
@@ -63,7 +64,7 @@ class WhatTheReaderTypes(program.ProgramTest):
             typed += re.findall(r"`([^`\n]+)`", text)
             for line in typed:
                 command = re.search(r"\bnightreel ((?:model )?[a-z]+)(.*)", line)
-                if not command:
+                if not command or line.lstrip().startswith("kubectl "):
                     continue
                 name = command[1]
                 helps.setdefault(name, help_of(*name.split()))
