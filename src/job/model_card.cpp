@@ -230,6 +230,8 @@ ModelCard read_model_card(const std::string& folder) {
   ModelCard card;
   card.folder = folder;
   card.experts = experts_of(index);
+  card.has_image_encoder = !class_of(index, "image_encoder").empty();
+  if (card.has_image_encoder) require_class(index, "image_encoder", "CLIPVisionModel");
   if (index.has("boundary_ratio")) card.boundary_ratio = index.number("boundary_ratio", 0, 1, 0);
   read_transformers(card);
   read_vae(card);
@@ -239,7 +241,8 @@ ModelCard read_model_card(const std::string& folder) {
   if (const auto* model = find_published(card)) card.published = model->name;
   card.stated = read_stated(card);
   for (const auto& expert : card.experts) card.weight_bytes[expert] = weight_bytes(folder + "/" + expert);
-  for (const std::string component : {"vae", "text_encoder"}) {
+  for (const std::string component : {"image_encoder", "vae", "text_encoder"}) {
+    if (component == "image_encoder" && !card.has_image_encoder) continue;
     card.weight_bytes[component] = weight_bytes(folder + "/" + component);
   }
   return card;

@@ -13,21 +13,21 @@ constexpr std::string_view k480p = "Wan's authors advise flow_shift 3 at 480p";
 // clang-format off
 constexpr std::array<PublishedModel, 7> kModels{{
     // name, kind, experts, layers, heads, ffn, in, z, vae_spatial, image_dim,
-    //   width, height, frames, fps, steps, shift, guidance high, low, boundary, shake, note
+    //   width, height, frames, fps, steps, shift, guidance high, low, boundary, shift at 480p, shake, note
     {"Wan2.2-T2V-A14B", ModelKind::t2v, 2, 40, 40, 13824, 16, 16, 8, 0,
-        1280, 720, 81, 16, 40, 12.0, 4.0, 3.0, 0.875, false, ""},
+        1280, 720, 81, 16, 40, 12.0, 4.0, 3.0, 0.875, std::nullopt, false, ""},
     {"Wan2.2-I2V-A14B", ModelKind::i2v, 2, 40, 40, 13824, 36, 16, 8, 0,
-        1280, 720, 81, 16, 40, 5.0, 3.5, 3.5, 0.9, false, k480p},
+        1280, 720, 81, 16, 40, 5.0, 3.5, 3.5, 0.9, std::nullopt, false, k480p},
     {"Wan2.2-TI2V-5B", ModelKind::ti2v, 1, 30, 24, 14336, 48, 48, 16, 0,
-        1280, 704, 121, 24, 50, 5.0, 5.0, std::nullopt, std::nullopt, false, ""},
+        1280, 704, 121, 24, 50, 5.0, 5.0, std::nullopt, std::nullopt, std::nullopt, false, ""},
     {"Wan2.1-T2V-14B", ModelKind::t2v, 1, 40, 40, 13824, 16, 16, 8, 0,
-        1280, 720, 81, 16, 50, 5.0, 5.0, std::nullopt, std::nullopt, false, ""},
+        1280, 720, 81, 16, 50, 5.0, 5.0, std::nullopt, std::nullopt, std::nullopt, false, ""},
     {"Wan2.1-T2V-1.3B", ModelKind::t2v, 1, 30, 12, 8960, 16, 16, 8, 0,
-        832, 480, 81, 16, 50, 8.0, 6.0, std::nullopt, std::nullopt, false, "flow_shift may be 8 to 12"},
+        832, 480, 81, 16, 50, 8.0, 6.0, std::nullopt, std::nullopt, std::nullopt, false, "flow_shift may be 8 to 12"},
     {"Wan2.1-I2V-14B", ModelKind::i2v, 1, 40, 40, 13824, 36, 16, 8, 1280,
-        1280, 720, 81, 16, 40, 5.0, 5.0, std::nullopt, std::nullopt, true, k480p},
+        1280, 720, 81, 16, 40, 5.0, 5.0, std::nullopt, std::nullopt, 3.0, true, "flow_shift is 3 at 480p"},
     {"Wan2.1-FLF2V-14B", ModelKind::flf2v, 1, 40, 40, 13824, 36, 16, 8, 1280,
-        1280, 720, 81, 16, 50, 16.0, 5.0, std::nullopt, std::nullopt, true, ""},
+        1280, 720, 81, 16, 50, 16.0, 5.0, std::nullopt, std::nullopt, std::nullopt, true, ""},
 }};
 // clang-format on
 

@@ -31,6 +31,7 @@ struct PublishedModel {
   double guidance_scale;                   // of the high-noise expert
   std::optional<double> guidance_scale_2;  // of the low-noise expert
   std::optional<double> boundary_ratio;
+  std::optional<double> flow_shift_480p;  // where the size is 480x832 or 832x480
   bool shake_in_negative;  // "镜头晃动，" (camera shake) stands before the negative prompt
   std::string_view note;   // what their documentation adds
 };

@@ -34,7 +34,7 @@ void overlay(const Overrides& stated, Settings& s) {
 }
 
 Recipe checkpoint_recipe(const ModelCard& card) {
-  Recipe recipe{"checkpoint", diffusers_defaults(), ""};
+  Recipe recipe{"checkpoint", diffusers_defaults(), "", std::nullopt};
   Settings& s = recipe.defaults;
   s.flow_shift = card.flow_shift;
   s.sampler = card.sampler;
@@ -44,7 +44,7 @@ Recipe checkpoint_recipe(const ModelCard& card) {
 }
 
 Recipe official_recipe(const PublishedModel& model, const ModelCard& card) {
-  Recipe recipe{"official", {}, std::string(model.note)};
+  Recipe recipe{"official", {}, std::string(model.note), model.flow_shift_480p};
   Settings& s = recipe.defaults;
   s.negative_prompt = (model.shake_in_negative ? "镜头晃动，" : "") + std::string(published_negative_prompt());
   s.height = model.height;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "job/fields.h"
 #include "nightreel/base/error.h"
 #include "nightreel/job/job_file.h"
@@ -43,6 +45,7 @@ void check_experts(const Job& job, const Settings& s, const ModelCard& card) {
 }
 
 void check_images(const Settings& s, const ModelCard& card) {
+  if (!s.last_image.empty() && s.num_frames < 2) refuse("num_frames", "1 leaves no room for a last picture");
   const bool first = !s.image.empty();
   const bool last = !s.last_image.empty();
   switch (card.kind) {
@@ -51,6 +54,7 @@ void check_images(const Settings& s, const ModelCard& card) {
       break;
     case ModelKind::i2v:
       if (!first) refuse("image", "is required by this image-to-video model");
+      if (last && card.transformer.image_dim > 0) refuse("last_image", "this model takes a first picture only");
       break;
     case ModelKind::flf2v:
       if (!first || !last) refuse(first ? "last_image" : "image", "this model needs the first and the last picture");
@@ -75,6 +79,8 @@ Settings fill_in(const Job& job, const Recipe& recipe) {
   s.num_inference_steps = o.num_inference_steps.value_or(s.num_inference_steps);
   s.guidance_scale = o.guidance_scale.value_or(s.guidance_scale);
   if (o.guidance_scale_2) s.guidance_scale_2 = o.guidance_scale_2;
+  const bool is_480p = std::min(s.height, s.width) == 480 && std::max(s.height, s.width) == 832;
+  if (is_480p) s.flow_shift = recipe.flow_shift_480p.value_or(s.flow_shift);
   s.flow_shift = job.flow_shift.value_or(s.flow_shift);
   if (job.boundary_ratio) s.boundary_ratio = job.boundary_ratio;
   s.sampler = job.sampler.value_or(s.sampler);
@@ -112,15 +118,13 @@ void check_jobs(const std::vector<Job>& jobs, const ModelCard& card, const Recip
 }
 
 void check_supported(const Settings& s) {
-  const std::string unsupported = "is not supported by this version";
-  if (!s.loras.empty()) refuse("loras", unsupported);
-  if (!s.image.empty()) refuse("image", unsupported);
+  if (!s.loras.empty()) refuse("loras", "is not supported by this version");
 }
 
 void check_supported(const ModelCard& card) {
-  if (card.kind == ModelKind::t2v) return;
-  throw Error(ErrorKind::model, base::printable(card.folder) + ": is a " + std::string(name(card.kind)) +
-                                    " model; this version renders text-to-video (t2v) models only");
+  if (card.transformer.image_dim == 0 || card.has_image_encoder) return;
+  throw Error(ErrorKind::model, base::printable(card.folder) +
+                                    "/model_index.json: image_encoder: is missing, but the transformer has image_dim");
 }
 
 }  // namespace nightreel::job

@@ -72,6 +72,18 @@ std::string shape_text(at::IntArrayRef shape) {
   return text;
 }
 
+/// diffusers makes each part where its own setting stands; Wan has both or neither.
+void read_image_settings(ConfigReader& read, TransformerConfig& parsed) {
+  const auto optional = [&](const char* key) { return read.value(key).is_null() ? 0 : read.integer(key, 0); };
+  parsed.image_dim = optional("image_dim");
+  parsed.added_kv_proj_dim = optional("added_kv_proj_dim");
+  parsed.pos_embed_seq_len = optional("pos_embed_seq_len");
+  if (parsed.added_kv_proj_dim != (parsed.image_dim > 0 ? parsed.width() : 0)) {
+    read.refuse("added_kv_proj_dim", "must be the transformer's width where image_dim is given, else null");
+  }
+  if (parsed.pos_embed_seq_len > 0 && parsed.image_dim == 0) read.refuse("pos_embed_seq_len", "goes with image_dim");
+}
+
 }  // namespace
 
 TransformerConfig parse_transformer_config(const nlohmann::json& config, const std::string& path) {
@@ -79,9 +91,6 @@ TransformerConfig parse_transformer_config(const nlohmann::json& config, const s
   TransformerConfig parsed;
   read.require("_class_name", "WanTransformer3DModel", "only WanTransformer3DModel is");
   read.require("qk_norm", "rms_norm_across_heads", "only rms_norm_across_heads is");
-  for (const char* key : {"image_dim", "added_kv_proj_dim", "pos_embed_seq_len"}) {
-    read.require(key, nullptr, "image conditioning is not in this version; only null is");
-  }
   if (const nlohmann::json patch = read.value("patch_size"); !patch.is_null()) {
     if (!patch.is_array() || patch.size() != 3) read.refuse("patch_size", "must be three whole numbers");
     for (std::size_t i = 0; i < 3; ++i) parsed.patch_size[i] = read.check_size("patch_size", patch[i], 64);
@@ -100,6 +109,7 @@ TransformerConfig parse_transformer_config(const nlohmann::json& config, const s
   if (parsed.freq_dim % 2 != 0) read.refuse("freq_dim", "must be even");
   parsed.cross_attn_norm = read.boolean("cross_attn_norm", parsed.cross_attn_norm);
   parsed.eps = read.fraction("eps", parsed.eps);
+  read_image_settings(read, parsed);
   read.refuse_unknown();
   return parsed;
 }
@@ -130,6 +140,7 @@ class Transformer::Loader {
     }
     return {at::cat(weights), at::cat(biases)};
   }
+  void skip(const std::string& name) const { weights_.skip(name); }
 
  private:
   at::Tensor take(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
@@ -190,9 +201,53 @@ Transformer::Transformer(const TransformerConfig& config, WeightMap& weights, at
     b.ffn_out = load.linear(block + "ffn.net.2", config.ffn_dim, width);
     blocks_.push_back(std::move(b));
   }
+  if (config.image_dim > 0) load_image_parts(load);
 }
 
-TransformerText Transformer::prepare_text(const at::Tensor& text_BTE, bool keep_keys) const {
+void Transformer::load_image_parts(const Loader& load) {
+  const std::string embedder = "condition_embedder.image_embedder.";
+  const std::int64_t in = config_.image_dim;
+  const std::int64_t width = config_.width();
+  ImageEmbedder& image = image_embedder_;
+  image.norm_in_weight = load.tensor_f32(embedder + "norm1.weight", {in});
+  image.norm_in_bias = load.tensor_f32(embedder + "norm1.bias", {in});
+  image.in = load.linear(embedder + "ff.net.0.proj", in, in);
+  image.out = load.linear(embedder + "ff.net.2", in, width);
+  image.norm_out_weight = load.tensor_f32(embedder + "norm2.weight", {width});
+  image.norm_out_bias = load.tensor_f32(embedder + "norm2.bias", {width});
+  if (config_.pos_embed_seq_len > 0) {
+    image.positions_1TE = load.tensor(embedder + "pos_embed", {1, config_.pos_embed_seq_len, in});
+  }
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    const std::string cross = "blocks." + std::to_string(i) + ".attn2.";
+    blocks_[i].image_kv = load.fused(cross, {"add_k_proj", "add_v_proj"}, width, width);
+    blocks_[i].image_norm_k = load.tensor(cross + "norm_added_k.weight", {width});
+    load.skip(cross + "norm_added_q.weight");  // in the files, and used by nobody
+  }
+}
+
+at::Tensor Transformer::embed_image(const at::Tensor& image_NTE) const {
+  constexpr double kEps = 1e-5;  // FP32LayerNorm's default
+  const ImageEmbedder& image = image_embedder_;
+  if (image_NTE.dim() != 3 || image_NTE.size(2) != config_.image_dim) {
+    throw Error(ErrorKind::model, "transformer: image_dim is " + std::to_string(config_.image_dim) +
+                                      ", but the image encoder gives " + shape_text(image_NTE.sizes()));
+  }
+  at::Tensor x_1TE = image_NTE.to(device_, dtype_);
+  if (image.positions_1TE.defined()) {
+    x_1TE = x_1TE.reshape({1, -1, config_.image_dim});
+    if (x_1TE.size(1) != config_.pos_embed_seq_len) {
+      throw Error(ErrorKind::model, "transformer: pos_embed_seq_len is " + std::to_string(config_.pos_embed_seq_len) +
+                                        ", but the pictures have " + std::to_string(x_1TE.size(1)) + " vectors");
+    }
+    x_1TE = x_1TE + image.positions_1TE;
+  }
+  x_1TE = ops::layer_norm(x_1TE, image.norm_in_weight, image.norm_in_bias, kEps);
+  return ops::layer_norm(image.out(at::gelu(image.in(x_1TE))), image.norm_out_weight, image.norm_out_bias, kEps);
+}
+
+TransformerText Transformer::prepare_text(const at::Tensor& text_BTE, bool keep_keys,
+                                          const at::Tensor& image_NTE) const {
   if (text_BTE.size(2) != config_.text_dim) {
     throw Error(ErrorKind::model, "transformer: text_dim is " + std::to_string(config_.text_dim) +
                                       ", but the text encoder's width is " + std::to_string(text_BTE.size(2)));
@@ -210,9 +265,14 @@ TransformerText Transformer::prepare_text(const at::Tensor& text_BTE, bool keep_
     }
   }
   text.text_BTD = text_out_(at::gelu(text_in_(rows_BTE), "tanh"));
+  if (image_NTE.defined()) text.image_1TD = embed_image(image_NTE);
   if (!keep_keys) return text;
   for (const Block& block : blocks_) {
     for (at::Tensor& part : keys_and_values(block, text.text_BTD)) text.key_value_BTHD.push_back(part.contiguous());
+    if (!text.image_1TD.defined()) continue;
+    for (at::Tensor& part : image_keys_and_values(block, text.image_1TD)) {
+      text.image_key_value_1THD.push_back(part.contiguous());
+    }
   }
   return text;
 }
@@ -294,6 +354,11 @@ std::array<at::Tensor, 2> Transformer::keys_and_values(const Block& block, const
   return {split_heads(ops::rms_norm(kv_BTD[0], block.cross_norm_k, config_.eps)), split_heads(kv_BTD[1])};
 }
 
+std::array<at::Tensor, 2> Transformer::image_keys_and_values(const Block& block, const at::Tensor& image_1TD) const {
+  const std::vector<at::Tensor> kv_1TD = block.image_kv(image_1TD).chunk(2, -1);
+  return {split_heads(ops::rms_norm(kv_1TD[0], block.image_norm_k, config_.eps)), split_heads(kv_1TD[1])};
+}
+
 at::Tensor Transformer::self_attention(const Block& block, const at::Tensor& x_BSD, const at::Tensor& table_SP2) const {
   const std::vector<at::Tensor> qkv_BSD = block.self_qkv(x_BSD).chunk(3, -1);
   const at::Tensor q = split_heads(ops::rms_norm(qkv_BSD[0], block.self_norm_q, config_.eps));
@@ -310,7 +375,19 @@ at::Tensor Transformer::cross_attention(const Block& block, std::size_t index, c
       text.key_value_BTHD.empty()
           ? keys_and_values(block, text.text_BTD)
           : std::array<at::Tensor, 2>{text.key_value_BTHD[2 * index], text.key_value_BTHD[2 * index + 1]};
-  return block.cross_out(ops::attention(q, kv_BTHD[0], kv_BTHD[1], text.bias_T).flatten(2));
+  at::Tensor mixed_BSHD = ops::attention(q, kv_BTHD[0], kv_BTHD[1], text.bias_T);
+  if (text.image_1TD.defined()) mixed_BSHD = mixed_BSHD + image_attention(block, index, q, text);
+  return block.cross_out(mixed_BSHD.flatten(2));
+}
+
+at::Tensor Transformer::image_attention(const Block& block, std::size_t index, const at::Tensor& q_BSHD,
+                                        const TransformerText& text) const {
+  const std::array<at::Tensor, 2> kv_1THD =
+      text.image_key_value_1THD.empty()
+          ? image_keys_and_values(block, text.image_1TD)
+          : std::array<at::Tensor, 2>{text.image_key_value_1THD[2 * index], text.image_key_value_1THD[2 * index + 1]};
+  const std::int64_t batch = q_BSHD.size(0);
+  return ops::attention(q_BSHD, kv_1THD[0].expand({batch, -1, -1, -1}), kv_1THD[1].expand({batch, -1, -1, -1}));
 }
 
 at::Tensor Transformer::run_block(std::size_t index, at::Tensor x_BSD, const Times& times, const TransformerText& text,

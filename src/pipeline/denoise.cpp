@@ -61,6 +61,7 @@ class Denoiser::Run {
         settings_(settings),
         prompt_1TE_(prompt_1TE),
         negative_1TE_(negative_1TE),
+        embeds_NTE_(image.embeds_NTE),
         pinned_(image.latents_1CFYX.defined() && denoiser.options_.expand_timesteps),
         cancel_(cancel) {
     if (image.latents_1CFYX.defined()) image_1CFYX_ = image.latents_1CFYX.to(denoiser.options_.device);
@@ -118,11 +119,15 @@ class Denoiser::Run {
     expert_ = &expert;
     texts_.clear();
     if (guided(expert_scale) && denoiser_.options_.device.is_cpu()) {
-      texts_.push_back(expert.prepare_text(at::cat({prompt_1TE_, negative_1TE_}), denoiser_.keep_keys_));
+      tell(at::cat({prompt_1TE_, negative_1TE_}));
       return;
     }
-    texts_.push_back(expert.prepare_text(prompt_1TE_, denoiser_.keep_keys_));
-    if (guided(expert_scale)) texts_.push_back(expert.prepare_text(negative_1TE_, denoiser_.keep_keys_));
+    tell(prompt_1TE_);
+    if (guided(expert_scale)) tell(negative_1TE_);
+  }
+
+  void tell(const at::Tensor& text_BTE) {
+    texts_.push_back(expert_->prepare_text(text_BTE, denoiser_.keep_keys_, embeds_NTE_));
   }
 
   const Denoiser& denoiser_;
@@ -130,6 +135,7 @@ class Denoiser::Run {
   const at::Tensor& prompt_1TE_;
   const at::Tensor& negative_1TE_;
   at::Tensor image_1CFYX_;
+  at::Tensor embeds_NTE_;
   bool pinned_;
   base::CancelToken cancel_;
   const model::Transformer* expert_ = nullptr;
@@ -168,8 +174,12 @@ void Denoiser::check_pictures(const job::Settings& settings) const {
   if (takes_last && settings.image.empty()) refuse("image: this model needs a picture to begin with");
   if (!takes_last && !options_.expand_timesteps && !settings.image.empty())
     refuse("image: this model is text-to-video");
+  if (settings.last_image.empty() && high_->config().pos_embed_seq_len > 0) {
+    refuse("last_image: this model needs a picture to end with");
+  }
   if (settings.last_image.empty()) return;
-  if (!takes_last) refuse("last_image: this model takes no last picture");
+  const bool one_vector_set = high_->config().image_dim > 0 && high_->config().pos_embed_seq_len == 0;
+  if (!takes_last || one_vector_set) refuse("last_image: this model takes no last picture");
   if (settings.num_frames < 2) refuse("num_frames: 1 leaves no room for a last picture");
 }
 
@@ -181,7 +191,11 @@ void Denoiser::check_condition(const job::Settings& settings, const ImageConditi
   } else {
     shape[1] = condition_channels();
   }
-  if (!settings.image.empty() && image.latents_1CFYX.defined() && image.latents_1CFYX.sizes() == shape) return;
+  const bool wants_embeds = high_->config().image_dim > 0;
+  if (!settings.image.empty() && image.latents_1CFYX.defined() && image.latents_1CFYX.sizes() == shape &&
+      image.embeds_NTE.defined() == wants_embeds) {
+    return;
+  }
   throw Error(ErrorKind::internal, "denoise: the pictures' latents are missing or do not fit the settings");
 }
 

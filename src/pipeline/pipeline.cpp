@@ -9,6 +9,7 @@
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
+#include "nightreel/model/clip_vision.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
@@ -72,6 +73,30 @@ void check_expanded(const std::string& dir, const model::TransformerConfig& conf
               dir + ": expand_timesteps goes with patch_size [1, 2, 2] and as many channels out as in");
 }
 
+/// The image encoder that the transformer wants to be told by, or null.
+std::unique_ptr<model::ClipVision> load_clip(const std::string& dir, const model::TransformerConfig& config,
+                                             const PipelineOptions& options) {
+  if (config.image_dim == 0) return nullptr;
+  auto clip = std::make_unique<model::ClipVision>(model::ClipVision::load(dir, options.device, options.dtype));
+  if (clip->config().hidden_size == config.image_dim) return clip;
+  throw Error(ErrorKind::model, dir + "/image_encoder/config.json: hidden_size: is " +
+                                    std::to_string(clip->config().hidden_size) +
+                                    ", but the transformer's image_dim is " + std::to_string(config.image_dim));
+}
+
+/// What the encoder makes of one picture or of both.
+at::Tensor clip_embeds(const model::ClipVision& clip, const Pictures& pictures) {
+  const std::int64_t side = clip.picture().crop;
+  std::vector<at::Tensor> squares;
+  for (const at::Tensor& square_SS3 : {pictures.clip_first_SS3, pictures.clip_last_SS3}) {
+    if (square_SS3.defined()) squares.push_back(square_SS3);
+    if (!square_SS3.defined() || square_SS3.sizes() == at::IntArrayRef{side, side, 3}) continue;
+    throw Error(ErrorKind::internal, "encode_pictures: a picture for the image encoder is not of its size");
+  }
+  if (squares.empty()) throw Error(ErrorKind::internal, "encode_pictures: no picture for the image encoder");
+  return clip.encode(at::stack(squares));
+}
+
 }  // namespace
 
 Pipeline::Pipeline(const PipelineOptions& options) : options_(options) {}
@@ -105,6 +130,7 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
   const model::VaeConfig& vae = pipeline.vae_->config();
   check_channels(dir + "/transformer", high->config(), vae);
   if (index.expand_timesteps) check_expanded(dir + "/transformer", high->config());
+  pipeline.clip_ = load_clip(dir, high->config(), options);
   std::unique_ptr<model::Transformer> low;
   if (index.two_experts) {
     low = timed("transformer_2", transformer);
@@ -148,8 +174,13 @@ Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prom
 ImageCondition Pipeline::encode_pictures(const job::Settings& settings, const Pictures& pictures) const {
   const c10::InferenceMode inference;
   if (settings.image.empty()) return {};
-  if (denoiser_->expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures)};
-  return {frames_condition(*vae_, settings, pictures)};
+  if (denoiser_->expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures), {}};
+  return {frames_condition(*vae_, settings, pictures), clip_ ? clip_embeds(*clip_, pictures) : at::Tensor()};
+}
+
+std::optional<ClipSquare> Pipeline::clip_square() const {
+  if (!clip_) return std::nullopt;
+  return ClipSquare{clip_->picture().shortest_edge, clip_->picture().crop};
 }
 
 double Pipeline::decode(const at::Tensor& latents_CFYX, const FrameSink& sink, const base::CancelToken& cancel) const {

@@ -226,9 +226,13 @@ TEST_CASE("what is no Diffusers folder is refused by name, with the fix") {
   }
 }
 
-TEST_CASE("this version renders text-to-video models only") {
-  check_supported(card_of(test::t2v_a14b()));
-  for (const auto& files : {test::i2v_a14b(), test::ti2v_5b(), test::wan21_14b(36, 514)}) {
+TEST_CASE("a model that knows pictures by CLIP's vectors needs its image encoder") {
+  for (const auto& files : {test::t2v_a14b(), test::i2v_a14b(), test::ti2v_5b(), test::small_t2v(),
+                            test::wan21_14b(36, 0), test::wan21_14b(36, 514)}) {
+    CHECK_NOTHROW(check_supported(card_of(files)));
+  }
+  for (auto files : {test::wan21_14b(36, 0), test::wan21_14b(36, 514)}) {
+    files["model_index.json"]["image_encoder"] = test::no_component();
     CHECK(thrown_by([&] { check_supported(card_of(files)); }).kind == ErrorKind::model);
   }
 }

@@ -72,6 +72,17 @@ TEST_CASE("the official recipe has the published settings") {
   CHECK(official(test::wan21_14b(36, 0)).negative_prompt.rfind("镜头晃动，色调艳丽", 0) == 0);
 }
 
+TEST_CASE("Wan 2.1 I2V shifts by 3 at 480p, as its generate.py does, unless the job says otherwise") {
+  const auto shift = [](const std::string& fields) {
+    return settings_of(R"({"prompt": "p", "image": "/etc/hostname")" + fields + "}", test::wan21_14b(36, 0)).flow_shift;
+  };
+  CHECK(shift("") == 5.0);
+  CHECK(shift(R"(, "height": 480, "width": 832)") == 3.0);
+  CHECK(shift(R"(, "height": 832, "width": 480)") == 3.0);
+  CHECK(shift(R"(, "height": 480, "width": 480)") == 5.0);
+  CHECK(shift(R"(, "height": 480, "width": 832, "flow_shift": 7)") == 7.0);
+}
+
 TEST_CASE("the conversion's flow_shift of 3 does not win over the published 12") {
   const Settings official = settings_of(kJob, test::t2v_a14b());
   CHECK(high_noise_steps(official) == 26);
@@ -184,11 +195,14 @@ TEST_CASE("a misfit names the field and the nearest legal values") {
            Case{R"("seed": 1)", test::i2v_a14b(), "image: is required by this image-to-video model"},
            Case{R"("image": "/dev/../etc/hostname")", test::small_t2v(), "image: this model makes videos from text"},
            Case{R"("image": "/etc/hostname")", test::wan21_14b(36, 514), "last_image: this model needs the first and"},
+           Case{R"("image": "/etc/hostname", "last_image": "/etc/hostname")", test::wan21_14b(36, 0),
+                "last_image: this model takes a first picture only"},
            Case{R"("image": "/etc/hostname", "last_image": "/etc/hostname")", test::ti2v_5b(),
                 "last_image: this model"},
            Case{R"("loras": [{"path": "/etc/hostname"}])", test::small_t2v(),
                 "loras: is not supported by this version"},
-           Case{R"("image": "/etc/hostname")", test::i2v_a14b(), "image: is not supported by this version"},
+           Case{R"("image": "/etc/hostname", "last_image": "/etc/hostname", "num_frames": 1)", test::i2v_a14b(),
+                "num_frames: 1 leaves no room"},
        }) {
     INFO(c.message);
     const auto error = thrown_by([&] { settings_of(std::string(R"({"prompt": "p", )") + c.fields + "}", c.files); });
@@ -219,6 +233,27 @@ TEST_CASE("the demo's jobs fit the model in the repository") {
   const auto jobs = read_job_files({std::string(source) + "/jobs/demo.jsonl"});
   CHECK_FALSE(jobs.empty());
   check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic));
+}
+
+TEST_CASE("every line of the example lists fits the model that it is for") {
+  const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
+  REQUIRE(source != nullptr);
+  const std::vector<std::pair<const char*, CheckpointFiles>> lists{{"t2v.jsonl", test::t2v_a14b()},
+                                                                   {"seeds.jsonl", test::t2v_a14b()},
+                                                                   {"four_steps.jsonl", test::t2v_a14b()},
+                                                                   {"i2v.jsonl", test::i2v_a14b()},
+                                                                   {"first_last_frame.jsonl", test::i2v_a14b()},
+                                                                   {"ti2v_5b.jsonl", test::ti2v_5b()},
+                                                                   {"wan21_i2v.jsonl", test::wan21_14b(36, 0)},
+                                                                   {"wan21_flf2v.jsonl", test::wan21_14b(36, 514)}};
+  for (const auto& [name, files] : lists) {
+    CAPTURE(name);
+    const ModelCard card = card_of(files);
+    CHECK_NOTHROW(check_supported(card));
+    const auto jobs = read_job_files({std::string(source) + "/jobs/" + name});
+    CHECK(jobs.size() >= 2);
+    CHECK_NOTHROW(check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic)));
+  }
 }
 
 TEST_CASE("settings come back from JSON as they were") {

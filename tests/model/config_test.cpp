@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "nightreel/model/clip_vision.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "support/error.h"
@@ -161,6 +162,71 @@ TEST_CASE("a text encoder setting that this version does not have is an error th
     });
     CAPTURE(message);
     CHECK(message.rfind("dir/text_encoder/config.json: ", 0) == 0);
+    CHECK(contains(message, bad.key));
+  }
+}
+
+TEST_CASE("an image encoder's configuration is read, and what this version does not have is named") {
+  const Json published{{"architectures", {"CLIPVisionModelWithProjection"}},
+                       {"attention_dropout", 0.0},
+                       {"dropout", 0.0},
+                       {"hidden_act", "gelu"},
+                       {"hidden_size", 1280},
+                       {"image_size", 224},
+                       {"initializer_factor", 1.0},
+                       {"initializer_range", 0.02},
+                       {"intermediate_size", 5120},
+                       {"layer_norm_eps", 1e-05},
+                       {"model_type", "clip_vision_model"},
+                       {"num_attention_heads", 16},
+                       {"num_channels", 3},
+                       {"num_hidden_layers", 32},
+                       {"patch_size", 14},
+                       {"projection_dim", 1024},
+                       {"torch_dtype", "bfloat16"},
+                       {"transformers_version", "4.48.0.dev0"}};
+  const model::ClipVisionConfig parsed = model::parse_clip_vision_config(published, "c.json");
+  CHECK(parsed.tokens() == 257);
+  CHECK_FALSE(parsed.quick_gelu);
+  for (const BadSetting& bad :
+       {BadSetting{"model_type", "siglip"}, BadSetting{"num_channels", 1}, BadSetting{"hidden_act", "relu"},
+        BadSetting{"num_attention_heads", 7}, BadSetting{"patch_size", 1000}, BadSetting{"hidden_size", 0},
+        BadSetting{"layer_norm_eps", 2}, BadSetting{"vision_config", Json{{"a", 1}}}}) {
+    CAPTURE(bad.key);
+    Json config = published;
+    config[bad.key] = bad.value;
+    const std::string message = refusal([&] { model::parse_clip_vision_config(config, "dir/config.json"); });
+    CHECK(message.rfind("dir/config.json: ", 0) == 0);
+    CHECK(contains(message, bad.key));
+  }
+}
+
+TEST_CASE("how pictures are cut for the image encoder is read, and other ways are refused") {
+  const Json published{{"crop_size", {{"height", 224}, {"width", 224}}},
+                       {"do_center_crop", true},
+                       {"do_convert_rgb", true},
+                       {"do_normalize", true},
+                       {"do_rescale", true},
+                       {"do_resize", true},
+                       {"image_mean", {0.5, 0.25, 0.125}},
+                       {"image_std", {0.2, 0.3, 0.4}},
+                       {"resample", 3},
+                       {"size", {{"shortest_edge", 256}}}};
+  const model::ClipPictureConfig parsed = model::parse_clip_picture_config(published, "p.json");
+  CHECK(parsed.shortest_edge == 256);
+  CHECK(parsed.crop == 224);
+  CHECK(parsed.mean[1] == 0.25);
+  CHECK(parsed.std[2] == 0.4);
+  for (const BadSetting& bad :
+       {BadSetting{"do_resize", false}, BadSetting{"resample", 1}, BadSetting{"size", 224},
+        BadSetting{"size", Json{{"height", 224}, {"width", 224}}}, BadSetting{"size", Json{{"shortest_edge", 100}}},
+        BadSetting{"crop_size", Json{{"height", 224}, {"width", 100}}}, BadSetting{"image_mean", {1, 2}},
+        BadSetting{"image_std", {0.1, 0, 0.1}}, BadSetting{"image_std", "1"}}) {
+    CAPTURE(bad.key);
+    Json config = published;
+    config[bad.key] = bad.value;
+    const std::string message = refusal([&] { model::parse_clip_picture_config(config, "dir/p.json"); });
+    CHECK(message.rfind("dir/p.json: ", 0) == 0);
     CHECK(contains(message, bad.key));
   }
 }

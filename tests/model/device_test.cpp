@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "nightreel/base/json.h"
+#include "nightreel/model/clip_vision.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -30,8 +31,15 @@ at::Tensor velocity(const std::string& name, at::Device device, at::ScalarType d
       model::parse_transformer_config(base::read_json(folder + "/config.json"), folder), weights, device, dtype);
   weights.expect_all_taken();
   const Golden golden(name + "/transformer");
+  const at::Tensor image = golden.has("image_0") ? golden.tensor("image_0") : at::Tensor();
   return transformer.forward(golden.tensor("latents_0").to(device), golden.tensor("timestep_0"),
-                             transformer.prepare_text(golden.tensor("text_0").to(device), /*keep_keys=*/true));
+                             transformer.prepare_text(golden.tensor("text_0").to(device), /*keep_keys=*/true, image),
+                             at::zeros({1}));
+}
+
+at::Tensor encode_picture(const std::string& name, at::Device device, at::ScalarType dtype) {
+  const auto clip = model::ClipVision::load(test::golden_path(name + "/model"), device, dtype);
+  return clip.encode(Golden(name + "/image_encoder").tensor("pictures").to(at::kByte));
 }
 
 at::Tensor decode(const std::string& name, at::Device device, at::ScalarType dtype) {
@@ -90,6 +98,26 @@ TEST_CASE("every module gives the CPU's numbers on another device, from tensors 
     }
     CHECK(test::relative_error(decode_tiled(name, device, at::kFloat), decode_tiled(name, at::kCPU, at::kFloat)) <
           1e-5);
+  }
+}
+
+TEST_CASE("the image encoder, the transformer that it tells and the Wan 2.2 VAE do so too") {
+  const at::Device device = test::checked_device();
+  struct Case {
+    const char* name;
+    Module module;
+  };
+  for (const Case& c :
+       {Case{"clip", {"image encoder", encode_picture, 0.03}}, Case{"clip", {"transformer", velocity, 0.03}},
+        Case{"first_last", {"transformer", velocity, 0.03}}, Case{"ti2v", {"VAE decoder", decode, 0.12}},
+        Case{"ti2v", {"VAE encoder", encode_frames, 0.05}}}) {
+    CAPTURE(c.name);
+    CAPTURE(c.module.name);
+    const at::Tensor here = c.module.run(c.name, at::kCPU, at::kFloat);
+    CHECK(test::relative_error(c.module.run(c.name, device, at::kFloat), here) < 1e-5);
+    const std::string what = std::string(c.name) + " bfloat16 " + c.module.name;
+    CHECK(test::reported_error(what, c.module.run(c.name, at::kCPU, at::kBFloat16), here) <
+          c.module.bfloat16_tolerance);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "nightreel/base/json.h"
+#include "nightreel/model/clip_vision.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -57,15 +58,30 @@ TEST_CASE("the text encoder gives transformers' hidden states for prompts of any
   }
 }
 
+TEST_CASE("the image encoder gives transformers' hidden states") {
+  const auto cases = test::golden_cases("image_encoder.safetensors");
+  CHECK(cases.size() >= 2);
+  for (const std::string& name : cases) {
+    const Golden golden(name + "/image_encoder");
+    const auto clip = model::ClipVision::load(test::golden_path(name + "/model"), at::kCPU, at::kFloat);
+    const at::Tensor hidden_NTD = clip.encode(golden.tensor("pictures").to(at::kByte));
+    CHECK(test::reported_error(name + " image_encoder", hidden_NTD, golden.tensor("hidden")) < kTolerance);
+  }
+}
+
 TEST_CASE("the transformer gives diffusers' velocities, with kept keys and without") {
   for (const std::string part : {"transformer", "transformer_2"}) {
     for (const std::string& name : test::golden_cases(part + ".safetensors")) {
       const Golden golden(name + "/" + part);
+      CHECK(golden.has("latents_0"));
       const model::Transformer transformer = load_transformer(test::golden_path(name + "/model/" + part));
-      for (int n = 0; golden.has("latents_" + std::to_string(n)); ++n) {
+      for (int n = 0; n < 4; ++n) {
         const std::string suffix = "_" + std::to_string(n);
+        if (!golden.has("latents" + suffix)) continue;
         for (const bool keep_keys : {false, true}) {
-          const model::TransformerText text = transformer.prepare_text(golden.tensor("text" + suffix), keep_keys);
+          const std::string image = "image" + suffix;
+          const model::TransformerText text = transformer.prepare_text(
+              golden.tensor("text" + suffix), keep_keys, golden.has(image) ? golden.tensor(image) : at::Tensor());
           const std::string first = "first_timestep" + suffix;
           const at::Tensor output =
               transformer.forward(golden.tensor("latents" + suffix), golden.tensor("timestep" + suffix), text,

@@ -34,6 +34,13 @@ def _vae_22(base_dim, decoder_base_dim, dim_mult, z_dim, **more):
     )  # fmt: skip
 
 
+def _clip(hidden, heads, layers, image, patch, mlp, act):
+    return dict(
+        hidden_size=hidden, num_attention_heads=heads, num_hidden_layers=layers, image_size=image, patch_size=patch,
+        intermediate_size=mlp, hidden_act=act,
+    )  # fmt: skip
+
+
 def _pipeline(**more):
     return dict(dict(height=48, width=64, num_frames=9, steps=10, guidance_scale=5.0, seed=1234), **more)
 
@@ -97,6 +104,19 @@ CASES = {
             "run_last": {"image": 4, "last_image": 5},
             "run_four": _FOUR_STEPS | {"guidance_scale_2": 1.0, "sampler": "euler", "num_frames": 1},
         },
+    ),
+    "clip": _case(
+        "F32", None, _text(24, 8, 3, 2, 40),
+        dict(_transformer(2, 16, 2, (1, 2, 2), 4, 48), in_channels=12, image_dim=24, added_kv_proj_dim=32),
+        _vae(8, [1, 2, 2, 2], 4), flow_shift=3.0, clip=_clip(24, 2, 3, 28, 14, 40, "gelu"),
+        pipeline=_pipeline(image=6, height=32, width=48, num_frames=5, seed=6),
+    ),
+    "first_last": _case(
+        "F16", None, _text(16, 8, 2, 1, 24),
+        dict(_transformer(1, 16, 2, (1, 2, 2), 4, 24), in_channels=12, image_dim=16, added_kv_proj_dim=16,
+             pos_embed_seq_len=20),
+        _vae(8, [1, 2, 2, 2], 4), flow_shift=16.0, clip=_clip(16, 1, 2, 30, 10, 24, "quick_gelu"),
+        pipeline=_pipeline(image=7, last_image=8, height=32, width=32, num_frames=5, seed=7, steps=6),
     ),
     "residual": _case(
         "BF16", None, _text(16, 8, 2, 1, 24), _transformer(1, 16, 1, (1, 2, 2), 12, 24),

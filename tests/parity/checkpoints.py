@@ -17,7 +17,14 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
-from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    T5TokenizerFast,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from weights import randomise
 
@@ -56,6 +63,8 @@ def modules(case, generator):
     parts = dict(text_encoder=text, transformer=WanTransformer3DModel(**wan), vae=vae)
     if "boundary_ratio" in case:
         parts["transformer_2"] = WanTransformer3DModel(**wan)
+    if "clip" in case:
+        parts["image_encoder"] = CLIPVisionModel(CLIPVisionConfig(**case["clip"]))
     return {name: randomise(module, generator, storage) for name, module in parts.items()}
 
 
@@ -93,7 +102,14 @@ def save(case, parts, folder: Path):
         boundary_ratio=case.get("boundary_ratio"),
         expand_timesteps=case.get("expand_timesteps", False),
     )
-    pipelines = WanPipeline(**shared), WanImageToVideoPipeline(**shared)
+    processor = {}
+    if "clip" in case:
+        side = case["clip"]["image_size"]
+        processor["image_processor"] = CLIPImageProcessorPil(
+            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+        )
+    text_only = {name: part for name, part in shared.items() if name != "image_encoder"}
+    pipelines = WanPipeline(**text_only), WanImageToVideoPipeline(**shared, **processor)
     for pipeline in pipelines:
         pipeline.set_progress_bar_config(disable=True)
     takes_picture = parts["transformer"].config.in_channels != parts["transformer"].config.out_channels

@@ -33,6 +33,17 @@ def text_encoder(module, folder, generator):
     write(folder / "text_encoder.safetensors", tensors)
 
 
+def image_encoder(module, folder, generator):
+    """pictures [N, S, S, 3], 0 to 255, and hidden [N, T, D], the state after the last layer but one."""
+    side = module.config.image_size
+    pictures = torch.randint(0, 256, (2, side, side, 3), generator=generator)
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])
+    std = torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    pixels = ((pictures / 255 - mean) / std).permute(0, 3, 1, 2)
+    hidden = module(pixels, output_hidden_states=True).hidden_states[-2]
+    write(folder / "image_encoder.safetensors", dict(pictures=pictures, hidden=hidden))
+
+
 def transformer(module, folder, name, generator):
     """latents_N [B, C, T, H, W], timestep_N [B], text_N [B, L, D], output_N; block_N.i [B, S, D] after each block."""
     config, tensors = module.config, {}
@@ -45,6 +56,14 @@ def transformer(module, folder, name, generator):
             encoder_hidden_states=torch.randn((batch, length, config.text_dim), generator=generator),
         )
         inputs["encoder_hidden_states"][:, length // 2 :] = 0  # as the pipeline pads
+        if config.image_dim:
+            if batch > 1 or length != 512:  # all that diffusers' processor can tell apart
+                continue
+            rows = config.pos_embed_seq_len or 7
+            inputs["encoder_hidden_states_image"] = torch.randn((1, rows, config.image_dim), generator=generator)
+            tensors[f"image_{n}"] = inputs["encoder_hidden_states_image"]
+            if config.pos_embed_seq_len:  # two pictures' rows
+                inputs["encoder_hidden_states_image"] = inputs["encoder_hidden_states_image"].unflatten(1, (2, -1))[0]
         if n >= 2:  # a time step a token: the first frame's is another
             tensors |= {f"timestep_{n}": inputs["timestep"], f"first_timestep_{n}": torch.zeros(batch)}
             inputs["timestep"] = inputs["timestep"][:, None].repeat(1, t * h * w)
@@ -104,6 +123,13 @@ def picture(seed, width, height):
     return Image.fromarray(pixels)
 
 
+def clip_square(image, side):
+    """As CLIPImageProcessor cuts it: the shorter edge brought to `side`, the square in the middle."""
+    width, height = (int(side * edge / min(image.size)) for edge in image.size)
+    left, top = (width - side) // 2, (height - side) // 2
+    return numpy.array(image.resize((width, height), Image.Resampling.BICUBIC))[top : top + side, left : left + side]
+
+
 def pipeline(pipe, settings, folder, name="pipeline"):
     """A whole guided run: ids, embeddings, start noise, schedule, latents after each step, frames [F, H, W, 3] in 0..1."""
     steps, tensors = [], {}
@@ -119,6 +145,8 @@ def pipeline(pipe, settings, folder, name="pipeline"):
             call[key] = picture(settings[key], 2 * settings["width"] - 7, settings["height"] + 5)
             sized = call[key].resize((settings["width"], settings["height"]), Image.Resampling.LANCZOS)
             tensors[key] = torch.from_numpy(numpy.array(sized))
+            if getattr(pipe, "image_encoder", None) is not None:
+                tensors[f"clip_{key}"] = torch.from_numpy(clip_square(call[key], pipe.image_encoder.config.image_size))
             call[key].save(folder / f"{name}_{key}.png")
     call |= dict(prompt=PROMPT, negative_prompt=NEGATIVE, num_inference_steps=settings["steps"])
     frames = pipe(

@@ -43,6 +43,8 @@ def make(out):
         with torch.no_grad():
             goldens.text_encoder(parts["text_encoder"], folder, generator)
             goldens.vae(parts["vae"], folder, generator)
+            if "clip" in case:
+                goldens.image_encoder(parts["image_encoder"], folder, generator)
             for part in [part for part in parts if part.startswith("transformer")]:
                 goldens.transformer(parts[part], folder, part, generator)
             runs = {"pipeline": {}} | case.get("runs", {}) if "pipeline" in case else {}

@@ -53,7 +53,7 @@ GoldenRun::GoldenRun(const std::string& name, const std::string& run)
 
 pipeline::Pictures GoldenRun::pictures() const {
   const auto picture = [&](const char* name) { return golden_.has(name) ? tensor(name).to(at::kByte) : at::Tensor(); };
-  return {picture("image"), picture("last_image")};
+  return {picture("image"), picture("last_image"), picture("clip_image"), picture("clip_last_image")};
 }
 
 pipeline::Denoiser GoldenRun::denoiser(at::Device device, at::ScalarType dtype, std::optional<bool> keep_keys) const {

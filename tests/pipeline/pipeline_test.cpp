@@ -54,9 +54,9 @@ Decoded decode(const Pipeline& pipeline, const at::Tensor& latents_CFYX) {
 
 TEST_CASE("tokens and a seed become diffusers' embeddings, latents and frames") {
   const std::vector<std::pair<const char*, const char*>> runs{
-      {"plain", "pipeline"}, {"experts", "pipeline"}, {"half", "pipeline"},
-      {"ti2v", "pipeline"},  {"ti2v", "run_image"},   {"ti2v", "run_image_dpm"},
-      {"i2v", "pipeline"},   {"i2v", "run_last"},     {"i2v", "run_four"}};
+      {"plain", "pipeline"}, {"experts", "pipeline"},   {"half", "pipeline"},      {"ti2v", "pipeline"},
+      {"ti2v", "run_image"}, {"ti2v", "run_image_dpm"}, {"i2v", "pipeline"},       {"i2v", "run_last"},
+      {"i2v", "run_four"},   {"clip", "pipeline"},      {"first_last", "pipeline"}};
   for (const auto& [name, recorded] : runs) {
     CAPTURE(name);
     CAPTURE(recorded);
@@ -84,12 +84,12 @@ TEST_CASE("pictures decide the video, and must be there and of its size") {
   };
   const pipeline::Pictures given = golden.pictures();
   const at::Tensor black_HW3 = at::zeros_like(given.first_HW3);
-  CHECK(gap(latents(given), latents({black_HW3, given.last_HW3})) > 1e-2F);
-  CHECK(gap(latents(given), latents({given.first_HW3, black_HW3})) > 1e-2F);
-  for (const pipeline::Pictures& bad :
-       {pipeline::Pictures{}, pipeline::Pictures{given.first_HW3, {}}, pipeline::Pictures{{}, given.last_HW3},
-        pipeline::Pictures{given.first_HW3.slice(0, 1), given.last_HW3},
-        pipeline::Pictures{given.first_HW3.to(at::kFloat), given.last_HW3}}) {
+  CHECK(gap(latents(given), latents({black_HW3, given.last_HW3, {}, {}})) > 1e-2F);
+  CHECK(gap(latents(given), latents({given.first_HW3, black_HW3, {}, {}})) > 1e-2F);
+  for (const pipeline::Pictures& bad : {pipeline::Pictures{}, pipeline::Pictures{given.first_HW3, {}, {}, {}},
+                                        pipeline::Pictures{{}, given.last_HW3, {}, {}},
+                                        pipeline::Pictures{given.first_HW3.slice(0, 1), given.last_HW3, {}, {}},
+                                        pipeline::Pictures{given.first_HW3.to(at::kFloat), given.last_HW3, {}, {}}}) {
     CHECK(test::thrown_by([&] { pipeline.encode_pictures(golden.settings, bad); }).kind == base::ErrorKind::internal);
   }
   const auto run = [&] { pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}); };
@@ -105,7 +105,9 @@ TEST_CASE("pictures that a model does not take, or lacks, are refused by field")
   };
   for (const Case& c : {Case{"plain", "a.png", "", "image: this model is text-to-video"},
                         Case{"i2v", "", "", "image: this model needs a picture"},
-                        Case{"ti2v", "a.png", "b.png", "last_image: this model takes no last picture"}}) {
+                        Case{"ti2v", "a.png", "b.png", "last_image: this model takes no last picture"},
+                        Case{"clip", "a.png", "b.png", "last_image: this model takes no last picture"},
+                        Case{"first_last", "a.png", "", "last_image: this model needs a picture to end with"}}) {
     CAPTURE(c.model);
     const GoldenRun golden(c.model);
     job::Settings settings = golden.settings;

@@ -51,6 +51,7 @@ struct ModelCard {
   std::int64_t vae_spatial = 8;      // pixels a latent cell, each way
   std::int64_t vae_temporal = 4;     // frames a latent frame, but for the first
   std::int64_t text_len = 512;       // tokens
+  bool has_image_encoder = false;    // CLIP's
   std::optional<double> boundary_ratio;
   std::string sampler;                                // as scheduler_config.json has it: unipc, dpm++, euler
   double flow_shift = 1.0;                            // likewise

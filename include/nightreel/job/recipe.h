@@ -3,6 +3,7 @@
 // Plain values; any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,8 @@ struct Recipe {
   std::string name;   // official, checkpoint
   Settings defaults;  // all but prompt, seed and files
   std::string note;   // what a person should know about it; may be empty
+  /// What flow_shift is instead where the size is 480x832 or 832x480; absent: the same.
+  std::optional<double> flow_shift_480p;
 };
 
 /// Throws Error{model} when `official` is asked for and no published model has the card's dimensions.

@@ -29,6 +29,9 @@ struct TransformerConfig {
   std::int64_t ffn_dim = 13824;
   std::int64_t num_layers = 40;
   std::int64_t rope_max_seq_len = 1024;
+  std::int64_t image_dim = 0;          // width of the image encoder; 0: the model knows pictures by latents alone
+  std::int64_t added_kv_proj_dim = 0;  // the transformer's width where image_dim is given
+  std::int64_t pos_embed_seq_len = 0;  // of the first and the last picture's vectors together; 0: none
   bool cross_attn_norm = true;
   double eps = 1e-6;
 
@@ -40,9 +43,11 @@ TransformerConfig parse_transformer_config(const nlohmann::json& config, const s
 
 /// A prompt made ready for one Transformer: everything that does not depend on the time step or the latents.
 struct TransformerText {
-  at::Tensor text_BTD;                     // projected to the transformer's width
-  at::Tensor bias_T;                       // see ops::attention; undefined: none
-  std::vector<at::Tensor> key_value_BTHD;  // keys, values of each block in turn; empty: computed at every call
+  at::Tensor text_BTD;                           // projected to the transformer's width
+  at::Tensor bias_T;                             // see ops::attention; undefined: none
+  std::vector<at::Tensor> key_value_BTHD;        // keys, values of each block in turn; empty: computed at every call
+  at::Tensor image_1TD;                          // pictures' vectors, projected; undefined: none
+  std::vector<at::Tensor> image_key_value_1THD;  // as key_value_BTHD
 };
 
 class Transformer {
@@ -56,8 +61,9 @@ class Transformer {
   /// text_BTE: the text encoder's output, any dtype and device, E = text_dim. With `keep_keys` the cross-attention's
   /// keys and values of all blocks are kept too: 2 * layers * B * T * width elements, and their products are saved at
   /// every step. In float32 the equal rows that pad a prompt are folded into one, whose weight is put into bias_T:
-  /// the softmax over 512 rows is then one over the prompt's own, exactly.
-  TransformerText prepare_text(const at::Tensor& text_BTE, bool keep_keys) const;
+  /// the softmax over 512 rows is then one over the prompt's own, exactly. image_NTE: the image encoder's vectors of
+  /// one or, with pos_embed_seq_len, two pictures, E = image_dim; undefined where image_dim is 0.
+  TransformerText prepare_text(const at::Tensor& text_BTE, bool keep_keys, const at::Tensor& image_NTE = {}) const;
 
   /// Latents [b, C, F, Y, X] and time steps [b'] (0 to 1000, whole or not) for the prompts in `text` [B]; b and b' are
   /// B or 1, and 1 stands for equal ones. `first_timestep_B`, where it is defined, is that of the first frame of
@@ -84,6 +90,13 @@ class Transformer {
     Linear self_qkv, self_out, cross_q, cross_kv, cross_out, ffn_in, ffn_out;
     at::Tensor self_norm_q, self_norm_k, cross_norm_q, cross_norm_k;
     at::Tensor norm2_weight, norm2_bias;
+    Linear image_kv;  // and its norm, undefined without image_dim
+    at::Tensor image_norm_k;
+  };
+  /// From the image encoder's vectors to the transformer's width (diffusers' WanImageEmbedding).
+  struct ImageEmbedder {
+    at::Tensor positions_1TE, norm_in_weight, norm_in_bias, norm_out_weight, norm_out_bias;
+    Linear in, out;
   };
   class Loader;
 
@@ -94,6 +107,11 @@ class Transformer {
   at::Tensor unpatchify(const at::Tensor& x_BSP, const std::array<std::int64_t, 3>& grid) const;
   at::Tensor split_heads(const at::Tensor& x_BSD) const;
   std::array<at::Tensor, 2> keys_and_values(const Block& block, const at::Tensor& text_BTD) const;
+  std::array<at::Tensor, 2> image_keys_and_values(const Block& block, const at::Tensor& image_1TD) const;
+  at::Tensor embed_image(const at::Tensor& image_NTE) const;
+  void load_image_parts(const Loader& load);
+  at::Tensor image_attention(const Block& block, std::size_t index, const at::Tensor& q_BSHD,
+                             const TransformerText& text) const;
   at::Tensor self_attention(const Block& block, const at::Tensor& x_BSD, const at::Tensor& table_SP2) const;
   at::Tensor cross_attention(const Block& block, std::size_t index, const at::Tensor& x_BSD,
                              const TransformerText& text) const;
@@ -107,6 +125,7 @@ class Transformer {
   at::Tensor time_frequencies_;
   at::Tensor table_12D_;
   Linear patch_, time_in_, time_out_, time_proj_, text_in_, text_out_, proj_out_;
+  ImageEmbedder image_embedder_;
   std::vector<Block> blocks_;
   mutable std::array<std::int64_t, 3> rotary_grid_{};
   mutable at::Tensor rotary_table_;

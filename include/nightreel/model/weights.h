@@ -29,6 +29,9 @@ class WeightMap {
   /// expect_all_taken() can name several; from the fifth, or a large one, on it throws at once.
   at::Tensor take(const std::string& name, at::IntArrayRef shape);
 
+  /// A tensor that may be there and that nobody needs: it counts as taken.
+  void skip(const std::string& name) { taken_.insert(name); }
+
   bool has(const std::string& name) const { return files_of_.count(name) > 0; }
 
   /// Throws for every tensor that did not fit and every one that nobody took. To be called after the last take(),

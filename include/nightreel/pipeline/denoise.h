@@ -56,6 +56,8 @@ struct ImageCondition {
   /// Of as many channels as the transformer takes beside the noisy latents: mask and picture latents of every latent
   /// frame, joined to them. Or of the latents' channels and one frame, which stands in place of theirs, noise-free.
   at::Tensor latents_1CFYX;
+  /// The image encoder's vectors of each picture, where the transformer wants them (image_dim).
+  at::Tensor embeds_NTE;
 };
 
 struct DenoiserOptions {

@@ -20,6 +20,7 @@
 #include "nightreel/pipeline/denoise.h"
 
 namespace nightreel::model {
+class ClipVision;
 class Umt5Encoder;
 class Vae;
 }  // namespace nightreel::model
@@ -39,10 +40,18 @@ struct EncodedPrompt {
   double seconds = 0;
 };
 
-/// The pictures that a video begins and ends with: uint8 [height, width, 3] of the video's size; undefined: none.
+/// The pictures that a video begins and ends with, uint8; undefined: none.
 struct Pictures {
-  at::Tensor first_HW3;
+  at::Tensor first_HW3;  // of the video's size
   at::Tensor last_HW3;
+  at::Tensor clip_first_SS3;  // as clip_square() wants them, where it wants any
+  at::Tensor clip_last_SS3;
+};
+
+/// What CLIP's image encoder looks at: the picture brought to `shortest_edge`, and the square in its middle.
+struct ClipSquare {
+  std::int64_t shortest_edge = 0;
+  std::int64_t side = 0;
 };
 
 /// Receives the video piece by piece, in order: uint8 [frames, height, width, 3], dense, on the CPU.
@@ -65,6 +74,9 @@ class Pipeline {
   /// Tokens with the end-of-sequence token, without padding: 1 to 512, else Error{internal}.
   EncodedPrompt encode_prompt(const std::vector<std::int64_t>& tokens);
 
+  /// Nothing where the model has no image encoder. Any thread.
+  std::optional<ClipSquare> clip_square() const;
+
   /// What the model makes of the pictures that the settings name. Throws Error{internal} where they are missing or of
   /// another size.
   ImageCondition encode_pictures(const job::Settings& settings, const Pictures& pictures) const;
@@ -84,6 +96,7 @@ class Pipeline {
   PipelineOptions options_;
   std::unique_ptr<model::Umt5Encoder> text_encoder_;
   std::unique_ptr<model::Vae> vae_;
+  std::unique_ptr<model::ClipVision> clip_;  // null: the model has none
   std::unique_ptr<Denoiser> denoiser_;
   std::map<std::string, double> load_seconds_;
   std::list<std::pair<std::vector<std::int64_t>, at::Tensor>> prompts_;  // latest use first

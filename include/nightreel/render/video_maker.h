@@ -16,6 +16,7 @@
 
 #include "nightreel/base/cancel.h"
 #include "nightreel/job/settings.h"
+#include "nightreel/pipeline/pipeline.h"
 #include "nightreel/protocol/message.h"
 
 namespace nightreel::render {
@@ -30,6 +31,8 @@ struct MakerOptions {
 struct Prepared {
   std::vector<std::int64_t> prompt;    // tokens
   std::vector<std::int64_t> negative;  //
+  pipeline::Pictures pictures;         // brought to the video's size
+  std::string pictures_hash;           // of their pixels; empty: none
   double seconds = 0;
 };
 

@@ -1,0 +1,184 @@
+// N pictures, H, W their size, T tokens, D hidden_size, P elements of a patch.
+#include "nightreel/model/clip_vision.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "model/config_reader.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
+#include "nightreel/model/weights.h"
+#include "nightreel/ops/attention.h"
+
+namespace nightreel::model {
+
+ClipVisionConfig parse_clip_vision_config(const nlohmann::json& config, const std::string& path) {
+  ConfigReader read(config, path);
+  ClipVisionConfig parsed;
+  read.require("model_type", "clip_vision_model", "only clip_vision_model is");
+  read.require("num_channels", 3, "only 3 is");
+  parsed.hidden_size = read.integer("hidden_size", parsed.hidden_size);
+  parsed.intermediate_size = read.integer("intermediate_size", parsed.intermediate_size);
+  parsed.num_hidden_layers = read.integer("num_hidden_layers", parsed.num_hidden_layers, 1000);
+  parsed.num_attention_heads = read.integer("num_attention_heads", parsed.num_attention_heads, 1 << 14);
+  parsed.image_size = read.integer("image_size", parsed.image_size, 1 << 14);
+  parsed.patch_size = read.integer("patch_size", parsed.patch_size, 1 << 14);
+  parsed.layer_norm_eps = read.fraction("layer_norm_eps", parsed.layer_norm_eps);
+  const nlohmann::json act = read.value("hidden_act");
+  if (!act.is_null() && act != "quick_gelu" && act != "gelu") {
+    read.refuse("hidden_act", base::printable(act.dump()) + " is not supported; quick_gelu and gelu are");
+  }
+  parsed.quick_gelu = act != "gelu";
+  if (parsed.hidden_size % parsed.num_attention_heads != 0) {
+    read.refuse("num_attention_heads", "does not divide hidden_size");
+  }
+  if (parsed.image_size < parsed.patch_size) read.refuse("patch_size", "is larger than image_size");
+  // What training, the projection and transformers' own housekeeping need.
+  read.ignore({"architectures", "attention_dropout", "dropout", "dtype", "initializer_factor", "initializer_range",
+               "projection_dim", "torch_dtype", "transformers_version"});
+  read.refuse_unknown();
+  return parsed;
+}
+
+ClipPictureConfig parse_clip_picture_config(const nlohmann::json& config, const std::string& path) {
+  ConfigReader read(config, path);
+  ClipPictureConfig parsed;
+  for (const char* key : {"do_center_crop", "do_convert_rgb", "do_normalize", "do_rescale", "do_resize"}) {
+    read.require(key, true, "only true is");
+  }
+  read.require("rescale_factor", 1.0 / 255, "only 1/255 is");
+  read.require("resample", 3, "only 3, Pillow's bicubic filter, is");
+  const auto side = [&](const char* key, const char* field, std::int64_t fallback) {
+    const nlohmann::json entry = read.value(key);
+    if (entry.is_null()) return fallback;
+    if (!entry.is_object() || !entry.contains(field)) read.refuse(key, std::string("must say its ") + field);
+    return read.check_size(key, entry.at(field), 1 << 14);
+  };
+  parsed.shortest_edge = side("size", "shortest_edge", parsed.shortest_edge);
+  parsed.crop = side("crop_size", "height", parsed.crop);
+  if (side("crop_size", "width", parsed.crop) != parsed.crop) read.refuse("crop_size", "must be a square");
+  if (parsed.crop > parsed.shortest_edge) read.refuse("crop_size", "is larger than size");
+  const auto colours = [&](const char* key, std::array<double, 3>& values) {
+    const std::vector<double> given = read.numbers(key, {values.begin(), values.end()});
+    if (given.size() != 3) read.refuse(key, "must be three numbers");
+    std::copy(given.begin(), given.end(), values.begin());
+  };
+  colours("image_mean", parsed.mean);
+  colours("image_std", parsed.std);
+  for (const double std : parsed.std) {
+    if (std <= 0) read.refuse("image_std", "must be above 0");
+  }
+  return parsed;
+}
+
+/// Fetches the model's tensors: transformers 4 puts "vision_model." before their names.
+class ClipVision::Loader {
+ public:
+  Loader(WeightMap& weights, at::Device device, at::ScalarType dtype)
+      : weights_(weights), device_(device), dtype_(dtype) {
+    if (weights.has("vision_model.embeddings.class_embedding")) prefix_ = "vision_model.";
+  }
+  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const {
+    return weights_.take(prefix_ + name, shape).to(device_, dtype_);
+  }
+  Affine linear(const std::string& name, std::int64_t in, std::int64_t out) const {
+    return {tensor(name + ".weight", {out, in}), tensor(name + ".bias", {out})};
+  }
+  Affine norm(const std::string& name, std::int64_t width) const {
+    return {tensor(name + ".weight", {width}), tensor(name + ".bias", {width})};
+  }
+  void skip(const std::string& name) const { weights_.skip(prefix_ + name); }
+
+ private:
+  WeightMap& weights_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  std::string prefix_;
+};
+
+ClipVision ClipVision::load(const std::string& dir, at::Device device, at::ScalarType dtype) {
+  const std::string path = dir + "/image_encoder/config.json";
+  const ClipVisionConfig config = parse_clip_vision_config(base::read_json(path), path);
+  const std::string picture_path = dir + "/image_processor/preprocessor_config.json";
+  const ClipPictureConfig picture = parse_clip_picture_config(base::read_json(picture_path), picture_path);
+  if (picture.crop != config.image_size) {
+    throw base::Error(base::ErrorKind::model, picture_path + ": crop_size: is " + std::to_string(picture.crop) +
+                                                  ", but the image encoder's image_size is " +
+                                                  std::to_string(config.image_size));
+  }
+  WeightMap weights = WeightMap::open(dir + "/image_encoder");
+  ClipVision clip(config, picture, weights, device, dtype);
+  weights.expect_all_taken();
+  return clip;
+}
+
+ClipVision::ClipVision(const ClipVisionConfig& config, const ClipPictureConfig& picture, WeightMap& weights,
+                       at::Device device, at::ScalarType dtype)
+    : config_(config), picture_(picture), device_(device), dtype_(dtype) {
+  const c10::InferenceMode inference;
+  const Loader load(weights, device, dtype);
+  const std::int64_t width = config.hidden_size;
+  class_D_ = load.tensor("embeddings.class_embedding", {width});
+  patch_DP_ =
+      load.tensor("embeddings.patch_embedding.weight", {width, 3, config.patch_size, config.patch_size}).flatten(1);
+  positions_TD_ = load.tensor("embeddings.position_embedding.weight", {config.tokens(), width});
+  pre_norm_ = load.norm("pre_layrnorm", width);
+  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    const std::string name = "encoder.layers." + std::to_string(i) + ".";
+    const auto project = [&](const char* which) { return load.linear(name + "self_attn." + which, width, width); };
+    const Affine q = project("q_proj");
+    const Affine k = project("k_proj");
+    const Affine v = project("v_proj");
+    layers_.push_back({load.norm(name + "layer_norm1", width),
+                       {at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias})},
+                       project("out_proj"),
+                       load.norm(name + "layer_norm2", width),
+                       load.linear(name + "mlp.fc1", width, config.intermediate_size),
+                       load.linear(name + "mlp.fc2", config.intermediate_size, width)});
+  }
+  layers_.pop_back();  // nobody looks at what the last one makes, nor behind it
+  load.norm("post_layernorm", width);
+  load.skip("embeddings.position_ids");
+}
+
+at::Tensor ClipVision::norm(const Affine& affine, const at::Tensor& x_NTD) const {
+  return at::layer_norm(x_NTD, {config_.hidden_size}, affine.weight, affine.bias, config_.layer_norm_eps);
+}
+
+at::Tensor ClipVision::run_layer(const Layer& layer, const at::Tensor& x_NTD) const {
+  const std::vector<at::Tensor> qkv_NTHK = at::linear(norm(layer.norm1, x_NTD), layer.qkv.weight, layer.qkv.bias)
+                                               .unflatten(2, {3, config_.num_attention_heads, -1})
+                                               .unbind(2);
+  const at::Tensor mixed_NTD = ops::attention(qkv_NTHK[0], qkv_NTHK[1], qkv_NTHK[2]).flatten(2);
+  const at::Tensor y_NTD = x_NTD + at::linear(mixed_NTD, layer.out.weight, layer.out.bias);
+  at::Tensor hidden = at::linear(norm(layer.norm2, y_NTD), layer.fc1.weight, layer.fc1.bias);
+  hidden = config_.quick_gelu ? hidden * at::sigmoid(hidden * 1.702) : at::gelu(hidden);
+  return y_NTD + at::linear(hidden, layer.fc2.weight, layer.fc2.bias);
+}
+
+at::Tensor ClipVision::encode(const at::Tensor& pictures_NHW3) const {
+  const c10::InferenceMode inference;
+  const std::int64_t patch = config_.patch_size;
+  const std::int64_t grid = config_.image_size / patch;
+  const auto colours = [](const std::array<double, 3>& values) {
+    return at::tensor(at::ArrayRef<double>(values.data(), 3), at::kDouble).to(at::kFloat);
+  };
+  const at::Tensor scaled_NHW3 =
+      ((pictures_NHW3.to(at::kFloat) / 255 - colours(picture_.mean)) / colours(picture_.std)).to(device_, dtype_);
+  const at::Tensor patches_NTP = scaled_NHW3.slice(1, 0, grid * patch)
+                                     .slice(2, 0, grid * patch)
+                                     .unflatten(1, {grid, patch})
+                                     .unflatten(3, {grid, patch})
+                                     .permute({0, 1, 3, 5, 2, 4})
+                                     .flatten(3)
+                                     .flatten(1, 2);
+  const at::Tensor class_N1D = class_D_.expand({pictures_NHW3.size(0), 1, -1});
+  at::Tensor x_NTD = at::cat({class_N1D, at::matmul(patches_NTP, patch_DP_.t())}, 1) + positions_TD_;
+  x_NTD = norm(pre_norm_, x_NTD);
+  for (const Layer& layer : layers_) x_NTD = run_layer(layer, x_NTD);
+  return x_NTD;
+}
+
+}  // namespace nightreel::model
