@@ -2,8 +2,9 @@
 
 Usage: compare.py [--bin DIR] [--case tiny,wide] [--piece NAME,…] [--repeat N] [--threads N] [--no-compile] [--json FILE]
 
-For each piece both programs stay loaded and take turns, so that a machine that becomes busy slows both; a ratio is
-diffusers' seconds over nightreel's in the same turn, above 1 where nightreel is faster. Each speed stands beside how far
+For each piece both programs stay loaded and take turns, so that a machine that becomes busy slows both. A turn of a short
+piece is several runs, of which the median counts. A ratio is diffusers' seconds over nightreel's in the same turn, above
+1 where nightreel is faster. Each speed stands beside how far
 its results are from diffusers' eager ones. Exits 1 where a result is wrong; never because of a speed.
 docs/bench.md tells what each piece is.
 """
@@ -25,6 +26,7 @@ from cases import CASES  # noqa: E402
 
 PROMPT, NEGATIVE = "a red circle moves left on a black background", "blurred, static"
 PAUSE = 0.05  # between turns: OpenMP's threads spin for a while after their work
+TURN, MOST_RUNS = 0.3, 20  # seconds that a turn takes at least, unless it takes more runs than that
 
 # name, piece, tokens of a prompt, whether torch.compile is a rival
 ROWS = [
@@ -40,7 +42,7 @@ ROWS = [
 
 
 class Turns:
-    """A process that does its piece once for each line that it gets."""
+    """A process that does its piece as many times as each line says that it gets."""
 
     def __init__(self, argv, environment=None):
         self.argv = argv
@@ -53,10 +55,10 @@ class Turns:
             raise SystemExit(f"{' '.join(map(str, self.argv))}: ended with exit code {self.process.wait()}")
         return json.loads(line)
 
-    def turn(self):
-        self.process.stdin.write("\n")
+    def turn(self, runs):
+        self.process.stdin.write(f"{runs}\n")
         self.process.stdin.flush()
-        return self.answer()["seconds"]
+        return statistics.median(self.answer()["seconds"])
 
     def finish(self):
         """The last line: how right it was."""
@@ -82,7 +84,7 @@ class Starts:
             raise SystemExit(f"{' '.join(map(str, argv))}: ended with exit code {process.returncode}")
         return seconds
 
-    def turn(self):
+    def turn(self, _runs):
         return self.run(self.argv)
 
     def finish(self):
@@ -127,6 +129,10 @@ def ratio(theirs, ours):
     return {"median": statistics.median(pairs), "min": min(pairs), "max": max(pairs), "of_best": min(theirs) / min(ours)}
 
 
+def runs_a_turn(seconds):
+    return max(1, min(MOST_RUNS, round(TURN / seconds)))
+
+
 def measure(options, model, row, video):
     name, piece, tokens, compilable = row
     reference = str(Path(model).parent / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors")
@@ -134,11 +140,13 @@ def measure(options, model, row, video):
     if compilable and not options.no_compile:
         rivals["compile"] = diffusers_side(options, model, piece, tokens, video, reference, compiled=True)
     ours = nightreel(options, model, piece, tokens, video, reference)
-    times = {side: [] for side in ["nightreel", *rivals]}
+    sides = {"nightreel": ours, **rivals}
+    times = {side: [] for side in sides}
+    runs = 1 if piece.startswith("start") else runs_a_turn(min(turns.turn(1) for turns in sides.values()))
     for _ in range(options.repeat):
-        for side, turns in {"nightreel": ours, **rivals}.items():
+        for side, turns in sides.items():
             time.sleep(PAUSE)
-            times[side].append(turns.turn())
+            times[side].append(turns.turn(runs))
     figures = ours.finish()
     correctness = figures["pieces"][0]["correctness"]
     result = {"piece": name, "unit": figures["pieces"][0]["unit"], "nightreel": summary(times["nightreel"]) | correctness}

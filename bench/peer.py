@@ -3,8 +3,8 @@
 Usage: peer.py --model DIR --piece NAME --threads N --reference FILE --settings JSON [--tokens N] [--compile]
 
 Writes its inputs and results to FILE as nightreel's `bench --reference` reads them; with --compile it reads them and
-computes the same through torch.compile. Then says {"ready": true} and answers each line on stdin with {"seconds": S};
-at the end of input it says how far the last result is from FILE's: {"deviation": D}.
+computes the same through torch.compile. Then says {"ready": true}, answers each line on stdin, a number of runs, with
+{"seconds": […]}; at the end of input it says how far the last result is from FILE's: {"deviation": D}.
 """
 
 import argparse
@@ -171,9 +171,12 @@ def serve(options):
         save_file({k: v.detach().to(torch.float32).contiguous().clone() for k, v in tensors.items()}, options.reference)
     once()
     say(ready=True)
-    for _ in sys.stdin:
-        seconds, out = once()
-        say(seconds=seconds)
+    for line in sys.stdin:
+        times = []
+        for _ in range(int(line)):
+            seconds, out = once()
+            times.append(seconds)
+        say(seconds=times)
     expected = load_file(options.reference)[key]
     say(deviation=((result(out) - expected).abs().max() / expected.abs().max()).item())
 

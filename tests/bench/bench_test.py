@@ -128,12 +128,16 @@ class BenchTest(unittest.TestCase):
                              {"against": "first run", "deviation": 0.0, "limit": 0.0, "right": True})  # fmt: skip
 
     def test_another_program_can_take_turns(self):
-        done = bench("--piece", "text", "--paced", stdin="\n\n\n")
+        done = bench("--piece", "text", "--paced", stdin="\n2\n1\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual(lines[0], {"ready": True})
         turns = [line["seconds"] for line in lines[1:4]]
-        self.assertEqual(lines[4]["pieces"][0]["seconds"], turns)
+        self.assertEqual([len(seconds) for seconds in turns], [1, 2, 1])
+        self.assertEqual(lines[4]["pieces"][0]["seconds"], sum(turns, []))
+        for wrong in ("0", "x", "-1", "1 2", "99999999999"):
+            done = bench("--piece", "text", "--paced", stdin=f"{wrong}\n")
+            self.assertEqual(done.returncode, 2, done.stderr)
 
     def test_mistakes_are_told_in_one_line(self):
         write_tensors(self.file, {"other.tensor": ([1], b"\0" * 4)})

@@ -1,6 +1,7 @@
 // `bench`: pieces of the work, timed, each beside the correctness of the same run.
 #include <unistd.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -100,7 +101,16 @@ void say(const json& line) {
   std::fflush(stdout);
 }
 
-/// One repeat for each line on stdin, so that another program can take turns with this one.
+/// The number of runs that a line asks for; an empty one asks for one.
+int runs_asked(const std::string& line) {
+  constexpr int kMost = 1000;
+  int runs = line.empty() ? 1 : 0;
+  const auto [end, trouble] = std::from_chars(line.data(), line.data() + line.size(), runs);
+  if (end == line.data() + line.size() && runs >= 1 && runs <= kMost) return runs;
+  throw Error(ErrorKind::usage, "--paced: '" + base::printable(line) + "' on stdin is no number of runs");
+}
+
+/// Runs for each line on stdin, so that another program can take turns with this one.
 void repeat_on_request(bench::Measurement& measurement) {
   say({{"ready", true}});
   base::LineReader requests(STDIN_FILENO, 1024);
@@ -108,7 +118,10 @@ void repeat_on_request(bench::Measurement& measurement) {
   for (;;) {
     const auto status = requests.next(line, std::chrono::seconds(1));
     if (status == base::LineReader::Status::closed) return;
-    if (status == base::LineReader::Status::line) say({{"seconds", measurement.repeat()}});
+    if (status == base::LineReader::Status::timeout) continue;
+    std::vector<double> seconds;
+    for (int i = runs_asked(line); i > 0; --i) seconds.push_back(measurement.repeat());
+    say({{"seconds", seconds}});
   }
 }
 
@@ -222,7 +235,7 @@ void add_bench(CLI::App& app, Action& action) {
       ->check(CLI::NonNegativeNumber);
   add_setting_flags(*sub, *flags);
   sub->add_flag("--json", flags->as_json, "for programs");
-  sub->add_flag("--paced", flags->paced, "one repeat for each line on stdin, answered by a JSON line");
+  sub->add_flag("--paced", flags->paced, "as many runs as each line on stdin says, answered by a JSON line");
   sub->callback([&action, flags] { action = [flags] { return run_bench(*flags); }; });
 }
 
