@@ -125,6 +125,10 @@ class TheEnvironment(program.ProgramTest):
                                      (["--config", config], {}, "of-the-file"), ([], {}, "default")):
             ended = nightreel("status", "--json", *words, env={**env, "REDIS_URL": url})
             self.assertEqual(json.loads(ended.out or "{}").get("queue"), expected, ended.said)
+        for engine in (["--config", config, "generate"], [f"--config={config}", "generate"]):
+            self.assert_refused(nightreel(*engine), 2, f"{config}: queue: no such option")
+        ended = nightreel("status", "--json", env={"NIGHTREEL_VERSION": "1", "REDIS_URL": url})
+        self.assertIn('"queue":"default"', ended.out, "that variable names what is installed, and asks for nothing")
         config.write_text('queu = "x"\n')
         self.assert_refused(nightreel("status", "--config", config), 2, str(config), "queu", "did you mean queue?")
 

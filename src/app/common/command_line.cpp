@@ -107,6 +107,7 @@ std::vector<std::string> normalise_arguments(const std::vector<std::string>& arg
 void name_environment(CLI::App& app) {
   for_each_option(app, [](CLI::App& owner, CLI::Option& option) {
     if (option.get_lnames().empty() || &option == owner.get_help_ptr()) return;
+    if (&option == owner.get_version_ptr()) return;  // an image's NIGHTREEL_VERSION=1 is no request
     option.envname(environment_name(option.get_lnames().front()));
   });
 }

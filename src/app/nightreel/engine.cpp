@@ -24,8 +24,12 @@ void set_engine_environment() {
 }
 
 void become_engine(int argc, char** argv) {
+  int at = 1;  // of the subcommand, before which --config may stand
+  while (at < argc && std::strncmp(argv[at], "--config", 8) == 0) at += argv[at][8] == '=' ? 1 : 2;
   const auto& known = engine_subcommands();
-  if (argc < 2 || std::none_of(known.begin(), known.end(), [&](const auto& s) { return s.first == argv[1]; })) return;
+  if (at >= argc || std::none_of(known.begin(), known.end(), [&](const auto& s) { return s.first == argv[at]; }))
+    return;
+  std::rotate(argv + 1, argv + at, argv + at + 1);
   std::string path = base::companion("nightreel-engine");
   argv[0] = path.data();
   ::execv(path.c_str(), argv);

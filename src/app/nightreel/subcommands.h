@@ -20,12 +20,12 @@ const Elsewhere& engine_subcommands();
 
 /// What every nightreel-engine inherits where the user has not chosen: how long OpenMP's threads wait for each other
 /// before they sleep. libgomp reads it before main. Its own 300,000 turns cost a whole time slice at the end of every
-/// small loop when other renderers or the video encoder have the core (docs/bench.md has figures); 1,000 is what libgomp
-/// itself takes where threads are more than cores.
+/// small loop when other renderers or the video encoder have the core (docs/bench.md has figures); 1,000 is what
+/// libgomp itself takes where threads are more than cores.
 void set_engine_environment();
 
-/// Becomes nightreel-engine where argv[1] names one of its subcommands; returns otherwise. Throws
-/// Error{environment} where there is no such executable.
+/// Becomes nightreel-engine where the arguments name one of its subcommands (--config may stand before it); returns
+/// otherwise. Throws Error{environment} where there is no such executable.
 void become_engine(int argc, char** argv);
 
 }  // namespace nightreel::app
