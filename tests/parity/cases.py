@@ -115,7 +115,7 @@ CASES = {
         "F16", None, _text(16, 8, 2, 1, 24),
         dict(_transformer(1, 16, 2, (1, 2, 2), 4, 24), in_channels=12, image_dim=16, added_kv_proj_dim=16,
              pos_embed_seq_len=20),
-        _vae(8, [1, 2, 2, 2], 4), flow_shift=16.0, clip=_clip(16, 1, 2, 30, 10, 24, "quick_gelu"),
+        _vae(8, [1, 2, 2, 2], 4), flow_shift=16.0, as_published=True, clip=_clip(16, 1, 2, 30, 10, 24, "quick_gelu"),
         pipeline=_pipeline(image=7, last_image=8, height=32, width=32, num_frames=5, seed=7, steps=6),
     ),
     "residual": _case(

@@ -17,6 +17,7 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
+from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
@@ -116,7 +117,22 @@ def save(case, parts, folder: Path):
     pipelines[1 if takes_picture else 0].save_pretrained(folder)
     for name, module in parts.items():
         _store(module, STORAGE[case["storage"]], case["shard"], folder / name)
+    if case.get("as_published"):
+        _name_as_published(folder)
     return pipelines
+
+
+def _name_as_published(folder):
+    """As Wan-AI's own folders have it: transformers 4's names in the image encoder, tensors that nobody uses."""
+    path = folder / "image_encoder" / "model.safetensors"
+    tensors = {f"vision_model.{name}": value for name, value in load_file(path).items()}
+    tensors["vision_model.embeddings.position_ids"] = torch.arange(10)[None]
+    save_file(tensors, path, metadata={"format": "pt"})
+    path = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    for name in [name for name in tensors if name.endswith("norm_added_k.weight")]:
+        tensors[name.replace("added_k", "added_q")] = tensors[name].clone()
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def _store(module, storage, shard, folder):
