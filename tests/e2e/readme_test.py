@@ -14,7 +14,7 @@ from program import SHAPES, SOURCE, nightreel, until
 PAGES = [SOURCE / "README.md", *sorted((SOURCE / "docs").glob("*.md"))]
 OF_OTHERS = {"--preset", "--build",  # cmake's
              "--gpus-per-node", "--gpus-per-task", "--gpu-bind", "--signal", "--open-mode", "--mpi", "--batch",  # Slurm's
-             "--force"}  # kubectl's
+             "--dependency", "--force"}  # sbatch's, kubectl's
 # The lines stay as they are printed; the server behind their address is the test's.
 AT_OUR_SERVER = """import redis, sys
 named = redis.Redis.from_url

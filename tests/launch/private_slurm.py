@@ -133,6 +133,10 @@ class PrivateSlurm:
         return facts
 
     def stop(self):
+        """The jobs first: a step that outlives its slurmd stays for ever."""
+        if len(self._daemons) == 3:
+            self.call("scancel", "--full", f"--user={getpass.getuser()}", check=False)
+            program.until(lambda: not self.call("squeue", "-h", check=False), 15)
         for daemon in reversed(self._daemons):
             daemon.send_signal(signal.SIGTERM)
         for daemon in self._daemons:
