@@ -1,0 +1,225 @@
+"""Runs `mpirun … nightreel run` over and over on one queue while faults hit it, then checks what came out.
+
+    scripts/chaos --faults N --seed S [--ranks 4] [--renderer stub|shapes] [--build build/release] [--keep FOLDER]
+
+Exit code 0: every promise held. 1: violations, each on a line; the folder is kept. The seed fixes the faults, their
+order, pauses and points; what each one hits depends on the machine's timing besides.
+"""
+import argparse
+import collections
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import redis
+
+import checks
+import faults
+import stub_engine
+from night import FRAMES, PREFIX, SIZE, SOURCE, Events, Night, Watcher
+
+NO_PROGRESS_S = 90
+COLOURS, SHAPES, WAYS = ("red", "green", "blue", "white"), ("circle", "square", "cross"), ("left", "right", "up", "down")
+CRASH = re.compile(r"signal (?:6|7|8|11)\b|terminate called|AddressSanitizer|exit code 4\b")
+
+
+def job(number, steps):
+    prompt = (f"a {COLOURS[number % 4]} {SHAPES[number // 4 % 3]} moves {WAYS[number // 12 % 4]} on a black background")
+    return {"id": f"job-{number:05}", "prompt": prompt, "seed": number, "num_inference_steps": steps,
+            "num_frames": FRAMES, "height": SIZE, "width": SIZE}
+
+
+class Chaos:
+    def __init__(self, options, folder):
+        self.options = options
+        self.steps = 6 if options.renderer == "stub" else 8
+        first = [job(number, self.steps) for number in range(max(4 * options.ranks, options.faults // 4))]
+        self.jobs = {one["id"]: one for one in first}
+        self.night = Night(folder, options.build, options.renderer, options.ranks, first)
+        self.injector = faults.Injector(self.night, faults.draw(options.seed, 20 * options.faults + 50))
+        self.events, self.watcher = Events(self.night.server), Watcher(self.night.out)
+        self.violations, self.quiet_code = [], None
+        self.changed, self.last_size = time.monotonic(), 0
+
+    # ---- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self):
+        self.events.start()
+        self.watcher.start()
+        began = time.monotonic()
+        self.under_fire()
+        self.seconds = time.monotonic() - began
+        if not self.violations:
+            self.quietly()
+        self.check()
+
+    def under_fire(self):
+        topped = 0.0
+        while len(self.injector.records) < self.options.faults and not self.stuck():
+            self.keep_running()
+            self.injector.tick()
+            self.injector.step()
+            if time.monotonic() - topped > 0.5:
+                topped = time.monotonic()
+                self.top_up()
+            time.sleep(0.01)
+        self.injector.faults.clear()
+        self.injector.tick(undo_all=True)
+
+    def quietly(self):
+        """Lets what is under way end, then one run without faults, which must come to the end of everything."""
+        self.changed = time.monotonic()
+        while self.night.process is not None and not self.stuck():
+            self.look_at_end()
+            self.injector.tick()
+            time.sleep(0.05)
+        self.check_orphans()
+        self.left_behind, self.left_states = checks.litter(self.night.out)
+        for file in [*self.left_behind, *self.left_states]:  # a run sweeps what is a day old
+            os.utime(file, (0, 0))
+        self.night.server.wait()
+        self.night.start(faults=False)
+        while self.quiet_code is None and not self.stuck():
+            self.quiet_code = self.night.ended()
+            time.sleep(0.05)
+
+    def look_at_end(self):
+        code = self.night.ended()
+        if code is None:
+            return
+        said = self.night.said()
+        if CRASH.search(said):
+            self.violations.append(f"crash or internal error: {self.night.folder}/said/{len(self.night.codes) - 1:04}.log")
+
+    def keep_running(self):
+        self.look_at_end()
+        if self.night.process is None:
+            self.check_orphans()
+            self.night.start()
+
+    def check_orphans(self):
+        """What a run has started goes with it, within the second that a renderer needs to notice and a bit."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            self.injector.tick()
+            left = self.night.processes()
+            if not left:
+                return
+            time.sleep(0.1)
+        self.violations.append(f"left running after the run: {left}")
+        for pid in left:
+            self.injector.signal(pid, 9)
+
+    def top_up(self):
+        """Jobs from elsewhere: as long as faults are due there is work for them to hit."""
+        client = self.night.server.client
+        try:
+            while client.zcard(PREFIX + "pend") + client.llen(PREFIX + "inbox") < 3 * self.options.ranks:
+                new = job(len(self.jobs), self.steps)
+                client.rpush(PREFIX + "inbox", json.dumps(new))
+                self.jobs[new["id"]] = new
+        except redis.RedisError:
+            pass  # pushed or not, the same content again changes nothing; an acknowledged one is in the list
+
+    def stuck(self):
+        if len(self.events.events) != self.last_size:
+            self.last_size, self.changed = len(self.events.events), time.monotonic()
+        if time.monotonic() - self.changed < NO_PROGRESS_S:
+            return False
+        self.violations.append(f"no transition for {NO_PROGRESS_S} s")
+        return True
+
+    # ---- the checks -------------------------------------------------------------------------------------------------
+
+    def check(self):
+        night, ids, server = self.night, set(self.jobs), self.night.server
+        server.wait()
+        self.seen = self.watcher.finish()
+        self.attempts = checks.attempts_of(self.events.finish())
+        if self.quiet_code != 0:
+            self.violations.append(f"the quiet run at the end gave {self.quiet_code}: {night.folder}/said")
+        self.violations += checks.all_terminal(server, ids)
+        self.violations += checks.run_again_only_when_hit(self.attempts, self.injector.records)
+        self.violations += checks.attempts_add_up(server, self.attempts)
+        self.violations += checks.none_published_stale(self.seen, self.attempts)
+        self.violations += checks.never_replaced(night.out, self.seen, ids)
+        self.violations += checks.redis_says_so(server, night.out, ids)
+        self.violations += checks.all_decode(night.out)
+        left, states = checks.litter(night.out)
+        self.violations += [f"litter: {file}" for file in [*left, *states]]
+        expected = self.stub_bytes() if self.options.renderer == "stub" else self.undisturbed()
+        self.violations += checks.equal_to(expected, night.out, ids)
+
+    def stub_bytes(self):
+        clip = (self.night.folder / "clip.mp4").read_bytes()
+
+        def of(name):
+            state = stub_engine.last_state(name, self.jobs[name])
+            return {f"videos/{name}.mp4": hashlib.sha256(stub_engine.video_of(clip, state)).hexdigest(),
+                    f"archive/{name}.h5": hashlib.sha256(stub_engine.archive_of(state)).hexdigest()}
+        return of
+
+    def undisturbed(self):
+        """The same jobs once more by one rank in an OUT of its own, with a private Redis."""
+        out = self.night.folder / "undisturbed"
+        self.night.jobs_file.write_text("".join(json.dumps(one) + "\n" for one in self.jobs.values()))
+        command = self.night.command(ranks=1, out=out)
+        at = command.index("--redis")
+        subprocess.run(command[:at] + command[at + 2:], env=self.night.environment(False), check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return lambda name: {path: hashlib.sha256((out / path).read_bytes()).hexdigest()
+                             for path in (f"videos/{name}.mp4", f"videos/{name}.jpg", f"archive/{name}.h5")}
+
+    def summary(self):
+        records = self.injector.records
+        claims = [claim for all_of_one in self.attempts.values() for claim in all_of_one]
+        ends = collections.Counter(claim["end"] for claim in claims)
+        return {"seed": self.options.seed, "renderer": self.options.renderer, "ranks": self.options.ranks,
+                "faults": len(records), "by_kind": dict(collections.Counter(r["kind"] for r in records).most_common()),
+                "points": dict(collections.Counter(r["detail"] for r in records if "." in r["detail"]).most_common()),
+                "traps_nobody_came_by": self.injector.missed, "seconds": round(self.seconds, 1),
+                "runs": len(self.night.codes), "exit_codes": dict(collections.Counter(map(str, self.night.codes))),
+                "jobs": len(self.jobs), "claims": len(claims), "ends": dict(ends),
+                "temporary_files_before_the_quiet_run": len(getattr(self, "left_behind", [])),
+                "states_of_finished_jobs_before_it": len(getattr(self, "left_states", [])),
+                "violations": len(self.violations)}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/chaos", description="faults against nightreel run, and what held")
+    parser.add_argument("--faults", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--ranks", type=int, default=4)
+    parser.add_argument("--renderer", choices=("stub", "shapes"), default="stub")
+    parser.add_argument("--build", type=pathlib.Path, default=SOURCE / "build/release", help="the build's folder")
+    parser.add_argument("--keep", type=pathlib.Path, help="a new folder to work in and to keep")
+    options = parser.parse_args()
+    folder = options.keep or pathlib.Path(tempfile.mkdtemp(prefix="nightreel-chaos-"))
+    chaos = Chaos(options, folder)
+    try:
+        chaos.run()
+    finally:
+        chaos.night.end_all()
+    summary = chaos.summary()
+    (folder / "summary.json").write_text(json.dumps({**summary, "records": [
+        {**r, "ranks": r["ranks"] if r["ranks"] == "all" else sorted(r["ranks"])} for r in chaos.injector.records],
+        "found": chaos.violations, "events": chaos.events.events}, indent=1))
+    print(json.dumps(summary, indent=2))
+    for violation in chaos.violations:
+        print("VIOLATION", violation)
+    if chaos.violations:
+        print(f"kept: {folder}")
+    elif options.keep is None:
+        shutil.rmtree(folder)
+    return 1 if chaos.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+// Preloaded into the ranks and renderers of a chaos run: faults at named points of a job's life, without a line of test
+// code in the program itself.
+//
+// A point is WHO.WHEN.OPERATION.WHAT, as in rank.before.link.videos.mp4 or rank.after.send.complete. WHO is rank or
+// renderer; an operation is link, unlink, rename or fsync of a file below $CHAOS_OUT, or send of a queue script whose
+// SHA1 stands in $CHAOS_SCRIPTS ("sha=name,…"). A file $CHAOS_TRAPS/POINT is a trap: the first process that comes by
+// takes it and does what its content says:
+//   kill, stop    SIGKILL or SIGSTOP to itself
+//   eio, enospc   the operation is not done and fails so
+//   did-eio       the operation is done and fails all the same
+// What happened is a line "milliseconds pid point action" at the end of $CHAOS_TRAPS/log. Nothing here allocates.
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <string_view>
+
+namespace {
+
+using Text = std::array<char, 512>;
+
+std::string_view environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string_view() : std::string_view(value);
+}
+
+// Ranks and renderers alone: mpirun and their other children pass unharmed.
+const char* who() {
+  const char* parent = std::getenv("NIGHTREEL_PARENT_PID");
+  if (parent != nullptr) return std::atoi(parent) == ::getppid() ? "renderer" : nullptr;
+  return std::strcmp(program_invocation_short_name, "nightreel") == 0 ? "rank" : nullptr;
+}
+
+// "videos.mp4" of OUT/videos/.ID.mp4.7.part; empty for other files.
+std::string_view kind_of(std::string_view path, Text& out) {
+  const std::string_view root = environment("CHAOS_OUT");
+  if (root.empty() || path.substr(0, root.size()) != root) return {};
+  path.remove_prefix(root.size() + 1);
+  const std::string_view folder = path.substr(0, path.find('/'));
+  for (const std::string_view suffix : {".mp4", ".jpg", ".json", ".h5"}) {
+    if (path.find(suffix) == std::string_view::npos) continue;
+    const int n = std::snprintf(out.data(), out.size(), "%.*s%.*s", static_cast<int>(folder.size()), folder.data(),
+                                static_cast<int>(suffix.size()), suffix.data());
+    return {out.data(), static_cast<std::size_t>(n)};
+  }
+  return {};
+}
+
+// The name of the queue script that a Redis command calls; empty for other commands.
+std::string_view script_of(std::string_view command) {
+  if (command.substr(0, 1) != "*" || command.substr(0, 40).find("EVALSHA") == std::string_view::npos) return {};
+  std::string_view list = environment("CHAOS_SCRIPTS");
+  while (list.size() > 41) {
+    const std::string_view sha = list.substr(0, 40);
+    const std::string_view name = list.substr(41, list.find(',') - 41);
+    if (command.substr(0, 100).find(sha) != std::string_view::npos) return name;
+    list.remove_prefix(std::min(list.size(), 41 + name.size() + 1));
+  }
+  return {};
+}
+
+void note(const char* point, const char* action) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  Text path;
+  std::snprintf(path.data(), path.size(), "%s/log", std::getenv("CHAOS_TRAPS"));
+  Text line;
+  const int n =
+      std::snprintf(line.data(), line.size(), "%lld %d %s %s\n",
+                    static_cast<long long>(now.tv_sec) * 1000 + now.tv_nsec / 1000000, ::getpid(), point, action);
+  const long fd = ::syscall(SYS_openat, AT_FDCWD, path.data(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  ::syscall(SYS_write, fd, line.data(), static_cast<std::size_t>(n));
+  ::syscall(SYS_close, fd);
+}
+
+// What the trap at this point says, if there is one and it is this process's.
+bool take_trap(const char* point, Text& action) {
+  Text trap;
+  std::snprintf(trap.data(), trap.size(), "%s/%s", std::getenv("CHAOS_TRAPS"), point);
+  if (::syscall(SYS_faccessat, AT_FDCWD, trap.data(), F_OK) != 0) return false;
+  Text mine;
+  std::snprintf(mine.data(), mine.size(), "%s.%d.taken", trap.data(), ::getpid());
+  if (::syscall(SYS_renameat, AT_FDCWD, trap.data(), AT_FDCWD, mine.data()) != 0) return false;
+  const long fd = ::syscall(SYS_openat, AT_FDCWD, mine.data(), O_RDONLY | O_CLOEXEC, 0);
+  const long n = ::syscall(SYS_read, fd, action.data(), action.size() - 1);
+  ::syscall(SYS_close, fd);
+  action[static_cast<std::size_t>(n > 0 ? n : 0)] = '\0';
+  note(point, action.data());
+  return true;
+}
+
+enum class Fault { none, eio, enospc, did_eio };
+
+Fault pass(const char* when, const char* operation, std::string_view what) {
+  if (what.empty() || std::getenv("CHAOS_TRAPS") == nullptr || who() == nullptr) return Fault::none;
+  const int saved = errno;
+  Text point;
+  std::snprintf(point.data(), point.size(), "%s.%s.%s.%.*s", who(), when, operation, static_cast<int>(what.size()),
+                what.data());
+  if (std::getenv("CHAOS_TRACE") != nullptr) note(point.data(), "passed");
+  Text action;
+  Fault fault = Fault::none;
+  if (take_trap(point.data(), action)) {
+    const std::string_view said = action.data();
+    if (said == "kill") ::syscall(SYS_kill, ::getpid(), SIGKILL);
+    if (said == "stop") ::syscall(SYS_kill, ::getpid(), SIGSTOP);
+    if (said == "eio") fault = Fault::eio;
+    if (said == "enospc") fault = Fault::enospc;
+    if (said == "did-eio") fault = Fault::did_eio;
+  }
+  errno = saved;
+  return fault;
+}
+
+template <typename Call>
+auto around(const char* operation, std::string_view what, Call call) -> decltype(call()) {
+  const Fault fault = pass("before", operation, what);
+  if (fault == Fault::eio || fault == Fault::enospc) {
+    errno = fault == Fault::eio ? EIO : ENOSPC;
+    return -1;
+  }
+  const auto result = call();
+  pass("after", operation, what);
+  if (fault != Fault::did_eio) return result;
+  errno = EIO;
+  return -1;
+}
+
+}  // namespace
+
+extern "C" {
+
+int link(const char* from, const char* to) noexcept {
+  Text kind;
+  return around("link", kind_of(to, kind),
+                [&] { return static_cast<int>(::syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0)); });
+}
+
+int unlink(const char* path) noexcept {
+  Text kind;
+  return around("unlink", kind_of(path, kind),
+                [&] { return static_cast<int>(::syscall(SYS_unlinkat, AT_FDCWD, path, 0)); });
+}
+
+int rename(const char* from, const char* to) noexcept {
+  Text kind;
+  return around("rename", kind_of(to, kind),
+                [&] { return static_cast<int>(::syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to)); });
+}
+
+int fsync(int fd) {
+  Text link_name;
+  Text path;
+  Text kind;
+  std::snprintf(link_name.data(), link_name.size(), "/proc/self/fd/%d", fd);
+  const long n = ::syscall(SYS_readlinkat, AT_FDCWD, link_name.data(), path.data(), path.size());
+  const std::string_view file(path.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+  return around("fsync", kind_of(file, kind), [&] { return static_cast<int>(::syscall(SYS_fsync, fd)); });
+}
+
+ssize_t write(int fd, const void* bytes, size_t size) {
+  const std::string_view command(static_cast<const char*>(bytes), size);
+  return around("send", script_of(command),
+                [&] { return static_cast<ssize_t>(::syscall(SYS_write, fd, bytes, size)); });
+}
+
+}  // extern "C"

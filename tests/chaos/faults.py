@@ -1,0 +1,250 @@
+"""The faults of a chaos run: what there is, drawn by a seed, and done to whatever runs when its time has come."""
+import os
+import random
+import signal
+import time
+
+import redis
+
+from night import LEASE_S, PREFIX, connect, environment_of, now_ms, status_of
+
+# Points of a job's life (fault_points.cpp) at which a process is killed or frozen.
+RANK_POINTS = [
+    *(f"rank.{when}.send.{script}" for when in ("before", "after")
+      for script in ("claim", "renew", "begin_publish", "complete", "fail", "release", "inbox_take")),
+    *(f"rank.{when}.link.{file}" for when in ("before", "after")
+      for file in ("archive.h5", "videos.jpg", "videos.json", "videos.mp4")),
+    *(f"rank.before.unlink.{file}" for file in ("videos.json", "videos.mp4", "archive.h5", "checkpoints.h5")),
+    "rank.before.rename.videos.json", "rank.after.rename.videos.json"]
+RENDERER_POINTS = [
+    *(f"renderer.{when}.rename.{file}" for when in ("before", "after")
+      for file in ("videos.mp4", "videos.jpg", "archive.h5", "checkpoints.h5")),
+    "renderer.before.fsync.videos.mp4", "renderer.before.fsync.checkpoints.h5"]
+STORAGE_POINTS = [
+    *(f"rank.before.link.{file}" for file in ("archive.h5", "videos.jpg", "videos.json", "videos.mp4")),
+    "rank.before.unlink.videos.json", "rank.before.fsync.videos.json", "rank.before.rename.videos.json",
+    "renderer.before.fsync.videos.mp4", "renderer.before.rename.videos.mp4", "renderer.before.fsync.checkpoints.h5",
+    "renderer.before.rename.checkpoints.h5", "renderer.before.rename.archive.h5"]
+
+WEIGHTS = {"renderer_kill": 14, "renderer_stop": 6, "rank_kill": 7, "rank_stop": 8, "rank_term": 3, "usr1_twice": 3,
+           "usr1_once": 2, "mpirun_kill": 2, "redis_kill": 6, "redis_stop": 3, "client_kill": 8, "script_flush": 5,
+           "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 8, "renderer_killed_at": 8, "storage_error": 9}
+PAST_LEASE_S = LEASE_S + 1.5
+
+
+def draw(seed, count):
+    """The seed's endless-enough list of faults: each with its kind, its parameters and the pause before it."""
+    dice = random.Random(seed)
+    kinds = dice.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
+    return [{"kind": kind, "pause": dice.expovariate(1 / 0.35), "pick": dice.random(), "length": dice.random(),
+             "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS,
+                                   "renderer_killed_at": RENDERER_POINTS}.get(kind, STORAGE_POINTS)),
+             "error": dice.choice(["eio", "enospc", "did-eio"]), "idle_too": dice.random() < 0.1} for kind in kinds]
+
+
+class Injector:
+    """Does the faults, undoes what must be undone (frozen processes, a dead Redis), and keeps a record of each.
+
+    A record says whom it could cost an attempt: `ranks` is a set of rank numbers or "all", from `ms` to `until_ms`.
+    """
+
+    TRAP_S = 4  # a trap that nobody has come by until then is taken away
+
+    def __init__(self, night, faults):
+        self.night, self.faults, self.records = night, list(faults), []
+        self.later, self.armed = [], {}
+        self.next_at, self.log_read = 0.0, 0
+        self.missed = 0
+
+    def record(self, kind, ranks, length=0.0, detail=""):
+        at = now_ms()
+        self.records.append({"kind": kind, "ranks": ranks, "ms": at, "until_ms": at + int(1000 * length),
+                             "detail": detail})
+
+    def after(self, seconds, undo):
+        self.later.append((time.monotonic() + seconds, undo))
+
+    def tick(self, undo_all=False):
+        now = time.monotonic()
+        due = [entry for entry in self.later if undo_all or entry[0] <= now]
+        self.later = [entry for entry in self.later if entry not in due]
+        for _, undo in due:
+            undo()
+        self.look_at_traps(now, undo_all)
+
+    # ---- traps ------------------------------------------------------------------------------------------------------
+
+    def arm(self, kind, point, action):
+        trap = self.night.traps / point
+        if trap.exists():
+            return False
+        new = self.night.traps / f".{point}"
+        new.write_text(action)
+        os.rename(new, trap)
+        self.armed[point] = (kind, time.monotonic() + self.TRAP_S)
+        return True
+
+    def look_at_traps(self, now, all_away):
+        for point, (_, until) in list(self.armed.items()):
+            if now > until or all_away:
+                try:
+                    os.unlink(self.night.traps / point)
+                    del self.armed[point]
+                    self.missed += 1
+                except FileNotFoundError:
+                    pass  # it has just gone off
+        log = self.night.traps / "log"
+        if not log.exists():
+            return
+        with open(log, encoding="utf-8") as file:
+            file.seek(self.log_read)
+            lines = file.readlines()
+            self.log_read = file.tell()
+        for line in lines:
+            self.went_off(*line.split())
+
+    def went_off(self, ms, pid, point, action):
+        kind, _ = self.armed.pop(point, ("trap", 0))
+        rank, pid = self.rank_of(int(pid)), int(pid)
+        ranks = "all" if action == "kill" and point.startswith("rank") or rank is None else {rank}
+        self.record(kind, ranks, 0, f"{point} {action}")
+        self.records[-1]["ms"] = int(ms)
+        if action == "stop":
+            self.records[-1]["until_ms"] = int(ms) + int(1000 * PAST_LEASE_S)
+            self.after(PAST_LEASE_S, lambda: self.signal(pid, signal.SIGCONT))
+
+    @staticmethod
+    def rank_of(pid):
+        for one in (pid, status_of(pid)[0]):
+            rank = environment_of(one).get("OMPI_COMM_WORLD_RANK")
+            if rank is not None:
+                return int(rank)
+        return None
+
+    # ---- what is done -----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def signal(pid, number):
+        try:
+            os.kill(pid, number)
+            return True
+        except OSError:
+            return False
+
+    def one_of(self, role, pick):
+        there = sorted((rank, pid) for pid, (rank, what) in self.night.processes().items()
+                       if what == role and rank is not None)
+        return there[int(pick * len(there))] if there else None
+
+    def step(self):
+        """The next fault, if its time has come. A fault that finds nobody to hit does not count."""
+        now = time.monotonic()
+        if not self.faults or now < self.next_at:
+            return
+        fault = self.faults[0]
+        if not fault["idle_too"] and not self.busy():
+            return
+        self.faults.pop(0)
+        self.next_at = now + fault["pause"]
+        getattr(self, fault["kind"])(fault)
+
+    def busy(self):
+        try:
+            return self.night.server.client.zcard(PREFIX + "run") > 0
+        except redis.RedisError:
+            return False
+
+    def to_process(self, kind, role, fault, number, ranks=None, length=0.0):
+        target = self.one_of(role, fault["pick"])
+        if target and self.signal(target[1], number):
+            self.record(kind, ranks or {target[0]}, length, f"{role} {target[0]}, process {target[1]}")
+            return target[1]
+        return None
+
+    def renderer_kill(self, fault):
+        self.to_process("renderer_kill", "renderer", fault, signal.SIGKILL)
+
+    def rank_kill(self, fault):
+        self.to_process("rank_kill", "rank", fault, signal.SIGKILL, "all")
+
+    def rank_term(self, fault):
+        self.to_process("rank_term", "rank", fault, signal.SIGTERM, "all")
+
+    def freeze(self, kind, role, fault, length):
+        pid = self.to_process(kind, role, fault, signal.SIGSTOP, None, length)
+        if pid:
+            self.after(length, lambda: self.signal(pid, signal.SIGCONT))
+
+    def rank_stop(self, fault):
+        self.freeze("rank_stop", "rank", fault, PAST_LEASE_S)
+
+    def renderer_stop(self, fault):
+        self.freeze("renderer_stop", "renderer", fault, 2 * fault["length"])
+
+    def mpirun(self, kind, ranks, *numbers):
+        process = self.night.process
+        if process is None:
+            return
+        self.record(kind, ranks)
+        for number in numbers:
+            self.signal(process.pid, number)
+            time.sleep(0.05)
+
+    def mpirun_kill(self, _):
+        self.mpirun("mpirun_kill", "all", signal.SIGKILL)
+
+    def usr1_once(self, _):
+        self.mpirun("usr1_once", set(), signal.SIGUSR1)
+
+    def usr1_twice(self, _):
+        self.mpirun("usr1_twice", "all", signal.SIGUSR1, signal.SIGUSR1)
+
+    def redis_kill(self, fault):
+        """Away for less than half a lease, which may cost nobody anything."""
+        if any(undo == self.redis_up for _, undo in self.later):
+            return
+        self.record("redis_kill", set(), fault["length"])
+        self.night.server.kill()
+        self.after(fault["length"], self.redis_up)
+
+    def redis_up(self):
+        self.night.server.start()
+        self.night.server.wait()
+
+    def redis_stop(self, _):
+        """Stalled past the lease: whoever asks after it may find all leases gone."""
+        pid = self.night.server.process.pid
+        if self.signal(pid, signal.SIGSTOP):
+            self.record("redis_stop", "all", PAST_LEASE_S)
+            self.after(PAST_LEASE_S, lambda: self.signal(pid, signal.SIGCONT))
+
+    def to_redis(self, kind, length, *command):
+        client = connect(self.night.server.socket)
+        try:
+            client.execute_command(*command)
+            self.record(kind, set(), length)
+        except redis.RedisError:
+            pass  # it is away
+        finally:
+            client.close()
+
+    def client_kill(self, _):
+        self.to_redis("client_kill", 0, "CLIENT", "KILL", "TYPE", "normal")
+
+    def script_flush(self, _):
+        self.to_redis("script_flush", 0, "SCRIPT", "FLUSH")
+
+    def client_pause(self, fault):
+        self.to_redis("client_pause", fault["length"], "CLIENT", "PAUSE", int(1000 * fault["length"]))
+
+    def rank_killed_at(self, fault):
+        self.arm("rank_killed_at", fault["point"], "kill")
+
+    def rank_stopped_at(self, fault):
+        self.arm("rank_stopped_at", fault["point"], "stop")
+
+    def renderer_killed_at(self, fault):
+        self.arm("renderer_killed_at", fault["point"], "kill")
+
+    def storage_error(self, fault):
+        self.arm("storage_error", fault["point"], fault["error"])
