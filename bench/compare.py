@@ -129,8 +129,14 @@ def ratio(theirs, ours):
     return {"median": statistics.median(pairs), "min": min(pairs), "max": max(pairs), "of_best": min(theirs) / min(ours)}
 
 
-def runs_a_turn(seconds):
-    return max(1, min(MOST_RUNS, round(TURN / seconds)))
+def runs_a_turn(sides):
+    """As many as the fastest side needs to fill a turn, by the clock: a run may be more than one unit."""
+    walls = []
+    for turns in sides:
+        started = time.perf_counter()
+        turns.turn(1)
+        walls.append(time.perf_counter() - started)
+    return max(1, min(MOST_RUNS, round(TURN / min(walls))))
 
 
 def measure(options, model, row, video):
@@ -142,7 +148,7 @@ def measure(options, model, row, video):
     ours = nightreel(options, model, piece, tokens, video, reference)
     sides = {"nightreel": ours, **rivals}
     times = {side: [] for side in sides}
-    runs = 1 if piece.startswith("start") else runs_a_turn(min(turns.turn(1) for turns in sides.values()))
+    runs = 1 if piece.startswith("start") else runs_a_turn(sides.values())
     for _ in range(options.repeat):
         for side, turns in sides.items():
             time.sleep(PAUSE)
@@ -205,10 +211,10 @@ def main():
                     result, facts = measure(options, str(model), row, CASES[case]["video"])
                     results.append(result)
                     report |= facts
+                    if options.json:  # after each row: a run that is cut off keeps what it has
+                        options.json.write_text(json.dumps(report, indent=1) + "\n")
                     print(f"{case} {row[0]}: {shown_ratio(result['eager_over_nightreel'])}", file=sys.stderr, flush=True)
             print(table(case, results), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
     sys.exit(0 if all(r["nightreel"]["right"] for rs in report["cases"].values() for r in rs) else 1)
 
 
