@@ -4,26 +4,22 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include <array>
 #include <filesystem>
 #include <future>
-#include <optional>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/hash.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/archive.h"
-#include "nightreel/media/image_reader.h"
 #include "nightreel/media/picture.h"
-#include "nightreel/media/resample.h"
 #include "nightreel/media/video.h"
 #include "nightreel/model/digest.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/render/device.h"
 #include "nightreel/text/clean.h"
 #include "nightreel/text/tokenizer.h"
+#include "render/picture_files.h"
 #include "render/state_file.h"
 
 namespace nightreel::render {
@@ -36,47 +32,6 @@ media::Frames view(const at::Tensor& frames_FHW3) {
           frames_FHW3.size(1),
           frames_FHW3.size(2),
           {frames_FHW3.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(frames_FHW3.numel())}};
-}
-
-at::Tensor to_tensor(const media::Image& image) {
-  const at::Tensor picture_HW3 = at::empty({image.height, image.width, 3}, at::kByte);
-  std::copy(image.rgb.begin(), image.rgb.end(), picture_HW3.mutable_data_ptr<std::uint8_t>());
-  return picture_HW3;
-}
-
-// As transformers' CLIPImageProcessor cuts it (image_transforms.py: get_resize_output_image_size, center_crop).
-at::Tensor middle_square(const media::Image& image, const pipeline::ClipSquare& square) {
-  const std::int64_t shorter = std::min(image.width, image.height);
-  const auto sized = [&](std::int64_t side) { return static_cast<int>(square.shortest_edge * side / shorter); };
-  const at::Tensor picture_HW3 =
-      to_tensor(media::resample(image, sized(image.width), sized(image.height), media::Filter::bicubic));
-  const std::int64_t top = (picture_HW3.size(0) - square.side) / 2;
-  const std::int64_t left = (picture_HW3.size(1) - square.side) / 2;
-  return picture_HW3.narrow(0, top, square.side).narrow(1, left, square.side).contiguous();
-}
-
-// The picture `path` at the video's size, as diffusers' VideoProcessor brings it there, and CLIP's square of it;
-// undefined where they are not wanted.
-std::array<at::Tensor, 2> read_picture(const char* field, const std::string& path, const job::Settings& settings,
-                                       const std::optional<pipeline::ClipSquare>& square) {
-  if (path.empty()) return {};
-  try {
-    const media::Image image = media::read_image(path);
-    const media::Image sized = media::resample(image, static_cast<int>(settings.width),
-                                               static_cast<int>(settings.height), media::Filter::lanczos);
-    return {to_tensor(sized), square ? middle_square(image, *square) : at::Tensor()};
-  } catch (const base::Error& e) {
-    throw base::Error(e.kind(), std::string(field) + ": " + e.what());
-  }
-}
-
-std::string hash_of(const pipeline::Pictures& pictures) {
-  base::Xxh128 hash;
-  for (const at::Tensor& picture_HW3 :
-       {pictures.first_HW3, pictures.last_HW3, pictures.clip_first_SS3, pictures.clip_last_SS3}) {
-    if (picture_HW3.defined()) hash.update(picture_HW3.const_data_ptr<std::uint8_t>(), picture_HW3.nbytes());
-  }
-  return pictures.first_HW3.defined() ? hash.hex_digest() : "";
 }
 
 // Decides after each step whether the state is due.
@@ -154,10 +109,7 @@ Prepared VideoMaker::prepare(const job::Settings& settings) const {
   Prepared prepared;
   prepared.prompt = parts_->tokenizer.encode(text::clean_prompt(settings.prompt));
   prepared.negative = parts_->tokenizer.encode(text::clean_prompt(settings.negative_prompt));
-  const auto square = parts_->pipeline.clip_square();
-  const auto [first, first_square] = read_picture("image", settings.image, settings, square);
-  const auto [last, last_square] = read_picture("last_image", settings.last_image, settings, square);
-  prepared.pictures = {first, last, first_square, last_square};
+  prepared.pictures = read_pictures(settings, parts_->pipeline.clip_square());
   prepared.pictures_hash = hash_of(prepared.pictures);
   prepared.seconds = watch.seconds();
   return prepared;

@@ -45,6 +45,7 @@ def make(out):
             goldens.vae(parts["vae"], folder, generator)
             if "clip" in case:
                 goldens.image_encoder(parts["image_encoder"], folder, generator)
+                goldens.picture(1, 9000, 2).save(folder / "line.png")
             for part in [part for part in parts if part.startswith("transformer")]:
                 goldens.transformer(parts[part], folder, part, generator)
             runs = {"pipeline": {}} | case.get("runs", {}) if "pipeline" in case else {}

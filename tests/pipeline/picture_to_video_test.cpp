@@ -82,6 +82,15 @@ TEST_CASE("a run that was stopped goes on from its file to the same bits, unless
   }
 }
 
+TEST_CASE("a line of pixels is not brought to gigabytes for the image encoder") {
+  job::Settings settings = settings_of("clip", "pipeline");
+  const render::VideoMaker maker({GoldenRun("clip").model_dir(), "cpu", "f32", 1});
+  settings.image = test::golden_path("clip/line.png");
+  const auto thrown = test::thrown_by([&] { maker.prepare(settings); });
+  CHECK(thrown.kind == base::ErrorKind::job);
+  CHECK(test::contains(thrown.message, "50 times as long as wide"));
+}
+
 TEST_CASE("a picture that cannot be read is the job's error, which names field and file") {
   const test::TempFolder folder;
   job::Settings settings = settings_of("i2v", "run_last");

@@ -1,0 +1,19 @@
+// The pictures that a job names, from their files to what the pipeline takes.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "nightreel/job/settings.h"
+#include "nightreel/pipeline/pipeline.h"
+
+namespace nightreel::render {
+
+/// Reads the files and brings them to the video's size as diffusers' VideoProcessor does; with `square` also to what
+/// CLIP's image encoder looks at. Throws Error{job} "image: PATH: reason".
+pipeline::Pictures read_pictures(const job::Settings& settings, const std::optional<pipeline::ClipSquare>& square);
+
+/// Over all their pixels; empty where there are no pictures.
+std::string hash_of(const pipeline::Pictures& pictures);
+
+}  // namespace nightreel::render
