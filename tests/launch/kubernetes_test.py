@@ -10,7 +10,7 @@ import unittest
 
 import yaml
 
-from launching import LaunchTest, SCRIPTS, SOURCE, program, small
+from launching import LaunchTest, SCRIPTS, SOURCE, program
 import pods
 import schema_check
 
@@ -181,7 +181,7 @@ class TwoPods(LaunchTest):
         self.assertIsNone(worker.poll())
 
     def test_a_launcher_that_is_the_only_worker_needs_no_sshd(self):
-        ended = program.finish(self.launcher(f"{self.pods.NAMES[0]} slots=2\n", self.write_jobs(small("a"))))
+        ended = program.finish(self.launcher(f"{self.pods.NAMES[0]} slots=2\n", self.write_jobs(self.small("a"))))
         self.assert_ended(ended, 0)
         self.assertEqual([rank["host"] for rank in self.summaries()[0]["ranks"]], [self.pods.HOSTS[0]] * 2)
 

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,20 +12,45 @@ import program  # noqa: E402  (found by the line above)
 from program import NIGHTREEL, SHAPES, SOURCE, small, until  # noqa: E402,F401
 
 SCRIPTS = SOURCE / "scripts"
-# A second or more a video, so that a signal finds it half done.
-LONG = {"steps": 120, "height": 48, "width": 48, "num_frames": 17}
+# A second or more a video, so that a signal finds it half done: of models/shapes, and of the quick engine.
+LONG = {"steps": 60, "height": 48, "width": 48, "num_frames": 17}
+QUICK_LONG = {"steps": 50, "prompt": "step_ms=20 encode_ms=0"}
 MADE = ["first", "long-a", "long-b", "long-c", "long-d", "last"]
 
 
 class LaunchTest(program.ProgramTest):
-    def environment(self, **more):
-        """What a user sets: the tests run on CPUs, where a rank takes one thread."""
-        return {"LAUNCH_PROGRAM": str(NIGHTREEL.resolve()), "NIGHTREEL_MODEL": str(SHAPES), "NIGHTREEL_OUT": str(self.out),
-                "NIGHTREEL_DEVICE": "cpu", "NIGHTREEL_THREADS": "1", **more}
+    """Ranks, MPI and Redis are the real ones; the renderers are quick_engine.sh's, unless a test says `with_the_model`."""
+    real = False
 
-    def script(self, name, *lines):
-        """An executable of the test's own, first in a PATH that has tools/ in front."""
-        path = self.folder / "tools" / name
+    def setUp(self):
+        super().setUp()
+        self.script("nightreel-engine", f"exec '{SOURCE}/tests/launch/quick_engine.sh' "
+                    f"'{NIGHTREEL.resolve().parent}/fake_renderer' '{self.folder}/quick'", folder="quick")
+        self._quick = self.folder / "quick/nightreel"
+        try:
+            os.link(NIGHTREEL, self._quick)
+        except OSError:  # another file system
+            shutil.copy2(NIGHTREEL, self._quick)
+
+    def with_the_model(self):
+        self.real = True
+
+    def small(self, name, **more):
+        """A job that ends at once."""
+        return small(name, **more) if self.real else small(name, **{"prompt": "step_ms=0 encode_ms=0", **more})
+
+    def long(self, name):
+        return small(name, **(LONG if self.real else QUICK_LONG))
+
+    def environment(self, **more):
+        """What a user sets."""
+        return {"LAUNCH_PROGRAM": str(NIGHTREEL.resolve() if self.real else self._quick),
+                "NIGHTREEL_MODEL": str(SHAPES), "NIGHTREEL_OUT": str(self.out), "NIGHTREEL_DEVICE": "cpu",
+                "NIGHTREEL_THREADS": "1", **more}
+
+    def script(self, name, *lines, folder="tools"):
+        """An executable of the test's own."""
+        path = self.folder / folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(("#!/bin/sh", *lines)) + "\n")
         path.chmod(0o755)
@@ -55,7 +81,7 @@ class LaunchTest(program.ProgramTest):
 
     def jobs(self):
         """MADE: a first one that ends at once, and then enough that a signal finds some in hand and some left."""
-        return self.write_jobs(small("first"), *(small(name, **LONG) for name in MADE[1:-1]), small("last"))
+        return self.write_jobs(self.small("first"), *map(self.long, MADE[1:-1]), self.small("last"))
 
     def wait_for_first(self, process):
         first = self.out / "videos/first.mp4"

@@ -4,7 +4,7 @@ import shutil
 import signal
 import time
 
-from launching import LaunchTest, SCRIPTS, program, small
+from launching import LaunchTest, SCRIPTS, program
 
 RUN = SCRIPTS / "mpirun/run.sh"
 
@@ -24,6 +24,7 @@ class BareMetal(LaunchTest):
             self.assertIn(part, ended.log)
 
     def test_term_gives_75_and_the_same_command_goes_on(self):
+        self.with_the_model()
         command = [RUN, self.jobs()]
         process = self.start(*command)
         self.wait_for_first(process)
@@ -59,8 +60,8 @@ class BareMetal(LaunchTest):
         self.assertEqual(list(self.out.glob("checkpoints/*")), [], "one in hand was not finished")
 
     def test_usr1_with_a_limit_stops_what_is_not_finished_by_then(self):
-        endless = {"steps": 1000, "height": 48, "width": 48, "num_frames": 17}
-        jobs = self.write_jobs(small("first"), *(small(name, **endless) for name in "abc"))
+        endless = {"steps": 1000, "prompt": "step_ms=20 encode_ms=0"}
+        jobs = self.write_jobs(self.small("first"), *(self.small(name, **endless) for name in "abc"))
         process = self.start(RUN, jobs, LAUNCH_FINISH_SECONDS="1")
         self.wait_for_first(process)
         asked = time.monotonic()
@@ -79,7 +80,10 @@ class BareMetal(LaunchTest):
     def test_codes_of_the_run_arrive_unchanged(self):
         bad = self.write_jobs({"promt": "x"}, name="bad.jsonl")
         self.assert_said(self.call(RUN, bad), 2, "promt")
-        good = self.write_jobs(small("a"), name="good.jsonl")
+        fails = self.write_jobs(self.small("a", prompt="step_ms=0 at=denoise:1 times=9 do=fail:renderer", max_attempts=1),
+                                name="fails.jsonl")
+        self.assert_said(self.call(RUN, fails), 1, "some jobs failed for good")
+        good = self.write_jobs(self.small("b"), name="good.jsonl")
         self.assert_said(self.call(RUN, good, LAUNCH_RANKS="1", LAUNCH_MPIRUN_OPTIONS="-np 2"), 3, "--expect-ranks 1")
         self.assertEqual(self.videos(), [])
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from launching import LaunchTest, LONG, SCRIPTS, SOURCE, program, small, until
+from launching import LaunchTest, SCRIPTS, SOURCE, program, until
 
 FOLDER = SCRIPTS / "nightly"
 
@@ -37,11 +37,12 @@ class Nights(LaunchTest):
         return self.videos(self.nights / date)
 
     def test_failures_of_last_night_are_retried(self):
-        once = small("a", max_attempts=1)
+        self.with_the_model()
+        once = self.small("a", max_attempts=1)
         ended = program.finish(self.begin("2026-11-20", once, LAUNCH_PROGRAM=str(self.with_stand_in_engine())))
         self.assertEqual(self.lines(ended, 1),
                          ["night 2026-11-20: exit code 1, drained, but some jobs failed for good"])
-        self.assertEqual(self.lines(program.finish(self.begin("2026-11-21", small("b"))), 0),
+        self.assertEqual(self.lines(program.finish(self.begin("2026-11-21", self.small("b"))), 0),
                          [f"night {date}: exit code 0, every job is done" for date in ("2026-11-21", "2026-11-20")])
         self.assertEqual((self.made("2026-11-20"), self.made("2026-11-21")), (["a"], ["b"]))
 
@@ -61,9 +62,9 @@ class Nights(LaunchTest):
             f"retry --all --out {self.nights}/2026-11-{date} night-2026-11-{date}" for date in (20, 21)])
 
     def test_nights_do_not_overlap_and_a_stopped_one_is_gone_on_with(self):
-        first = self.begin("2026-11-22", small("first"), *(small(name, **LONG) for name in "abc"))
+        first = self.begin("2026-11-22", self.small("first"), *map(self.long, "abc"))
         self.assertTrue(until(lambda: self.made("2026-11-22") or first.poll() is not None))
-        refused = program.finish(self.begin("2026-11-23", small("e")))
+        refused = program.finish(self.begin("2026-11-23", self.small("e")))
         self.assertEqual((refused.code, refused.out), (3, ""), refused.said)
         self.assertIn(f"another night is at work: night 2026-11-22, pid {first.pid} on ", refused.log)
         self.assertFalse((self.nights / "2026-11-23").exists())
@@ -71,7 +72,7 @@ class Nights(LaunchTest):
         first.send_signal(signal.SIGTERM)
         stopped = "exit code 75, stopped early, work is left: run the same command again"
         self.assertEqual(self.lines(program.finish(first), 75), [f"night 2026-11-22: {stopped}"])
-        lines = self.lines(program.finish(self.begin("2026-11-23", small("e"))), 0)
+        lines = self.lines(program.finish(self.begin("2026-11-23", self.small("e"))), 0)
         self.assertEqual([line[:16] for line in lines], ["night 2026-11-23", "night 2026-11-22"])
         self.assertEqual((self.made("2026-11-22"), self.made("2026-11-23")), (["a", "b", "c", "first"], ["e"]))
 

@@ -3,7 +3,7 @@ import json
 import sys
 import time
 
-from launching import LaunchTest, SCRIPTS, SOURCE, program, small, until
+from launching import LaunchTest, SCRIPTS, SOURCE, program, until
 import private_slurm  # after launching, which names the folder of program
 
 HERE = ["--nodes=1", "--cpus-per-task=1", "--time=20"]
@@ -65,7 +65,7 @@ class OneNode(LaunchTest):
 
     def test_an_array_of_drainers_shares_one_queue_and_one_out(self):
         each = [*HERE, "--array=0-1", "--ntasks-per-node=1", "--gpus-per-node=1"]
-        jobs = self.write_jobs(*(small(name, steps=20) for name in "abcdef"))
+        jobs = self.write_jobs(*(self.small(name, steps=20, prompt="step_ms=10 encode_ms=0") for name in "abcdef"))
         job = self.submit("array", jobs, options=each)
         self.assertTrue(until(lambda: self.log(job).count("set REDIS_URL") == 2), self.log(job))
         self.assertFalse(self.out.exists())
@@ -110,10 +110,11 @@ class OneNode(LaunchTest):
 
     def test_codes_of_the_run_arrive_unchanged(self):
         bad = self.write_jobs({"promt": "x"}, name="bad.jsonl")
-        fails = self.write_jobs(small("a", max_attempts=1), name="fails.jsonl")
+        fails = self.write_jobs(self.small("a", prompt="step_ms=0 at=denoise:1 times=9 do=fail:renderer", max_attempts=1),
+                                name="fails.jsonl")
         jobs = ((2, self.submit("mpirun", bad)), (2, self.submit("srun", bad)),
                 (3, self.submit("srun", fails, NIGHTREEL_MODEL="/nowhere")),
-                (1, self.submit("mpirun", fails, LAUNCH_PROGRAM=str(self.with_stand_in_engine()))))
+                (1, self.submit("mpirun", fails)))
         for code, job in jobs:
             with self.subTest(code=code):
                 self.assert_job(job, "FAILED", code)
