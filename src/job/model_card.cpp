@@ -230,8 +230,11 @@ ModelCard read_model_card(const std::string& folder) {
   ModelCard card;
   card.folder = folder;
   card.experts = experts_of(index);
-  card.has_image_encoder = !class_of(index, "image_encoder").empty();
-  if (card.has_image_encoder) require_class(index, "image_encoder", "CLIPVisionModel");
+  const std::string image_encoder = class_of(index, "image_encoder");
+  card.has_image_encoder = !image_encoder.empty();
+  if (card.has_image_encoder && image_encoder != "CLIPVisionModelWithProjection") {  // the same but for its last layer
+    require_class(index, "image_encoder", "CLIPVisionModel");
+  }
   if (index.has("boundary_ratio")) card.boundary_ratio = index.number("boundary_ratio", 0, 1, 0);
   read_transformers(card);
   read_vae(card);

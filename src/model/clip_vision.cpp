@@ -141,6 +141,7 @@ ClipVision::ClipVision(const ClipVisionConfig& config, const ClipPictureConfig& 
   layers_.pop_back();  // nobody looks at what the last one makes, nor behind it
   load.norm("post_layernorm", width);
   load.skip("embeddings.position_ids");
+  weights.skip("visual_projection.weight");  // of a CLIPVisionModelWithProjection
 }
 
 at::Tensor ClipVision::norm(const Affine& affine, const at::Tensor& x_NTD) const {

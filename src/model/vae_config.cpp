@@ -79,7 +79,7 @@ VaeConfig parse_vae_config(const nlohmann::json& config, const std::string& path
   parsed.latents_mean = read.numbers("latents_mean", kWanMean);
   parsed.latents_std = read.numbers("latents_std", kWanStd);
   read.require("attn_scales", nlohmann::json::array(), "only an empty list is");  // diffusers itself cannot run others
-  read.ignore({"dropout"});
+  read.ignore({"dropout", "clip_output"});  // the latter is in the published 5B folder; diffusers always clips
   read.refuse_unknown();
   check_scales(read, parsed);
   const auto channels = static_cast<std::size_t>(parsed.z_dim);

@@ -231,6 +231,11 @@ TEST_CASE("a model that knows pictures by CLIP's vectors needs its image encoder
                             test::wan21_14b(36, 0), test::wan21_14b(36, 514)}) {
     CHECK_NOTHROW(check_supported(card_of(files)));
   }
+  CheckpointFiles projected = test::wan21_14b(36, 0);
+  projected["model_index.json"]["image_encoder"][1] = "CLIPVisionModelWithProjection";
+  CHECK(card_of(projected).has_image_encoder);
+  projected["model_index.json"]["image_encoder"][1] = "SiglipVisionModel";
+  CHECK(contains(thrown_by([&] { card_of(projected); }).message, "SiglipVisionModel is not supported"));
   for (auto files : {test::wan21_14b(36, 0), test::wan21_14b(36, 514)}) {
     files["model_index.json"]["image_encoder"] = test::no_component();
     CHECK(thrown_by([&] { check_supported(card_of(files)); }).kind == ErrorKind::model);

@@ -95,6 +95,7 @@ TEST_CASE("the configuration of the Wan 2.2 VAE is read, and what does not fit t
                        {"in_channels", 12},
                        {"out_channels", 12},
                        {"patch_size", 2},
+                       {"clip_output", false},
                        {"scale_factor_spatial", 16}};
   const model::VaeConfig parsed = model::parse_vae_config(published, "c.json");
   CHECK(parsed.is_residual);
