@@ -129,6 +129,10 @@ void replace_file(const std::string& path, std::string_view content, unsigned mo
   sync_folder(parent_folder(path));
 }
 
+void rename_file(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) throw_errno("cannot rename to", to);
+}
+
 void remove_file(const std::string& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno("cannot remove", path);
 }

@@ -1,6 +1,9 @@
 #include "nightreel/rank/output_folder.h"
 
+#include <charconv>
 #include <filesystem>
+#include <optional>
+#include <string_view>
 
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
@@ -8,7 +11,45 @@
 namespace nightreel::rank {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::size_t kProbeBytes = 64U << 10U;
+
+bool ends_with_part(std::string_view name) {
+  return name.size() > 5 && name.substr(name.size() - 5) == ".part";
+}
+
+// The token in ".ID.mp4.7.part", or in "..ID.mp4.7.part.0123.part", the beginning of such a file; nothing in other
+// names. An id may contain dots: what follows it must be exactly this.
+std::optional<std::uint64_t> token_in(std::string_view name, const std::string& id) {
+  if (!ends_with_part(name) || name.front() != '.') return std::nullopt;
+  name.remove_prefix(name.substr(0, 2) == ".." ? 2 : 1);
+  for (const char* suffix : {".mp4.", ".json.", ".jpg.", ".h5."}) {
+    const std::string head = id + suffix;
+    if (name.substr(0, head.size()) != head) continue;
+    name.remove_prefix(head.size());
+    std::uint64_t token = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), token);
+    const std::string_view rest(end, static_cast<std::size_t>(name.data() + name.size() - end));
+    if (error == std::errc() && rest.substr(0, 5) == ".part") return token;
+  }
+  return std::nullopt;
+}
+
+// ".ID.h5.0123.part": a state that somebody has begun to write.
+bool half_a_state(std::string_view name, const std::string& id) {
+  const std::string head = "." + id + ".h5.";
+  if (!ends_with_part(name) || name.substr(0, head.size()) != head) return false;
+  return name.substr(head.size()).find('.') == name.size() - head.size() - 5;
+}
+
+template <typename Wanted>
+void remove_where(const std::string& folder, Wanted wanted) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (wanted(entry.path().filename().string())) base::remove_file(entry.path().string());
+  }
+}
 
 }  // namespace
 
@@ -25,18 +66,30 @@ void OutputFolder::check_writable() const {
 }
 
 std::size_t OutputFolder::sweep(std::chrono::hours age) const {
-  const auto limit = std::filesystem::file_time_type::clock::now() - age;
+  const auto limit = fs::file_time_type::clock::now() - age;
   std::size_t swept = 0;
   std::error_code error;
-  for (const char* folder : {"/videos", "/archive", "/checkpoints"}) {
-    for (const auto& entry : std::filesystem::directory_iterator(root_ + folder, error)) {
-      const std::string name = entry.path().filename().string();
-      if (name.front() != '.' || entry.path().extension() != ".part") continue;
+  for (const std::string folder : {"/videos", "/archive", "/checkpoints"}) {
+    for (const auto& entry : fs::directory_iterator(root_ + folder, error)) {
+      const fs::path& path = entry.path();
+      const bool temporary = path.filename().string().front() == '.' && path.extension() == ".part";
+      const bool over = folder == "/checkpoints" && fs::exists(final_names(path.stem().string(), false).video, error);
+      if (!temporary && !over) continue;
       if (entry.last_write_time(error) > limit || error) continue;
-      swept += std::filesystem::remove(entry.path(), error) ? 1 : 0;
+      swept += fs::remove(path, error) ? 1 : 0;
     }
   }
   return swept;
+}
+
+void OutputFolder::remove_earlier(const std::string& id, std::uint64_t token) const {
+  const auto earlier = [&](const std::string& name) {
+    const auto found = token_in(name, id);
+    return found && *found < token;
+  };
+  remove_where(root_ + "/videos", earlier);
+  remove_where(root_ + "/archive", earlier);
+  remove_where(root_ + "/checkpoints", [&](const std::string& name) { return half_a_state(name, id); });
 }
 
 OutputSet OutputFolder::names(const std::string& prefix, const std::string& id, const std::string& suffix,

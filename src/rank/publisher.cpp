@@ -110,26 +110,28 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
   base::replace_file(from.sidecar, sidecar.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-// Past the fence nobody else may publish this job: what stands under its names without a video is a dead attempt's. A
-// video that is replaced goes first, so that no set ever looks whole; where there is none, no video is ever removed.
-bool Publisher::clear(const OutputSet& to, const std::function<bool()>& still_ours) const {
-  const bool replaces = maker_.overwrite && exists(to.video);
-  for (const auto& path : {replaces ? to.video : "", to.sidecar, to.sheet, to.archive}) {
+// What a dead attempt left without its video is replaced by rename(2), and the video gets its name by link(2), which
+// replaces nothing. Both need this attempt's own temporary file, which the next holder of the job removes first of all
+// (OutputFolder::remove_earlier): so a rank that froze after its last look at the lease changes nothing when it wakes.
+bool Publisher::name_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const {
+  using Pair = std::pair<const std::string&, const std::string&>;
+  for (const auto& [old_name, new_name] :
+       {Pair(from.archive, to.archive), Pair(from.sheet, to.sheet), Pair(from.sidecar, to.sidecar)}) {
     if (!still_ours()) return false;
-    if (!path.empty()) base::remove_file(path);
+    if (!new_name.empty()) base::rename_file(old_name, new_name);
   }
+  if (!still_ours()) return false;
+  give_name(from.video, to.video);
+  base::sync_folder(base::parent_folder(to.video));
+  if (!to.archive.empty()) base::sync_folder(base::parent_folder(to.archive));
   return true;
 }
 
-bool Publisher::link_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const {
-  using Pair = std::pair<const std::string&, const std::string&>;
-  for (const auto& [old_name, new_name] : {Pair(from.archive, to.archive), Pair(from.sheet, to.sheet),
-                                           Pair(from.sidecar, to.sidecar), Pair(from.video, to.video)}) {
-    if (!still_ours()) return false;
-    if (!new_name.empty()) give_name(old_name, new_name);
-  }
-  base::sync_folder(base::parent_folder(to.video));
-  if (!to.archive.empty()) base::sync_folder(base::parent_folder(to.archive));
+// Under --overwrite a video goes before its set does, so that no set ever looks whole.
+bool Publisher::make_room(const OutputSet& to, const std::function<bool()>& still_ours) const {
+  if (!maker_.overwrite || !exists(to.video)) return true;
+  if (!still_ours()) return false;
+  base::remove_file(to.video);
   return true;
 }
 
@@ -146,7 +148,7 @@ Outcome Publisher::publish(queue::JobQueue& jobs, const Finished& f, const std::
   if (const auto stands = standing(f.id, f.lease.hash)) {  // an earlier attempt came through after all
     published = *stands;
     discard(f.id, f.done.token);
-  } else if (!clear(to, still_ours) || !link_set(from, to, still_ours)) {
+  } else if (!make_room(to, still_ours) || !name_set(from, to, still_ours)) {
     return Outcome::stale;
   }
   remove_checkpoint(f.id);

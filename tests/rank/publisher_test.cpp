@@ -88,9 +88,8 @@ TEST_CASE_FIXTURE(Fixture, "a set gets its final names whole, and its checkpoint
   CHECK(!exists(out.checkpoint("a")));
 }
 
-TEST_CASE_FIXTURE(Fixture, "a lease that ends between any two links publishes nothing") {
-  // Asked before each of four removals and four links, the video's last of all.
-  for (int allowed = 0; allowed < 8; ++allowed) {
+TEST_CASE_FIXTURE(Fixture, "a lease that ends between any two names publishes nothing") {
+  for (int allowed = 0; allowed < 4; ++allowed) {  // asked before each name, the video's last of all
     CAPTURE(allowed);
     write_temporaries();
     int asked = 0;
@@ -102,6 +101,50 @@ TEST_CASE_FIXTURE(Fixture, "a lease that ends between any two links publishes no
   write_temporaries();
   CHECK(publish() == Outcome::published);  // what the stale attempts left is in nobody's way
   CHECK(base::read_file(to.sheet, 100) == "sheet");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a rank that freezes after its last look at the lease changes nothing when it wakes") {
+  for (int looks = 1; looks <= 4; ++looks) {
+    CAPTURE(looks);
+    for (const auto& path : {to.video, to.sidecar, to.sheet, to.archive}) base::remove_file(path);
+    write_temporaries();
+    int asked = 0;
+    const auto froze = [&] {  // meanwhile the next holder claims and publishes
+      if (++asked != looks) return true;
+      out.remove_earlier("a", kToken + 1);
+      put_standing("a", "hash-a");
+      return true;
+    };
+    const std::string frozen = thrown_by([&] { publish(froze); }).message;
+    CHECK(!frozen.empty());
+    CHECK(base::read_file(to.sheet, 100) == "old sheet");
+    CHECK(base::read_file(to.archive, 100) == "old archive");
+    CHECK(sidecar_field("sha256") == base::sha256_file(to.video));
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "the files of earlier attempts go, and no others") {
+  const std::vector<std::string> go{"videos/.a.mp4.6.part",          "videos/..a.mp4.6.part.0af3.part",
+                                    "videos/.a.json.1.part",         "archive/.a.h5.2.part",
+                                    "archive/..a.h5.5.part.12.part", "checkpoints/.a.h5.0af3.part"};
+  const std::vector<std::string> stay{
+      "videos/.a.mp4.8.part",          "videos/.aa.mp4.6.part", "videos/.a.mp4.b.mp4.6.part",
+      "videos/a.mp4.6.part",           "videos/.a.mp4.x.part",  "videos/.a.mp4.6.parts",
+      "videos/.a.txt.6.part",          "archive/.b.h5.2.part",  "checkpoints/.aa.h5.0af3.part",
+      "checkpoints/.a.h5.b.h5.1.part", "checkpoints/a.h5"};
+  for (const auto& names : {go, stay}) {
+    for (const auto& name : names) base::replace_file(folder / name, "x");
+  }
+  out.remove_earlier("a", kToken);
+  for (const auto& name : go) {
+    CAPTURE(name);
+    CHECK(!exists(folder / name));
+  }
+  for (const auto& name : stay) {
+    CAPTURE(name);
+    CHECK(exists(folder / name));
+  }
+  CHECK(exists(from.video));
 }
 
 TEST_CASE_FIXTURE(Fixture, "a closed fence leaves the final names alone") {
@@ -210,12 +253,15 @@ TEST_CASE_FIXTURE(Fixture, "discarding removes one attempt's files and no other'
 TEST_CASE_FIXTURE(Fixture, "temporary files that are older than a day are swept, and nothing else") {
   const std::string old = out.temporary_names("gone", 3, true).video;
   const std::string whole = folder / "videos/.hidden";
-  for (const auto& path : {old, whole, to.video}) {
+  const std::string waiting = out.checkpoint("waiting");
+  for (const auto& path : {old, whole, to.video, out.checkpoint("a"), waiting}) {
     base::replace_file(path, "x");
     std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(25));
   }
-  CHECK(out.sweep(std::chrono::hours(24)) == 1);
+  CHECK(out.sweep(std::chrono::hours(24)) == 2);
   CHECK(!exists(old));
+  CHECK(!exists(out.checkpoint("a")));  // its video is out
+  CHECK(exists(waiting));
   CHECK(exists(whole));
   CHECK(exists(to.video));
   CHECK(exists(from.video));

@@ -23,9 +23,12 @@ class OutputFolder {
   void make() const;
   /// Writes a small file and removes it. Throws Error{storage}.
   void check_writable() const;
-  /// Removes hidden temporary files that are older than `age`: of ranks and renderers that were killed. Returns how
-  /// many; one that cannot be removed is left.
+  /// Removes what is older than `age` of hidden temporary files, of ranks and renderers that were killed, and of states
+  /// of jobs whose video is out. Returns how many; one that cannot be removed is left.
   std::size_t sweep(std::chrono::hours age) const;
+  /// Removes the temporary files of job `id`'s attempts before `token`: they are dead, or stale and shall give nothing
+  /// a final name any more. Throws Error{storage}.
+  void remove_earlier(const std::string& id, std::uint64_t token) const;
 
   const std::string& root() const { return root_; }
   std::string run_file(const std::string& run) const { return root_ + "/runs/" + run + ".json"; }

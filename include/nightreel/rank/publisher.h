@@ -53,12 +53,14 @@ class Publisher {
   /// Removes what an attempt wrote under its temporary names.
   void discard(const std::string& id, std::uint64_t token) const;
 
+  /// Removes the state of a job whose video is out. One that cannot be removed is left.
+  void remove_checkpoint(const std::string& id) const;
+
  private:
   void check(const Finished& finished, const std::string& video) const;
   void write_sidecar(const Finished& finished, const OutputSet& from, const queue::Published& published) const;
-  bool clear(const OutputSet& to, const std::function<bool()>& still_ours) const;
-  bool link_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const;
-  void remove_checkpoint(const std::string& id) const;
+  bool make_room(const OutputSet& to, const std::function<bool()>& still_ours) const;
+  bool name_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const;
   OutputFolder out_;
   Maker maker_;
 };
