@@ -43,7 +43,8 @@ class Chaos:
         first = [job(number, self.steps) for number in range(max(4 * options.ranks, options.faults // 4))]
         self.jobs = {one["id"]: one for one in first}
         self.night = Night(folder, options.build, options.renderer, options.ranks, first)
-        self.injector = faults.Injector(self.night, faults.draw(options.seed, 20 * options.faults + 50))
+        drawn = faults.every_point() if options.every_point else faults.draw(options.seed, 20 * options.faults + 50)
+        self.injector = faults.Injector(self.night, drawn, options.every_point)
         self.events, self.watcher = Events(self.night.server), Watcher(self.night.out)
         self.violations, self.quiet_code = [], None
         self.changed, self.last_size = time.monotonic(), 0
@@ -53,16 +54,16 @@ class Chaos:
     def run(self):
         self.events.start()
         self.watcher.start()
-        began = time.monotonic()
+        self.began = time.monotonic()
         self.under_fire()
-        self.seconds = time.monotonic() - began
+        self.seconds = time.monotonic() - self.began
         if not self.violations:
             self.quietly()
         self.check()
 
     def under_fire(self):
         topped = 0.0
-        while len(self.injector.records) < self.options.faults and not self.stuck():
+        while not self.enough() and not self.stuck():
             self.keep_running()
             self.injector.tick()
             self.injector.step()
@@ -72,6 +73,13 @@ class Chaos:
             time.sleep(0.01)
         self.injector.faults.clear()
         self.injector.tick(undo_all=True)
+
+    def enough(self):
+        if self.options.every_point:
+            return not self.injector.faults and not self.injector.armed
+        if time.monotonic() - self.began > 60 * self.options.minutes:
+            return True
+        return len(self.injector.records) >= self.options.faults
 
     def quietly(self):
         """Lets what is under way end, then one run without faults, which must come to the end of everything."""
@@ -94,6 +102,7 @@ class Chaos:
         code = self.night.ended()
         if code is None:
             return
+        self.injector.run_ended()
         said = self.night.said()
         if CRASH.search(said):
             self.violations.append(f"crash or internal error: {self.night.folder}/said/{len(self.night.codes) - 1:04}.log")
@@ -194,8 +203,11 @@ class Chaos:
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/chaos", description="faults against nightreel run, and what held")
-    parser.add_argument("--faults", type=int, required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=600, help="no more faults after so long")
+    parser.add_argument("--every-point", action="store_true",
+                        help="instead of drawn faults one kill and one freeze at each point of a job's life")
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--renderer", choices=("stub", "shapes"), default="stub")
     parser.add_argument("--build", type=pathlib.Path, default=SOURCE / "build/release", help="the build's folder")

@@ -98,10 +98,10 @@ def never_replaced(out, seen, ids):
         first, now = seen[job], hashlib.sha256(video.read_bytes()).hexdigest()
         if first["sha256"] != first["sidecar_sha256"]:
             found.append(f"torn: when the video of {job} appeared, its sidecar was of another or missing")
-        if (first["inode"], first["mtime"], first["sha256"]) != (video.stat().st_ino, video.stat().st_mtime_ns, now):
+        if (first["inode"], first["sha256"]) != (video.stat().st_ino, now):
             found.append(f"replaced: the video of {job} is not the one that appeared first")
-        if json.loads(sidecar.read_text())["sha256"] != now:
-            found.append(f"torn: the sidecar of {job} is of another video")
+        if not sidecar.exists() or json.loads(sidecar.read_text())["sha256"] != now:
+            found.append(f"torn: the sidecar of {job} is missing or of another video")
     return found
 
 

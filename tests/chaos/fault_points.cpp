@@ -39,16 +39,17 @@ const char* who() {
   return std::strcmp(program_invocation_short_name, "nightreel") == 0 ? "rank" : nullptr;
 }
 
-// "videos.mp4" of OUT/videos/.ID.mp4.7.part; empty for other files.
+// "videos.mp4" of OUT/videos/ID.mp4, "videos.mp4.part" of what is not its final name yet; empty for other files.
 std::string_view kind_of(std::string_view path, Text& out) {
   const std::string_view root = environment("CHAOS_OUT");
   if (root.empty() || path.substr(0, root.size()) != root) return {};
   path.remove_prefix(root.size() + 1);
   const std::string_view folder = path.substr(0, path.find('/'));
+  const char* part = path.find("/.") == std::string_view::npos ? "" : ".part";
   for (const std::string_view suffix : {".mp4", ".jpg", ".json", ".h5"}) {
     if (path.find(suffix) == std::string_view::npos) continue;
-    const int n = std::snprintf(out.data(), out.size(), "%.*s%.*s", static_cast<int>(folder.size()), folder.data(),
-                                static_cast<int>(suffix.size()), suffix.data());
+    const int n = std::snprintf(out.data(), out.size(), "%.*s%.*s%s", static_cast<int>(folder.size()), folder.data(),
+                                static_cast<int>(suffix.size()), suffix.data(), part);
     return {out.data(), static_cast<std::size_t>(n)};
   }
   return {};

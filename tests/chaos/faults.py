@@ -12,19 +12,21 @@ from night import LEASE_S, PREFIX, connect, environment_of, now_ms, status_of
 RANK_POINTS = [
     *(f"rank.{when}.send.{script}" for when in ("before", "after")
       for script in ("claim", "renew", "begin_publish", "complete", "fail", "release", "inbox_take")),
-    *(f"rank.{when}.link.{file}" for when in ("before", "after")
-      for file in ("archive.h5", "videos.jpg", "videos.json", "videos.mp4")),
-    *(f"rank.before.unlink.{file}" for file in ("videos.json", "videos.mp4", "archive.h5", "checkpoints.h5")),
-    "rank.before.rename.videos.json", "rank.after.rename.videos.json"]
+    *(f"rank.{when}.{name}" for when in ("before", "after")
+      for name in ("rename.videos.json.part", "rename.archive.h5", "rename.videos.jpg", "rename.videos.json",
+                   "link.videos.mp4")),
+    "rank.before.unlink.videos.mp4.part", "rank.before.unlink.checkpoints.h5"]
 RENDERER_POINTS = [
     *(f"renderer.{when}.rename.{file}" for when in ("before", "after")
-      for file in ("videos.mp4", "videos.jpg", "archive.h5", "checkpoints.h5")),
-    "renderer.before.fsync.videos.mp4", "renderer.before.fsync.checkpoints.h5"]
+      for file in ("videos.mp4.part", "videos.jpg.part", "archive.h5.part", "checkpoints.h5")),
+    "renderer.before.fsync.videos.mp4.part", "renderer.before.fsync.checkpoints.h5.part"]
 STORAGE_POINTS = [
-    *(f"rank.before.link.{file}" for file in ("archive.h5", "videos.jpg", "videos.json", "videos.mp4")),
-    "rank.before.unlink.videos.json", "rank.before.fsync.videos.json", "rank.before.rename.videos.json",
-    "renderer.before.fsync.videos.mp4", "renderer.before.rename.videos.mp4", "renderer.before.fsync.checkpoints.h5",
-    "renderer.before.rename.checkpoints.h5", "renderer.before.rename.archive.h5"]
+    "rank.before.fsync.videos.json.part", "rank.before.rename.videos.json.part", "rank.before.rename.archive.h5",
+    "rank.before.rename.videos.jpg", "rank.before.rename.videos.json", "rank.before.link.videos.mp4",
+    "rank.before.unlink.videos.mp4.part", "rank.before.unlink.checkpoints.h5",
+    *(f"renderer.before.{name}" for name in (
+        "fsync.videos.mp4.part", "rename.videos.mp4.part", "rename.archive.h5.part", "fsync.checkpoints.h5.part",
+        "rename.checkpoints.h5"))]
 
 WEIGHTS = {"renderer_kill": 14, "renderer_stop": 6, "rank_kill": 7, "rank_stop": 8, "rank_term": 3, "usr1_twice": 3,
            "usr1_once": 2, "mpirun_kill": 2, "redis_kill": 6, "redis_stop": 3, "client_kill": 8, "script_flush": 5,
@@ -36,10 +38,16 @@ def draw(seed, count):
     """The seed's endless-enough list of faults: each with its kind, its parameters and the pause before it."""
     dice = random.Random(seed)
     kinds = dice.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
-    return [{"kind": kind, "pause": dice.expovariate(1 / 0.35), "pick": dice.random(), "length": dice.random(),
+    return [{"kind": kind, "pause": dice.expovariate(1 / 0.2), "pick": dice.random(), "length": dice.random(),
              "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS,
                                    "renderer_killed_at": RENDERER_POINTS}.get(kind, STORAGE_POINTS)),
              "error": dice.choice(["eio", "enospc", "did-eio"]), "idle_too": dice.random() < 0.1} for kind in kinds]
+
+
+def every_point():
+    """One kill and one freeze at each point of a job's life, one after the other."""
+    kinds = [("rank_killed_at", RANK_POINTS), ("rank_stopped_at", RANK_POINTS), ("renderer_killed_at", RENDERER_POINTS)]
+    return [{"kind": kind, "pause": 0.5, "point": point, "idle_too": False} for kind, points in kinds for point in points]
 
 
 class Injector:
@@ -50,7 +58,8 @@ class Injector:
 
     TRAP_S = 4  # a trap that nobody has come by until then is taken away
 
-    def __init__(self, night, faults):
+    def __init__(self, night, faults, one_at_a_time=False):
+        self.one_at_a_time = one_at_a_time
         self.night, self.faults, self.records = night, list(faults), []
         self.later, self.armed = [], {}
         self.next_at, self.log_read = 0.0, 0
@@ -59,7 +68,13 @@ class Injector:
     def record(self, kind, ranks, length=0.0, detail=""):
         at = now_ms()
         self.records.append({"kind": kind, "ranks": ranks, "ms": at, "until_ms": at + int(1000 * length),
-                             "detail": detail})
+                             "detail": detail, "ends_run": ranks == "all" and kind != "redis_stop"})
+
+    def run_ended(self):
+        """What ends a run hits its ranks until the last one is gone: the launcher takes a while to tell them."""
+        for record in self.records:
+            if record["ends_run"]:
+                record["until_ms"], record["ends_run"] = max(record["until_ms"], now_ms()), False
 
     def after(self, seconds, undo):
         self.later.append((time.monotonic() + seconds, undo))
@@ -143,6 +158,8 @@ class Injector:
             return
         fault = self.faults[0]
         if not fault["idle_too"] and not self.busy():
+            return
+        if self.one_at_a_time and (self.armed or self.later):
             return
         self.faults.pop(0)
         self.next_at = now + fault["pause"]

@@ -247,7 +247,7 @@ class Watcher(threading.Thread):
         about = path.stat()
         sidecar = self.videos / f"{job}.json"
         said = json.loads(sidecar.read_text()) if sidecar.exists() else {}
-        return {"inode": about.st_ino, "mtime": about.st_mtime_ns, "published_ms": about.st_ctime_ns // 1_000_000,
+        return {"inode": about.st_ino, "published_ms": about.st_ctime_ns // 1_000_000,
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "sidecar_sha256": said.get("sha256"),
                 "attempt": said.get("attempt"), "rank": said.get("rank")}
 
