@@ -12,7 +12,7 @@ import time
 import program
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "squeue")
-# Two GPUs that are only counted: their device files are plain ones, and no process is kept from anything.
+# Four GPUs that are only counted: their device files are plain ones, and no process is kept from anything.
 CONFIG = """ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
@@ -42,7 +42,7 @@ MinJobAge=300
 ReturnToService=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=2000 Gres=gpu:2 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=2000 Gres=gpu:4 State=UNKNOWN
 PartitionName=test Nodes={host} Default=YES MaxTime=30 State=UP OverSubscribe=NO
 """
 
@@ -81,9 +81,9 @@ class PrivateSlurm:
         ports = free_ports(2)
         (self.folder / "slurm.conf").write_text(CONFIG.format(
             host=host, folder=self.folder, user=getpass.getuser(), controller_port=ports[0], node_port=ports[1]))
-        for gpu in ("gpu0", "gpu1"):
-            (self.folder / gpu).touch()
-        (self.folder / "gres.conf").write_text(f"Name=gpu File={self.folder}/gpu[0-1]\n")
+        for gpu in range(4):
+            (self.folder / f"gpu{gpu}").touch()
+        (self.folder / "gres.conf").write_text(f"Name=gpu File={self.folder}/gpu[0-3]\n")
         (self.folder / "state").mkdir()
         (self.folder / "spool").mkdir()
         key = self.folder / "munge.key"

@@ -15,6 +15,21 @@ class OneNode(LaunchTest):
     def setUpClass(cls):
         cls.slurm = private_slurm.PrivateSlurm()
         cls.addClassCleanup(cls.slurm.stop)
+        cls.begin_near_the_limit()
+
+    @classmethod
+    def begin_near_the_limit(cls):
+        """A job with the 300 s left at which its script asks for USR1. Slurm looks at limits every 30 s: the job waits for
+        that beside the other tests."""
+        cls.limited_folder = cls.slurm.folder / "limited"
+        cls.limited_folder.mkdir()
+        waits = cls.limited_folder / "waits"
+        waits.write_text("#!/bin/sh\ntrap 'exit 75' USR1\nwhile :; do sleep 0.1; done\n")
+        waits.chmod(0o755)
+        cls.limited = cls.slurm.call(
+            "sbatch", "--parsable", "--nodes=1", "--cpus-per-task=1", "--ntasks-per-node=1", "--gpus-per-node=1", "--time=5",
+            SCRIPTS / "slurm/requeue.sbatch", "tonight.jsonl", cwd=cls.limited_folder, LAUNCH_HOME=str(SOURCE),
+            LAUNCH_PROGRAM=str(waits), NIGHTREEL_OUT=str(cls.limited_folder / "out")).strip()
 
     def environment(self, **more):
         return super().environment(**{"LAUNCH_HOME": str(SOURCE), **more})
@@ -136,6 +151,12 @@ class OneNode(LaunchTest):
                                   PATH=f"{self.folder}/tools:{self.slurm.environment['PATH']}")
                 self.assert_job(job, "COMPLETED", 0)
                 self.assertEqual(set(seen.read_text().splitlines(True)), {started + run})
+
+    def test_usr1_that_slurm_sends_before_the_limit_arrives(self):
+        self.assertTrue(until(lambda: self.slurm.facts(self.limited)["Restarts"] == "1", 60))
+        log = (self.limited_folder / f"nightreel-{self.limited}.log").read_text()
+        self.assertIn("exit code 75, ", log)
+        self.assertIn("requeued, restart 1", log)
 
 
 if __name__ == "__main__":
