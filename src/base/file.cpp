@@ -105,7 +105,7 @@ void sync_file(const std::string& path) {
 bool publish(const std::string& temporary, const std::string& path) {
   const int error = ::link(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
   if (error == 0 || same_file(temporary, path)) {
-    remove_file(temporary);
+    ::unlink(temporary.c_str());  // the file has its name; a second one that stays is litter, no failure
     return true;
   }
   errno = error;  // same_file has looked at a file that may not exist
