@@ -124,7 +124,8 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
     return std::make_unique<model::Umt5Encoder>(model::Umt5Encoder::load(folder, options.device, options.dtype));
   });
   pipeline.vae_ = timed("vae", [&](const std::string& folder) {
-    return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, options.dtype));
+    // In float32 whatever the transformer's: so do the published code and diffusers' examples, and bfloat16 shows.
+    return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, at::kFloat));
   });
   auto high = timed("transformer", transformer);
   const model::VaeConfig& vae = pipeline.vae_->config();

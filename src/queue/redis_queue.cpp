@@ -169,9 +169,11 @@ std::vector<Submitted> RedisQueue::submit_pass(const std::string& pass, const st
 InboxResult RedisQueue::take_inbox(const InboxValidator& validate, const std::string& out) {
   InboxResult result;
   for (;;) {
-    const Reply entries = run(scripts_->inbox_peek, {std::to_string(kMaxSpec), std::to_string(kPeek)});
-    if (entries.array().empty()) return result;
-    for (const Reply& item : entries.array()) {
+    const Reply peeked = run(scripts_->inbox_peek, {std::to_string(kMaxSpec), std::to_string(kPeek)});
+    for (const Reply& item : peeked.at(1).array()) result.rejected.push_back({item.at(0).text(), item.at(1).text()});
+    const auto& entries = peeked.at(0).array();
+    if (entries.empty()) return result;
+    for (const Reply& item : entries) {
       const std::string& entry = item.text();
       InboxJob checked = validate(entry);
       try {
@@ -185,9 +187,9 @@ InboxResult RedisQueue::take_inbox(const InboxValidator& validate, const std::st
         args.push_back(out);
         append_job(args, *checked.job);
       }
-      const std::string code = run(scripts_->inbox_take, args).at(0).text();
-      if (code == "ADDED") ++result.added;
-      if (code == "REJECTED") ++result.rejected;
+      const Reply reply = run(scripts_->inbox_take, args);
+      if (reply.at(0).text() == "ADDED") ++result.added;
+      if (reply.at(0).text() == "REJECTED") result.rejected.push_back({reply.at(1).text(), reply.at(2).text()});
     }
   }
 }

@@ -133,7 +133,10 @@ void Drain::take_inbox() {
       return {std::nullopt, e.what()};
     }
   };
-  p_.jobs.take_inbox(validate, p_.who.out);
+  for (const auto& [id, reason] : p_.jobs.take_inbox(validate, p_.who.out).rejected) {
+    p_.log.error("job-failed", id + ": " + reason);
+    summary_->jobs.push_back({id, "failed", "", std::string(base::traits(ErrorKind::job).name), reason});
+  }
 }
 
 void Drain::begin(const queue::Lease& lease) {

@@ -81,7 +81,11 @@ void Publisher::check(const Finished& f, const std::string& video) const {
 }
 
 void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const queue::Published& published) const {
-  const std::vector<std::string> more{"--threads", std::to_string(maker_.threads), "--crf", std::to_string(maker_.crf)};
+  const Json& model = maker_.renderer.model;
+  std::vector<std::string> more{"--threads", std::to_string(maker_.threads), "--crf", std::to_string(maker_.crf)};
+  const auto dtype = model.find("dtype");
+  if (dtype != model.end() && dtype->is_string()) more.insert(more.end(), {"--dtype", *dtype});
+  if (maker_.renderer.device == "cpu") more.insert(more.end(), {"--device", "cpu"});
   Json versions = maker_.renderer.versions;
   versions["nightreel"] = base::kVersion;
   versions["commit"] = base::kCommit;

@@ -63,7 +63,7 @@ void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, 
 Maker maker_for(const cluster::World& world, const RunOptions& options, const protocol::ReadyEvent& ready) {
   Maker maker;
   maker.renderer = ready;
-  maker.model_folder = options.model;
+  maker.model_folder = std::filesystem::absolute(options.model).lexically_normal().string();
   maker.host = world.place().host;
   maker.rank = world.rank();
   maker.launcher_job = cluster::launcher_job_id(cluster::process_environment());

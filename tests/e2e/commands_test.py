@@ -274,6 +274,13 @@ class OnASharedRedis(program.ProgramTest):
         self.assertNotEqual(video.read_bytes(), first)
         self.assertEqual(json.loads((self.out / "videos/a.json").read_text())["settings"]["seed"], 2)
 
+    def test_an_entry_that_is_no_job_is_a_failure_of_the_run(self):
+        self.push({"promt": "x"})
+        self.assert_ended(nightreel(*self.words()), 1)
+        summary = self.run_json()
+        self.assertEqual((summary["exit_code"], summary["failed"]), (1, 1))
+        self.assertIn("promt: unknown field", summary["jobs"][0]["error"]["message"])
+
 
 if __name__ == "__main__":
     program.main()

@@ -52,9 +52,14 @@ struct InboxJob {
 /// Makes a job of an inbox entry, or says why it is none. Does not throw for a bad entry.
 using InboxValidator = std::function<InboxJob(const std::string& entry)>;
 
+struct Rejected {
+  std::string id;  // of the failed record that tells of the entry
+  std::string reason;
+};
+
 struct InboxResult {
   std::size_t added = 0;
-  std::size_t rejected = 0;
+  std::vector<Rejected> rejected;
 };
 
 struct LeaseRef {
