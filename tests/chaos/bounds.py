@@ -53,9 +53,9 @@ def night(options, folder):
     jobs = folder / "jobs.jsonl"
     jobs.write_text("".join(json.dumps(job(number)) + "\n" for number in range(options.videos)))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "NIGHTREEL_"))}
-    process = subprocess.Popen([options.build / "bin/nightreel", "run", jobs, "--model", SOURCE / "models/shapes", "--out",
-                                folder / "out", "--threads", "1"], env=kept, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    command = [options.build / "bin/nightreel", "run", jobs, "--model", SOURCE / "models/shapes", "--out", folder / "out",
+               "--threads", "1"]
+    process = subprocess.Popen(command, env=kept, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     rows, renderers = [], set()
     while process.poll() is None:
         done = len(list((folder / "out/videos").glob("[!.]*.mp4"))) if (folder / "out/videos").exists() else 0

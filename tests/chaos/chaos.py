@@ -26,7 +26,8 @@ import stub_engine
 from night import FRAMES, PREFIX, SIZE, SOURCE, Events, Night, Watcher
 
 NO_PROGRESS_S = 90
-COLOURS, SHAPES, WAYS = ("red", "green", "blue", "white"), ("circle", "square", "cross"), ("left", "right", "up", "down")
+COLOURS, SHAPES = ("red", "green", "blue", "white"), ("circle", "square", "cross")
+WAYS = ("left", "right", "up", "down")
 CRASH = re.compile(r"signal (?:6|7|8|11)\b|terminate called|AddressSanitizer|exit code 4\b")
 
 
@@ -105,7 +106,8 @@ class Chaos:
         self.injector.run_ended()
         said = self.night.said()
         if CRASH.search(said):
-            self.violations.append(f"crash or internal error: {self.night.folder}/said/{len(self.night.codes) - 1:04}.log")
+            log = f"{self.night.folder}/said/{len(self.night.codes) - 1:04}.log"
+            self.violations.append(f"crash or internal error: {log}")
 
     def keep_running(self):
         self.look_at_end()

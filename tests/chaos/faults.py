@@ -46,8 +46,9 @@ def draw(seed, count):
 
 def every_point():
     """One kill and one freeze at each point of a job's life, one after the other."""
-    kinds = [("rank_killed_at", RANK_POINTS), ("rank_stopped_at", RANK_POINTS), ("renderer_killed_at", RENDERER_POINTS)]
-    return [{"kind": kind, "pause": 0.5, "point": point, "idle_too": False} for kind, points in kinds for point in points]
+    kinds = {"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS, "renderer_killed_at": RENDERER_POINTS}
+    return [{"kind": kind, "pause": 0.5, "point": point, "idle_too": False}
+            for kind, points in kinds.items() for point in points]
 
 
 class Injector:
@@ -254,11 +255,22 @@ class Injector:
     def client_pause(self, fault):
         self.to_redis("client_pause", fault["length"], "CLIENT", "PAUSE", int(1000 * fault["length"]))
 
+    def lead_to(self, point):
+        """A trap by itself waits for other faults where a night without any does not come by."""
+        if not self.one_at_a_time:
+            return
+        if point.endswith(".fail"):
+            self.arm("storage_error", "rank.before.rename.archive.h5", "eio")
+        if point.endswith(".release"):
+            self.usr1_twice(None)
+
     def rank_killed_at(self, fault):
         self.arm("rank_killed_at", fault["point"], "kill")
+        self.lead_to(fault["point"])
 
     def rank_stopped_at(self, fault):
         self.arm("rank_stopped_at", fault["point"], "stop")
+        self.lead_to(fault["point"])
 
     def renderer_killed_at(self, fault):
         self.arm("renderer_killed_at", fault["point"], "kill")

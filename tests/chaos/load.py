@@ -32,8 +32,9 @@ class Queue:
     """The scripts as the program calls them."""
 
     def __init__(self, socket, connections):
-        pool = redis.BlockingConnectionPool(max_connections=connections, connection_class=redis.UnixDomainSocketConnection,
-                                            path=socket, decode_responses=True, socket_timeout=60)
+        pool = redis.BlockingConnectionPool(
+            max_connections=connections, connection_class=redis.UnixDomainSocketConnection, path=socket,
+            decode_responses=True, socket_timeout=60)
         self.client = redis.Redis(connection_pool=pool)
         self.hashes = {name: self.client.script_load(text) for name, text in script_texts().items()}
 
@@ -46,7 +47,8 @@ class Queue:
         return self.call("submit", "add", 0, "/out", MODEL, *flat)
 
     def claim(self, rank, nonce):
-        return self.call("claim", f"worker-{rank}", nonce, 45000, 3, MODEL, "/out", "run", f"host-{rank // 8}", rank, 1)
+        host = f"host-{rank // 8}"
+        return self.call("claim", f"worker-{rank}", nonce, 45000, 3, MODEL, "/out", "run", host, rank, 1)
 
     def cost(self, calls, work):
         """Microseconds of the server's own time a call."""
@@ -106,7 +108,8 @@ def main():
             queue.submit(first, 1000)
         held = []
         print(f"claim: {queue.cost(options.ranks, lambda i: held.append(queue.claim(i, f'held-{i}'))):.1f} us")
-        renew = queue.cost(options.ranks, lambda i: queue.call("renew", held[i][1], held[i][2], 45000, "denoise", 1, 50, ""))
+        renew = queue.cost(options.ranks,
+                           lambda i: queue.call("renew", held[i][1], held[i][2], 45000, "denoise", 1, 50, ""))
         print(f"renew: {renew:.1f} us")
         print(f"counts while {options.ranks} jobs run: {queue.cost(50, lambda _: queue.call('counts', 'run')):.1f} us")
         print(f"claim of an empty queue while they run: "

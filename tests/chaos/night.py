@@ -115,7 +115,8 @@ class Night:
     def install(self, binaries):
         """The program in the night's own folder, with the stub beside it or the real engine."""
         for name in ("nightreel", "nightreel-engine"):
-            source = HERE / "stub_engine.py" if name == "nightreel-engine" and self.renderer == "stub" else binaries / name
+            stub = name == "nightreel-engine" and self.renderer == "stub"
+            source = HERE / "stub_engine.py" if stub else binaries / name
             try:
                 os.link(source, self.folder / "bin" / name)
             except OSError:  # another file system
