@@ -1,0 +1,81 @@
+"""The checks of a chaos run find what they are there for."""
+import hashlib
+import json
+import pathlib
+import tempfile
+import unittest
+
+import checks
+
+
+def claim(ms, rank, attempt, job="a"):
+    return {"event": "running", "id": job, "attempt": str(attempt), "rank": str(rank), "ms": ms}
+
+
+def ended(ms, how, job="a"):
+    return {"event": how, "id": job, "ms": ms}
+
+
+def fault(ms, ranks, until=None):
+    return {"ms": ms, "until_ms": until or ms, "ranks": ranks}
+
+
+TWICE = [claim(1000, 2, 1), ended(5000, "lease_lost"), claim(5100, 3, 2), ended(6000, "done")]
+
+
+class Checks(unittest.TestCase):
+    def again(self, events, *faults):
+        return checks.run_again_only_when_hit(checks.attempts_of(events), list(faults))
+
+    def test_a_claim_that_ended_without_a_video_needs_a_fault_on_its_rank_in_its_time(self):
+        self.assertEqual(self.again(TWICE, fault(2000, {2})), [])
+        self.assertEqual(self.again(TWICE, fault(2000, "all")), [])
+        self.assertEqual(self.again(TWICE, fault(100, {2}, until=1200)), [])
+        for wrong in (fault(2000, {3}), fault(100, {2}), fault(7000, "all"), fault(2000, set())):
+            self.assertEqual(len(self.again(TWICE, wrong)), 1, wrong)
+
+    def test_one_fault_excuses_a_job_once(self):
+        thrice = [claim(1000, 2, 1), ended(2000, "delayed"), claim(2010, 2, 2), ended(2020, "delayed"),
+                  claim(2030, 2, 3), ended(3000, "done")]
+        self.assertEqual(len(self.again(thrice, fault(2000, {2}))), 1)
+        self.assertEqual(self.again(thrice, fault(1990, {2}), fault(2015, {2})), [])
+
+    def stale(self, **picture):
+        seen = {"a": {"attempt": 1, "rank": 2, "published_ms": 4000, **picture}}
+        return checks.none_published_stale(seen, checks.attempts_of(TWICE))
+
+    def test_a_video_belongs_to_the_attempt_that_had_the_job_when_it_appeared(self):
+        self.assertEqual(self.stale(), [])
+        self.assertEqual(self.stale(attempt=2, rank=3, published_ms=5900), [])
+        self.assertEqual(len(self.stale(published_ms=5500)), 1)
+        self.assertEqual(len(self.stale(attempt=7)), 1)
+
+    def test_a_set_that_changes_or_does_not_fit_together_is_seen(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = pathlib.Path(folder)
+            (out / "videos").mkdir()
+            video, sidecar = out / "videos/a.mp4", out / "videos/a.json"
+            video.write_bytes(b"video")
+            sha = hashlib.sha256(b"video").hexdigest()
+            sidecar.write_text(json.dumps({"sha256": sha}))
+            first = {"inode": video.stat().st_ino, "sha256": sha, "sidecar_sha256": sha}
+
+            def found(**other):
+                return checks.never_replaced(out, {"a": {**first, **other}}, ["a"])
+            self.assertEqual(found(), [])
+            self.assertEqual(len(found(inode=1)), 1)
+            self.assertEqual(len(found(sidecar_sha256=None)), 1)
+            self.assertEqual(len(checks.never_replaced(out, {}, ["a"])), 1)
+            sidecar.unlink()
+            self.assertEqual(len(found()), 1)
+            self.assertEqual(len(checks.all_decode(out)), 1)
+            (out / "archive").mkdir()
+            (out / "checkpoints").mkdir()
+            (out / "videos/.a.mp4.3.part").touch()
+            (out / "checkpoints/a.h5").touch()
+            (out / "checkpoints/b.h5").touch()
+            self.assertEqual(checks.litter(out), ([out / "videos/.a.mp4.3.part"], [out / "checkpoints/a.h5"]))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
