@@ -30,7 +30,7 @@ std::optional<double> seconds_left(const JobInHand& job) {
 void Drain::listen() {
   if (!p_.renderer.running()) {
     std::this_thread::sleep_for(kListen);
-    if (deaths_.may_restart()) p_.renderer.start();
+    if (deaths_.may_restart() && p_.renderer.may_start()) p_.renderer.start();
     return;
   }
   auto event = p_.renderer.poll(kListen);

@@ -12,6 +12,7 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr double kLongestLook_s = 1;
+constexpr double kDriver_s = 30;
 constexpr int kMostEvents = 5000;  // a second; a renderer has some dozens to tell
 
 }  // namespace
@@ -28,6 +29,20 @@ void Renderer::start() {
   log_.debug("renderer-start", "renderer process " + std::to_string(child_.pid()));
 }
 
+bool Renderer::may_start() {
+  if (dead_ <= 0 || !command_.on_gpu) return true;
+  try {
+    if (command_.on_gpu(dead_)) {
+      if (since_end_.seconds() < kDriver_s) return false;
+      log_.warn("gpu-held", "the driver still lists the renderer process " + std::to_string(dead_) + " on the GPU");
+    }
+  } catch (const Error& e) {
+    log_.warn("gpu-held", e.what());
+  }
+  dead_ = -1;
+  return true;
+}
+
 void Renderer::send(const std::string& line) {
   base::write_line(child_.stdin_fd(), line, milliseconds(2000));
 }
@@ -35,6 +50,8 @@ void Renderer::send(const std::string& line) {
 Renderer::Event Renderer::ended(const std::string& why) {
   child_.kill(SIGKILL);
   const auto how = child_.wait(milliseconds(5000));
+  dead_ = child_.pid();
+  since_end_ = base::Stopwatch();
   child_ = base::Child();
   reader_.reset();
   return {std::nullopt, why.empty() ? how.value_or("cannot be killed") : why};

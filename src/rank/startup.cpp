@@ -1,5 +1,7 @@
 #include "rank/startup.h"
 
+#include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
@@ -115,6 +117,21 @@ std::string agree_devices(cluster::World& world, const RunOptions& options) {
   return map.devices.at(static_cast<std::size_t>(world.rank()));
 }
 
+namespace {
+
+// NVML numbers processes as the driver's namespace does: in a container it may not know ours, and nothing is waited
+// for.
+std::function<bool(pid_t)> gpu_lists(const std::string& device) {
+  if (device == "cpu") return nullptr;
+  const auto nvml = std::make_shared<const cluster::Nvml>(cluster::process_environment());
+  return [nvml, device](pid_t process) {
+    const auto listed = nvml->processes(device);
+    return std::find(listed.begin(), listed.end(), process) != listed.end();
+  };
+}
+
+}  // namespace
+
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
                                  int rank) {
   RendererCommand command;
@@ -129,6 +146,7 @@ RendererCommand renderer_command(const RunOptions& options, const std::string& d
                   "--threads",
                   std::to_string(options.threads)};
   command.stderr_path = log_folder + "/renderer-" + std::to_string(rank) + ".log";
+  command.on_gpu = gpu_lists(device);
   return command;
 }
 

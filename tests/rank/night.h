@@ -27,7 +27,7 @@ class Rank {
       : out_(folder + "/out"),
         jobs_(server.queue_options(lease)),
         keeper_(renewing(server, lease), lease / 3, stop_, base::Logger()),
-        renderer({{FAKE_RENDERER, folder}, folder + "/renderer.log", 5, 0.8}, base::Logger()) {
+        renderer({{FAKE_RENDERER, folder}, folder + "/renderer.log", 5, 0.8, nullptr}, base::Logger()) {
     number_ = number;
     options.out = out_.root();
     jobs_.set_patience({300ms, {}, true});

@@ -24,6 +24,8 @@ struct RendererCommand {
   std::string stderr_path;        // its log: libraries print there
   double loading_limit_s = 1800;  // without a word from its start to `ready`: a large model from slow storage
   double silence_limit_s = 30;    // after that a heartbeat comes every second, from a thread that does nothing else
+  std::function<bool(pid_t)>
+      on_gpu;  // whether the driver lists this process on the renderer's GPU; empty: there is none
 };
 
 class Renderer {
@@ -32,6 +34,9 @@ class Renderer {
 
   /// Starts the process. Throws Error{environment} when the executable cannot be started at all.
   void start();
+  /// Whether the GPU is rid of the process before: the driver gives its memory back some time after its end. One that
+  /// is listed for half a minute is waited for no longer.
+  bool may_start();
   bool running() const { return static_cast<bool>(child_); }
   pid_t pid() const { return child_.pid(); }
 
@@ -63,6 +68,8 @@ class Renderer {
   base::Logger log_;
   base::Child child_;
   std::optional<base::LineReader> reader_;
+  pid_t dead_ = -1;  // the process before, while the GPU may hold it
+  base::Stopwatch since_end_;
   bool ready_ = false;
   double silent_s_ = 0;
   base::Stopwatch since_look_;
