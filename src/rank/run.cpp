@@ -263,8 +263,8 @@ class Run {
 int run(const RunOptions& given) {
   RunOptions options = given;
   options.out = std::filesystem::absolute(given.out).lexically_normal().string();
+  Signals signals;  // before all else: mpirun may forward a signal at once
   const Plan plan = make_plan(options);
-  Signals signals;
   return Run(options, plan, signals)();
 }
 

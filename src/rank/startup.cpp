@@ -68,6 +68,15 @@ protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
   throw Error(ErrorKind::comm, "the renderers did not meet within " + base::human_duration(kMeetLimitSeconds));
 }
 
+protocol::RendezvousEvent meet(Renderer& renderer, const protocol::GroupRequest& request) {
+  try {
+    renderer.send(protocol::encode(request));
+  } catch (const Error&) {
+    // Its pipe is closed: what follows says how it ended.
+  }
+  return wait_rendezvous(renderer);
+}
+
 // "10.0.0.5 (not reached by rank 1 on host b), …", with the fix.
 std::string why_none(const cluster::World& world, const std::vector<ProbeListener::Door>& doors,
                      const std::vector<std::string>& answers) {
@@ -185,16 +194,11 @@ void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu) {
   std::string address;
   world.throw_together(problem_of([&] {
                          if (world.rank() != 0) return;
-                         renderer.send(protocol::encode(request));
-                         address = wait_rendezvous(renderer).address;
+                         address = meet(renderer, request).address;
                        }),
                        std::chrono::minutes(3), "the renderers' rendezvous");
   request.address = world.broadcast(address, 0, kWorldDeadline, "the rendezvous address");
-  world.throw_together(problem_of([&] {
-                         renderer.send(protocol::encode(request));
-                         wait_rendezvous(renderer);
-                       }),
-                       std::chrono::minutes(3), "the renderers' meeting");
+  world.throw_together(problem_of([&] { meet(renderer, request); }), std::chrono::minutes(3), "the renderers' meeting");
 }
 
 std::string agree_interface(cluster::World& world, const std::vector<std::string>& offered) {
