@@ -84,9 +84,10 @@ class Deaths(program.ProgramTest):
         self.assertEqual([(pid, name_of(pid)) for pid in pids if alive(pid)], [])
 
     def test_a_renderer_that_is_killed_costs_its_job_one_attempt_and_no_video(self):
+        steps = 400  # what Redis says is up to a second old: half of them must take much longer
         undisturbed = self.folder / "undisturbed"
-        self.assert_ended(program.call(self.command(undisturbed, 100)), 0)
-        process = program.start(self.command(self.out, 100))
+        self.assert_ended(program.call(self.command(undisturbed, steps)), 0)
+        process = program.start(self.command(self.out, steps))
         job = program.until(self.denoising)
         self.assertTrue(job, "no job was seen denoising")
         killed = self.renderer_of(job["rank"])
