@@ -103,7 +103,7 @@ class Deaths(program.ProgramTest):
         self.assertFalse([*self.out.glob("videos/.*"), *self.out.glob("archive/.*")])
 
     def test_a_rank_that_is_frozen_past_its_lease_publishes_nothing_of_it(self):
-        process = program.start(self.command(self.out, 60, "--lease", 3))
+        process = program.start(self.command(self.out, 300, "--lease", 3))
         job = program.until(self.denoising)
         self.assertTrue(job, "no job was seen denoising")
         # Ranks are numbered in the order in which mpirun started them.
@@ -111,7 +111,7 @@ class Deaths(program.ProgramTest):
         os.kill(frozen, signal.SIGSTOP)
         try:
             again = program.until(lambda: next((one for one in self.status()["jobs"] if one["id"] == job["id"]
-                                                and one["rank"] != job["rank"]), None))
+                                                and one["rank"] != job["rank"]), None), 60)
         finally:
             os.kill(frozen, signal.SIGCONT)
         self.assertTrue(again, "no other rank took the job")
@@ -125,14 +125,14 @@ class Deaths(program.ProgramTest):
         self.assertFalse([*self.out.glob("videos/.*"), *self.out.glob("archive/.*")])
 
     def test_a_rank_that_is_killed_ends_the_run_and_the_same_command_goes_on(self):
-        process = program.start(self.command(self.out, 60, "--lease", 3))
+        process = program.start(self.command(self.out, 300, "--lease", 3))
         self.assertTrue(program.until(self.denoising))
         started = descendants(process.pid)
         first = min(pid for pid in started if name_of(pid) == "nightreel")  # rank 0: it owns the private Redis
         os.kill(first, signal.SIGKILL)
         self.assertNotEqual(program.finish(process).code, 0)
         self.assert_all_gone([pid for pid in started if name_of(pid) != "redis-server"])
-        self.assert_ended(program.call(self.command(self.out, 60, "--lease", 3)), 0)
+        self.assert_ended(program.call(self.command(self.out, 300, "--lease", 3)), 0)
         self.assertEqual(len(digests(self.out)), 3 * len(JOBS))
         self.assertEqual({one["state"] for one in self.status()["jobs"]}, {"done"})
         self.assert_all_gone(started)

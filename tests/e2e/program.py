@@ -42,7 +42,7 @@ class Ended:
         return f"exit code {self.code}\n{self.out}\n{self.log}"
 
 
-def call(command, timeout=60, env=None, stdin=None, cwd=None):
+def call(command, timeout=120, env=None, stdin=None, cwd=None):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, errors="replace",
                           timeout=timeout, env=without_redis(**(env or {})), input=stdin, cwd=cwd)
     return Ended(done.returncode, done.stdout, done.stderr)
@@ -62,7 +62,7 @@ def start(command, env=None):
                             errors="replace", env=without_redis(**(env or {})))
 
 
-def finish(process, timeout=60):
+def finish(process, timeout=120):
     out, log = process.communicate(timeout=timeout)
     return Ended(process.returncode, out, log)
 
