@@ -32,8 +32,8 @@ struct PublishedModel {
   std::optional<double> guidance_scale_2;  // of the low-noise expert
   std::optional<double> boundary_ratio;
   std::optional<double> flow_shift_480p;  // where the size is 480x832 or 832x480
-  bool shake_in_negative;  // "镜头晃动，" (camera shake) stands before the negative prompt
-  std::string_view note;   // what their documentation adds
+  bool shake_in_negative;                 // "镜头晃动，" (camera shake) stands before the negative prompt
+  std::string_view note;                  // what their documentation adds
 };
 
 /// Wan's sample_neg_prompt (wan/configs/shared_config.py).
