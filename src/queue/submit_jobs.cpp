@@ -4,11 +4,13 @@
 
 namespace nightreel::queue {
 
+Submission submission_of(const job::Job& job) {
+  return {job.id, job.identity(), job.hash, job::pack_job(job), job.priority, job.max_attempts.value_or(0)};
+}
+
 std::vector<Submitted> submit_jobs(JobQueue& queue, const std::vector<job::Job>& jobs, const SubmitOptions& options) {
   std::vector<Submission> list;
-  for (const auto& job : jobs) {
-    list.push_back({job.id, job.identity(), job.hash, job::pack_job(job), job.priority, job.max_attempts.value_or(0)});
-  }
+  for (const auto& job : jobs) list.push_back(submission_of(job));
   auto results = queue.submit(list, options);
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (results[i] != Submitted::conflict) continue;

@@ -4,6 +4,7 @@
 
 #include "nightreel/base/file.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/queue/submit_jobs.h"
 
 namespace nightreel::rank {
 
@@ -125,10 +126,7 @@ void Drain::take_inbox() {
   const std::string& root = p_.options.input_root;
   const auto validate = [&](const std::string& entry) -> queue::InboxJob {
     try {
-      const job::Job job = job::parse_job(entry, {root, root});
-      return {queue::Submission{job.id, job.identity(), job.hash, job::pack_job(job), job.priority,
-                                job.max_attempts.value_or(0)},
-              ""};
+      return {queue::submission_of(job::parse_job(entry, {root, root})), ""};
     } catch (const Error& e) {
       return {std::nullopt, e.what()};
     }

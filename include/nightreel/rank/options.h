@@ -22,7 +22,6 @@ struct RunOptions {
   std::string dtype = "auto";   // auto, bf16, f32, fp8
   int threads = 2;              // CPU threads a renderer
   std::optional<int> expect_ranks;
-  std::optional<int> min_ranks;  // renderers that must come up; absent: all
   bool share_gpu = false;
   bool follow = false;
   bool wait_for_all = false;
