@@ -31,6 +31,15 @@ def help_of(*words):
     return nightreel(*words, "--help").out
 
 
+def help_of_tools():
+    """What the repository's own tools, where a page names them, say of their flags."""
+    named = {path for page in PAGES for path in re.findall(r"\b(?:bench|tests|tools)/[\w/]+\.py\b", page.read_text())}
+    tools = [["sh", SOURCE / "scripts/chaos"], *([sys.executable, "-B", SOURCE / path] for path in sorted(named)
+                                                 if "ArgumentParser" in (SOURCE / path).read_text())]
+    return "\n".join(subprocess.run([*tool, "--help"], check=True, capture_output=True, text=True).stdout
+                     for tool in tools)
+
+
 class WhatTheReaderTypes(program.ProgramTest):
     def test_redis_lines_add_a_job_that_a_run_makes(self):
         scripts = [(page.name, block) for page in PAGES for block in blocks(page, "python") if "import redis" in block
@@ -72,7 +81,7 @@ class WhatTheReaderTypes(program.ProgramTest):
                     self.assertIn(f"Usage: nightreel {name}", helps[name].replace("nightreel-engine", "nightreel"))
                     for flag in re.findall(r"--[a-z][a-z_-]*", command[2]):
                         self.assertIn(flag.replace("_", "-"), helps[name])
-        every = "\n".join(helps.values())
+        every = "\n".join([*helps.values(), help_of_tools()])
         for page in PAGES:
             for span in re.findall(r"`([^`\n]+)`", page.read_text()):
                 for flag in re.findall(r"(?<![\w-])--[a-z][a-z_-]*", span):
