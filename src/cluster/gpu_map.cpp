@@ -114,6 +114,22 @@ DeviceRequest parse_device_request(const std::string& text) {
   throw base::Error(base::ErrorKind::usage, "--device: " + base::printable(text) + " is none of auto, cpu, cuda");
 }
 
+RankFacts own_facts(int rank, const Place& place, DeviceRequest request, bool share_gpu,
+                    const Environment& environment) {
+  RankFacts facts;
+  facts.rank = rank;
+  facts.host = place.host;
+  facts.host_index = place.host_index;
+  facts.local_rank = place.local_rank;
+  facts.request = request;
+  facts.share_gpu = share_gpu;
+  if (request != DeviceRequest::cpu) {
+    const Nvml nvml(environment);
+    facts.gpus = visible_devices(nvml.gpus(), environment("CUDA_VISIBLE_DEVICES"));
+  }
+  return facts;
+}
+
 std::string to_json(const RankFacts& facts) {
   Json gpus = Json::array();
   for (const GpuDevice& gpu : facts.gpus) {

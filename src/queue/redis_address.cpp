@@ -5,6 +5,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/base/json.h"
 
 namespace nightreel::queue {
 namespace {
@@ -187,6 +188,27 @@ std::vector<RedisAddress> parse_redis_addresses(std::string_view text) {
     if (comma == std::string_view::npos) return out;
     text.remove_prefix(comma + 1);
   }
+}
+
+std::string to_json(const std::vector<RedisAddress>& addresses) {
+  base::Json list = base::Json::array();
+  for (const auto& a : addresses) {
+    list.push_back({{"host", a.host},
+                    {"port", a.port},
+                    {"unix", a.unix_path},
+                    {"user", a.user},
+                    {"password", a.password},
+                    {"db", a.db}});
+  }
+  return list.dump();
+}
+
+std::vector<RedisAddress> addresses_from_json(const std::string& json) {
+  std::vector<RedisAddress> out;
+  for (const auto& a : base::parse_json(json)) {
+    out.push_back({a.at("host"), a.at("port"), a.at("unix"), a.at("user"), a.at("password"), a.at("db")});
+  }
+  return out;
 }
 
 std::optional<std::string> process_env(const std::string& name) {

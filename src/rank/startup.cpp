@@ -7,7 +7,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/gpu_map.h"
 #include "nightreel/cluster/launch_check.h"
-#include "rank/reachable.h"
+#include "nightreel/cluster/reachable.h"
 
 namespace nightreel::rank {
 namespace {
@@ -30,27 +30,6 @@ std::optional<std::string> problem_of(Work work) {
   } catch (const Error& e) {
     return e.what();
   }
-}
-
-json to_json(const std::vector<queue::RedisAddress>& addresses) {
-  json list = json::array();
-  for (const auto& a : addresses) {
-    list.push_back({{"host", a.host},
-                    {"port", a.port},
-                    {"unix", a.unix_path},
-                    {"user", a.user},
-                    {"password", a.password},
-                    {"db", a.db}});
-  }
-  return list;
-}
-
-std::vector<queue::RedisAddress> addresses_from(const json& list) {
-  std::vector<queue::RedisAddress> out;
-  for (const auto& a : list) {
-    out.push_back({a.at("host"), a.at("port"), a.at("unix"), a.at("user"), a.at("password"), a.at("db")});
-  }
-  return out;
 }
 
 protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
@@ -78,7 +57,7 @@ protocol::RendezvousEvent meet(Renderer& renderer, const protocol::GroupRequest&
 }
 
 // "10.0.0.5 (not reached by rank 1 on host b), …", with the fix.
-std::string why_none(const cluster::World& world, const std::vector<ProbeListener::Door>& doors,
+std::string why_none(const cluster::World& world, const std::vector<cluster::ProbeListener::Door>& doors,
                      const std::vector<std::string>& answers) {
   std::string out;
   for (std::size_t door = 0; door < doors.size(); ++door) {
@@ -104,17 +83,8 @@ std::string agree_devices(cluster::World& world, const RunOptions& options) {
   const auto problem = problem_of([&] {
     const auto environment = cluster::process_environment();
     cluster::check_launch(world.size(), options.expect_ranks, environment);
-    const auto& place = world.place();
-    facts.rank = world.rank();
-    facts.host = place.host;
-    facts.host_index = place.host_index;
-    facts.local_rank = place.local_rank;
-    facts.request = cluster::parse_device_request(options.device);
-    facts.share_gpu = options.share_gpu;
-    if (facts.request != cluster::DeviceRequest::cpu) {
-      const cluster::Nvml nvml(environment);
-      facts.gpus = cluster::visible_devices(nvml.gpus(), environment("CUDA_VISIBLE_DEVICES"));
-    }
+    facts = cluster::own_facts(world.rank(), world.place(), cluster::parse_device_request(options.device),
+                               options.share_gpu, environment);
   });
   world.throw_together(problem, kWorldDeadline, "the launch checks");
   std::vector<cluster::RankFacts> all;
@@ -202,7 +172,7 @@ void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu) {
 }
 
 std::string agree_interface(cluster::World& world, const std::vector<std::string>& offered) {
-  std::optional<ProbeListener> listener;
+  std::optional<cluster::ProbeListener> listener;
   json offer = json::object();
   do_together(world, "the network between the hosts", [&] {
     if (world.rank() != 0) return;
@@ -212,11 +182,11 @@ std::string agree_interface(cluster::World& world, const std::vector<std::string
     for (const auto& door : listener->doors()) offer["doors"].push_back({door.address, door.port});
   });
   offer = json::parse(world.broadcast(offer.dump(), 0, kWorldDeadline, "rank 0's addresses"));
-  std::vector<ProbeListener::Door> doors;
+  std::vector<cluster::ProbeListener::Door> doors;
   for (const auto& door : offer.at("doors")) doors.push_back({door.at(0), door.at(1)});
   const auto answers =
-      world.all_gather(try_doors(doors, offer.at("word"), kProbeLimit), kWorldDeadline, "rank 0's addresses");
-  if (const auto chosen = first_for_all(doors.size(), answers)) return doors[*chosen].address;
+      world.all_gather(cluster::try_doors(doors, offer.at("word"), kProbeLimit), kWorldDeadline, "rank 0's addresses");
+  if (const auto chosen = cluster::first_for_all(doors.size(), answers)) return doors[*chosen].address;
   throw Error(ErrorKind::environment, why_none(world, doors, answers));
 }
 
@@ -228,7 +198,7 @@ std::vector<queue::RedisAddress> agree_redis(cluster::World& world, const RunOpt
   do_together(world, "the Redis", [&] {
     if (world.rank() != 0) return;
     if (const auto named = queue::find_redis(options.redis, queue::process_env)) addresses = *named;
-    if (addresses.empty() && several) offered = host_addresses();
+    if (addresses.empty() && several) offered = cluster::host_addresses();
   });
   const bool own = world.broadcast(addresses.empty() ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
   const std::string interface = own && several ? agree_interface(world, offered) : "";
@@ -242,8 +212,7 @@ std::vector<queue::RedisAddress> agree_redis(cluster::World& world, const RunOpt
                          addresses = {server->address()};
                        }),
                        std::chrono::minutes(2), "the Redis");
-  return addresses_from(
-      json::parse(world.broadcast(to_json(addresses).dump(), 0, kWorldDeadline, "the Redis address")));
+  return queue::addresses_from_json(world.broadcast(queue::to_json(addresses), 0, kWorldDeadline, "the Redis address"));
 }
 
 }  // namespace nightreel::rank

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nightreel/cluster/gpu.h"
+#include "nightreel/cluster/mpi.h"
 
 namespace nightreel::cluster {
 
@@ -28,6 +29,11 @@ struct RankFacts {
   bool share_gpu = false;
   std::vector<GpuDevice> gpus;  // visible to it
 };
+
+/// What this rank has to tell; NVML is asked unless the CPU was asked for. Throws Error{environment} where NVML is
+/// there and does not work.
+RankFacts own_facts(int rank, const Place& place, DeviceRequest request, bool share_gpu,
+                    const Environment& environment);
 
 std::string to_json(const RankFacts& facts);
 /// Throws Error{environment}: the other rank is another version of the program.

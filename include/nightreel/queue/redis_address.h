@@ -28,6 +28,10 @@ struct RedisAddress {
 /// `unix://[user:pass@]/path[?db=N]`. User and password are percent-decoded.
 std::vector<RedisAddress> parse_redis_addresses(std::string_view text);
 
+/// For the ranks of one world, passwords included: never for people.
+std::string to_json(const std::vector<RedisAddress>& addresses);
+std::vector<RedisAddress> addresses_from_json(const std::string& json);
+
 /// An environment variable's value; nothing where it is unset.
 using EnvLookup = std::function<std::optional<std::string>(const std::string& name)>;
 

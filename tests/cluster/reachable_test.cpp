@@ -1,10 +1,10 @@
-#include "rank/reachable.h"
+#include "nightreel/cluster/reachable.h"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 
-using namespace nightreel::rank;
+using namespace nightreel::cluster;
 using namespace std::chrono_literals;
 
 TEST_CASE("every rank that knows the word reaches the doors, and only those that are open") {

@@ -1,4 +1,4 @@
-#include "rank/reachable.h"
+#include "nightreel/cluster/reachable.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include "nightreel/base/pipe.h"
 #include "nightreel/base/random.h"
 
-namespace nightreel::rank {
+namespace nightreel::cluster {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -171,4 +171,4 @@ std::optional<std::size_t> first_for_all(std::size_t doors, const std::vector<st
   return std::nullopt;
 }
 
-}  // namespace nightreel::rank
+}  // namespace nightreel::cluster

@@ -12,7 +12,7 @@
 
 #include "nightreel/base/file.h"
 
-namespace nightreel::rank {
+namespace nightreel::cluster {
 
 /// This host's addresses that other hosts may reach: of interfaces that are up, neither loopback nor link-local. IPv4
 /// first, in the system's order.
@@ -50,4 +50,4 @@ std::string try_doors(const std::vector<ProbeListener::Door>& doors, const std::
 /// The first door with '1' in each rank's answer.
 std::optional<std::size_t> first_for_all(std::size_t doors, const std::vector<std::string>& answers);
 
-}  // namespace nightreel::rank
+}  // namespace nightreel::cluster
