@@ -72,115 +72,76 @@ std::string shape_text(at::IntArrayRef shape) {
 
 }  // namespace
 
-/// Fetches the model's tensors by their Diffusers names.
-class Transformer::Loader {
- public:
-  Loader(WeightMap& weights, at::Device device, at::ScalarType dtype)
-      : weights_(weights), device_(device), dtype_(dtype) {}
-
-  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const { return take(name, shape, dtype_); }
-  at::Tensor tensor_f32(const std::string& name, at::IntArrayRef shape) const { return take(name, shape, at::kFloat); }
-  Linear linear(const std::string& name, std::int64_t in, std::int64_t out) const {
-    return {tensor(name + ".weight", {out, in}), tensor(name + ".bias", {out})};
-  }
-  Linear linear_f32(const std::string& name, std::int64_t in, std::int64_t out) const {
-    return {tensor_f32(name + ".weight", {out, in}), tensor_f32(name + ".bias", {out})};
-  }
-  /// Projections of the same input as one: fewer, larger matrix products.
-  Linear fused(const std::string& prefix, const std::vector<std::string>& names, std::int64_t in,
-               std::int64_t out) const {
-    std::vector<at::Tensor> weights;
-    std::vector<at::Tensor> biases;
-    for (const std::string& name : names) {
-      Linear part = linear(prefix + name, in, out);
-      weights.push_back(part.weight);
-      biases.push_back(part.bias);
-    }
-    return {at::cat(weights), at::cat(biases)};
-  }
-  void skip(const std::string& name) const { weights_.skip(name); }
-
- private:
-  at::Tensor take(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
-    return weights_.take(name, shape).to(device_, dtype);
-  }
-
-  WeightMap& weights_;
-  at::Device device_;
-  at::ScalarType dtype_;
-};
-
-at::Tensor Transformer::Linear::operator()(const at::Tensor& x) const {
-  return at::linear(x, weight, bias);
-}
-
 Transformer::Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
-    : config_(config), device_(device), dtype_(dtype) {
-  const Loader load(weights, device, dtype);
-  const std::int64_t width = config.width();
-  const auto [patch_f, patch_y, patch_x] = config.patch_size;
-  const std::int64_t patch = patch_f * patch_y * patch_x;
-
-  // The patch embedding is a convolution whose kernels do not overlap: a matrix product over flattened patches.
-  patch_ = {load.tensor("patch_embedding.weight", {width, config.in_channels, patch_f, patch_y, patch_x}).flatten(1),
-            load.tensor("patch_embedding.bias", {width})};
-  const std::string embedder = "condition_embedder.";
-  time_in_ = load.linear_f32(embedder + "time_embedder.linear_1", config.freq_dim, width);
-  time_out_ = load.linear_f32(embedder + "time_embedder.linear_2", width, width);
-  time_proj_ = load.linear(embedder + "time_proj", width, 6 * width);
-  text_in_ = load.linear(embedder + "text_embedder.linear_1", config.text_dim, width);
-  text_out_ = load.linear(embedder + "text_embedder.linear_2", width, width);
-  proj_out_ = load.linear("proj_out", width, config.out_channels * patch);
-  table_12D_ = load.tensor_f32("scale_shift_table", {1, 2, width});
-
+    : config_(config), device_(device), dtype_(dtype), blocks_(static_cast<std::size_t>(config.num_layers)) {
   const std::int64_t half = config.freq_dim / 2;
   time_frequencies_ = at::arange(half, at::kFloat).mul_(-std::log(10000.0)).div_(half).exp_().to(device);
-
-  for (std::int64_t i = 0; i < config.num_layers; ++i) {
-    const std::string block = "blocks." + std::to_string(i) + ".";
-    const std::string self = block + "attn1.";
-    const std::string cross = block + "attn2.";
-    Block b;
-    b.table_16D = load.tensor_f32(block + "scale_shift_table", {1, 6, width});
-    b.self_qkv = load.fused(self, {"to_q", "to_k", "to_v"}, width, width);
-    b.self_out = load.linear(self + "to_out.0", width, width);
-    b.self_norm_q = load.tensor(self + "norm_q.weight", {width});
-    b.self_norm_k = load.tensor(self + "norm_k.weight", {width});
-    b.cross_q = load.linear(cross + "to_q", width, width);
-    b.cross_kv = load.fused(cross, {"to_k", "to_v"}, width, width);
-    b.cross_out = load.linear(cross + "to_out.0", width, width);
-    b.cross_norm_q = load.tensor(cross + "norm_q.weight", {width});
-    b.cross_norm_k = load.tensor(cross + "norm_k.weight", {width});
-    if (config.cross_attn_norm) {
-      b.norm2_weight = load.tensor_f32(block + "norm2.weight", {width});
-      b.norm2_bias = load.tensor_f32(block + "norm2.bias", {width});
-    }
-    b.ffn_in = load.linear(block + "ffn.net.0.proj", width, config.ffn_dim);
-    b.ffn_out = load.linear(block + "ffn.net.2", config.ffn_dim, width);
-    blocks_.push_back(std::move(b));
+  for (const Parameter& parameter : parameters()) *parameter.tensor = load_parameter(parameter, weights, device);
+  if (config.image_dim == 0) return;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {  // in the files, and used by nobody
+    weights.skip("blocks." + std::to_string(i) + ".attn2.norm_added_q.weight");
   }
-  if (config.image_dim > 0) load_image_parts(load);
 }
 
-void Transformer::load_image_parts(const Loader& load) {
+std::vector<Parameter> Transformer::parameters() {
+  ParameterList list(dtype_);
+  const std::int64_t width = config_.width();
+  const auto [patch_f, patch_y, patch_x] = config_.patch_size;
+  list.convolution(patch_, "patch_embedding", {width, config_.in_channels, patch_f, patch_y, patch_x});
+  const std::string embedder = "condition_embedder.";
+  list.linear_f32(time_in_, embedder + "time_embedder.linear_1", config_.freq_dim, width);
+  list.linear_f32(time_out_, embedder + "time_embedder.linear_2", width, width);
+  list.linear(time_proj_, embedder + "time_proj", width, 6 * width);
+  list.linear(text_in_, embedder + "text_embedder.linear_1", config_.text_dim, width);
+  list.linear(text_out_, embedder + "text_embedder.linear_2", width, width);
+  list.linear(proj_out_, "proj_out", width, config_.out_channels * patch_f * patch_y * patch_x);
+  list.tensor_f32(table_12D_, "scale_shift_table", {1, 2, width});
+  for (std::size_t i = 0; i < blocks_.size(); ++i) add_block(i, list);
+  if (config_.image_dim > 0) add_image_embedder(list);
+  return list.take();
+}
+
+void Transformer::add_block(std::size_t index, ParameterList& list) {
+  const std::int64_t width = config_.width();
+  const std::string block = "blocks." + std::to_string(index) + ".";
+  const std::string self = block + "attn1.";
+  const std::string cross = block + "attn2.";
+  Block& b = blocks_[index];
+  list.tensor_f32(b.table_16D, block + "scale_shift_table", {1, 6, width});
+  list.fused(b.self_qkv, self, {"to_q", "to_k", "to_v"}, width, width);
+  list.linear(b.self_out, self + "to_out.0", width, width);
+  list.tensor(b.self_norm_q, self + "norm_q.weight", {width});
+  list.tensor(b.self_norm_k, self + "norm_k.weight", {width});
+  list.linear(b.cross_q, cross + "to_q", width, width);
+  list.fused(b.cross_kv, cross, {"to_k", "to_v"}, width, width);
+  list.linear(b.cross_out, cross + "to_out.0", width, width);
+  list.tensor(b.cross_norm_q, cross + "norm_q.weight", {width});
+  list.tensor(b.cross_norm_k, cross + "norm_k.weight", {width});
+  if (config_.image_dim > 0) {
+    list.fused(b.image_kv, cross, {"add_k_proj", "add_v_proj"}, width, width);
+    list.tensor(b.image_norm_k, cross + "norm_added_k.weight", {width});
+  }
+  if (config_.cross_attn_norm) {
+    list.tensor_f32(b.norm2_weight, block + "norm2.weight", {width});
+    list.tensor_f32(b.norm2_bias, block + "norm2.bias", {width});
+  }
+  list.linear(b.ffn_in, block + "ffn.net.0.proj", width, config_.ffn_dim);
+  list.linear(b.ffn_out, block + "ffn.net.2", config_.ffn_dim, width);
+}
+
+void Transformer::add_image_embedder(ParameterList& list) {
   const std::string embedder = "condition_embedder.image_embedder.";
   const std::int64_t in = config_.image_dim;
   const std::int64_t width = config_.width();
   ImageEmbedder& image = image_embedder_;
-  image.norm_in_weight = load.tensor_f32(embedder + "norm1.weight", {in});
-  image.norm_in_bias = load.tensor_f32(embedder + "norm1.bias", {in});
-  image.in = load.linear(embedder + "ff.net.0.proj", in, in);
-  image.out = load.linear(embedder + "ff.net.2", in, width);
-  image.norm_out_weight = load.tensor_f32(embedder + "norm2.weight", {width});
-  image.norm_out_bias = load.tensor_f32(embedder + "norm2.bias", {width});
+  list.tensor_f32(image.norm_in_weight, embedder + "norm1.weight", {in});
+  list.tensor_f32(image.norm_in_bias, embedder + "norm1.bias", {in});
+  list.linear(image.in, embedder + "ff.net.0.proj", in, in);
+  list.linear(image.out, embedder + "ff.net.2", in, width);
+  list.tensor_f32(image.norm_out_weight, embedder + "norm2.weight", {width});
+  list.tensor_f32(image.norm_out_bias, embedder + "norm2.bias", {width});
   if (config_.pos_embed_seq_len > 0) {
-    image.positions_1TE = load.tensor(embedder + "pos_embed", {1, config_.pos_embed_seq_len, in});
-  }
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const std::string cross = "blocks." + std::to_string(i) + ".attn2.";
-    blocks_[i].image_kv = load.fused(cross, {"add_k_proj", "add_v_proj"}, width, width);
-    blocks_[i].image_norm_k = load.tensor(cross + "norm_added_k.weight", {width});
-    load.skip(cross + "norm_added_q.weight");  // in the files, and used by nobody
+    list.tensor(image.positions_1TE, embedder + "pos_embed", {1, config_.pos_embed_seq_len, in});
   }
 }
 

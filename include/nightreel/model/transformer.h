@@ -14,6 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/model/linear.h"
+#include "nightreel/model/parameter.h"
+
 namespace nightreel::model {
 
 class WeightMap;
@@ -57,6 +60,11 @@ class Transformer {
   Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
 
   const TransformerConfig& config() const { return config_; }
+  at::Device device() const { return device_; }
+
+  /// Every weight, with its Diffusers names; between two calls of forward() and prepare_text() it may be exchanged.
+  /// What prepare_text() gave before is then of the old weights.
+  std::vector<Parameter> parameters();
 
   /// text_BTE: the text encoder's output, any dtype and device, E = text_dim. With `keep_keys` the cross-attention's
   /// keys and values of all blocks are kept too: 2 * layers * B * T * width elements, and their products are saved at
@@ -73,11 +81,6 @@ class Transformer {
                      const at::Tensor& first_timestep_B = {}) const;
 
  private:
-  struct Linear {
-    at::Tensor weight;
-    at::Tensor bias;
-    at::Tensor operator()(const at::Tensor& x) const;
-  };
   /// The time step of `tokens` tokens that follow each other.
   struct Time {
     std::int64_t tokens = 0;
@@ -98,7 +101,6 @@ class Transformer {
     at::Tensor positions_1TE, norm_in_weight, norm_in_bias, norm_out_weight, norm_out_bias;
     Linear in, out;
   };
-  class Loader;
 
   std::array<std::int64_t, 3> patch_grid(const at::Tensor& latents_BCFYX) const;
   const at::Tensor& rotary(const std::array<std::int64_t, 3>& grid) const;
@@ -109,7 +111,8 @@ class Transformer {
   std::array<at::Tensor, 2> keys_and_values(const Block& block, const at::Tensor& text_BTD) const;
   std::array<at::Tensor, 2> image_keys_and_values(const Block& block, const at::Tensor& image_1TD) const;
   at::Tensor embed_image(const at::Tensor& image_NTE) const;
-  void load_image_parts(const Loader& load);
+  void add_block(std::size_t index, ParameterList& list);
+  void add_image_embedder(ParameterList& list);
   at::Tensor image_attention(const Block& block, std::size_t index, const at::Tensor& q_BSHD,
                              const TransformerText& text) const;
   at::Tensor self_attention(const Block& block, const at::Tensor& x_BSD, const at::Tensor& table_SP2) const;

@@ -1,0 +1,67 @@
+// Which tensors of a checkpoint each tensor of a module is made of, by their Diffusers names: the one list by which
+// weights are loaded, exchanged between jobs (lora.h) and moved.
+//
+// Plain values that point into the module: they hold while it stays where it is. A tensor is exchanged by assignment,
+// never written to: it may alias a checkpoint's read-only mapping (safetensors.h).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "nightreel/model/linear.h"
+
+namespace nightreel::model {
+
+class WeightMap;
+
+struct Parameter {
+  /// A tensor of the checkpoint.
+  struct Part {
+    std::string name;                 // blocks.0.attn1.to_k.weight
+    std::vector<std::int64_t> shape;  // as stored
+  };
+  std::vector<Part> parts;   // one below the other along the first dimension: to_q, to_k, to_v
+  at::Tensor* tensor;        // in the module
+  Linear* linear = nullptr;  // whose weight it is: each part as a matrix then, its first dimension by all others
+  at::ScalarType dtype = at::kFloat;  // in which the module computes with it
+};
+
+/// `part` as the checkpoint has it, in its dtype, shaped as in the module. It may alias the mapped file.
+at::Tensor stored_part(const Parameter& parameter, std::size_t part, WeightMap& weights);
+
+/// The parameter as the checkpoint has it, brought to `device` and its dtype.
+at::Tensor load_parameter(const Parameter& parameter, WeightMap& weights, at::Device device);
+
+/// Parts in the parameter's dtype, put together.
+at::Tensor joined(const std::vector<at::Tensor>& parts);
+
+/// Puts such a list together.
+class ParameterList {
+ public:
+  explicit ParameterList(at::ScalarType dtype) : dtype_(dtype) {}
+
+  void tensor(at::Tensor& tensor, const std::string& name, std::vector<std::int64_t> shape);
+  /// One that stays in float32, whatever the module's dtype.
+  void tensor_f32(at::Tensor& tensor, const std::string& name, std::vector<std::int64_t> shape);
+  void linear(Linear& linear, const std::string& name, std::int64_t in, std::int64_t out);
+  void linear_f32(Linear& linear, const std::string& name, std::int64_t in, std::int64_t out);
+  /// Projections `prefix` + name of the same input as one layer: fewer, larger matrix products.
+  void fused(Linear& linear, const std::string& prefix, const std::vector<std::string>& names, std::int64_t in,
+             std::int64_t out);
+  /// A convolution whose kernels do not overlap: a matrix product over flattened patches. `shape` of its weight.
+  void convolution(Linear& linear, const std::string& name, const std::vector<std::int64_t>& shape);
+
+  std::vector<Parameter> take() { return std::move(parameters_); }
+
+ private:
+  void add_linear(Linear& linear, const std::vector<std::string>& names, const std::vector<std::int64_t>& shape,
+                  at::ScalarType dtype);
+
+  at::ScalarType dtype_;
+  std::vector<Parameter> parameters_;
+};
+
+}  // namespace nightreel::model
