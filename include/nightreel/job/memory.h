@@ -1,0 +1,145 @@
+// How much of a GPU's memory a video needs, and what stays there, takes turns or waits on the host where not all fits.
+//
+// Arithmetic over sizes, no tensor is touched: the renderer, its rank and `model info` come to the same plan. Plain
+// values; any thread. Where the bytes come from is told in src/job/memory_estimate.cpp. JSON that is no MemoryModel is
+// an Error{internal}, a job that fits in no way an Error{job} that says what would.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nightreel/job/model_card.h"
+#include "nightreel/job/settings.h"
+
+namespace nightreel::job {
+
+/// The components whose weights move as one.
+enum class Part { text_encoder, image_encoder, transformer, transformer_2, vae };
+inline constexpr std::array<Part, 5> kParts{Part::text_encoder, Part::image_encoder, Part::transformer,
+                                            Part::transformer_2, Part::vae};
+/// The component's folder.
+std::string_view name(Part part);
+
+/// The dimensions of a Wan VAE, as its config.json names them.
+struct VaeSize {
+  std::int64_t base_dim = 96;
+  std::int64_t decoder_base_dim = 96;
+  std::int64_t z_dim = 16;
+  std::vector<std::int64_t> dim_mult{1, 2, 4, 4};
+  std::int64_t num_res_blocks = 2;
+  std::vector<bool> temporal_downsample{false, true, true};
+  std::int64_t spatial = 8;   // pixels a latent cell, each way
+  std::int64_t temporal = 4;  // frames a latent frame, but for the first
+  std::int64_t patch_size = 1;
+  bool is_residual = false;
+};
+
+/// What an encoder of `tokens` tokens needs: UMT5 for a prompt, CLIP for a picture.
+struct EncoderSize {
+  std::int64_t tokens = 0;
+  std::int64_t width = 0;
+  std::int64_t ffn_dim = 0;
+  std::int64_t heads = 0;
+};
+
+/// A checkpoint as a renderer holds it, in the precision in which it computes.
+struct MemoryModel {
+  bool gpu = true;                 // the driver and its libraries take their share
+  std::int64_t element_bytes = 2;  // of the transformer's and the encoders' activations; the VAE computes in float32
+  bool both_prompts = false;       // prompt and negative prompt go through the transformer as one batch
+  bool keep_keys = false;          // the cross-attention's keys and values of all blocks are kept
+  TransformerSize transformer;
+  VaeSize vae;
+  EncoderSize text;
+  EncoderSize clip;                        // no tokens: there is none
+  std::array<std::uint64_t, 5> weights{};  // bytes on the device by Part; 0: there is none
+  std::uint64_t host_weights = 0;          // bytes that never leave the host: the token embedding
+  std::uint64_t linear_weights = 0;        // numbers in the linear layers of one expert's blocks, which fp8 narrows
+
+  std::uint64_t of(Part part) const { return weights.at(static_cast<std::size_t>(part)); }
+  bool two_experts() const { return of(Part::transformer) > 0 && of(Part::transformer_2) > 0; }
+};
+
+nlohmann::json to_json(const MemoryModel& model);
+MemoryModel memory_model_from_json(const nlohmann::json& json);
+
+/// Bytes beside the weights while one video is made, stage by stage.
+struct Activations {
+  std::uint64_t text = 0;     // the text encoder's
+  std::uint64_t picture = 0;  // of the VAE's encoder and the image encoder; 0 without a picture
+  std::uint64_t blocks = 0;   // a pass through the transformer
+  std::uint64_t keys = 0;     // of the cross-attention, where they are kept
+  std::uint64_t latents = 0;  // and what a sampler remembers of them
+  std::uint64_t decode = 0;
+  std::uint64_t denoise() const { return blocks + keys + latents; }
+};
+
+/// Whether the VAE codes pictures in overlapping tiles (model::Tiling's sizes).
+struct Tiled {
+  bool encode = false;
+  bool decode = false;
+};
+
+Activations activations_of(const MemoryModel& model, const Settings& settings, const Tiled& tiled);
+
+/// Videos of a wave, at most: a swap costs a few seconds, a wave's leases that many videos.
+inline constexpr std::int64_t kWave = 4;
+
+/// Where weights are while a video is made.
+struct MemoryPlan {
+  enum class Experts {
+    stay,        // all on the GPU, always
+    take_turns,  // one of the two on the GPU, the other one on the host
+    leave        // on the GPU while they denoise, one at a time
+  };
+  struct Stage {
+    std::string name;  // text, picture, denoise, decode
+    std::uint64_t weights = 0;
+    std::uint64_t activations = 0;
+    std::uint64_t bytes() const { return weights + activations; }
+  };
+
+  std::uint64_t memory = 0;  // the device's; 0: no limit
+  std::uint64_t usable = 0;  // of that, without what driver, libraries and fragments take
+  bool fits = true;
+  bool two_experts = false;
+  bool encoders_leave = false;  // once prompts and pictures are encoded
+  Experts experts = Experts::stay;
+  bool vae_leaves = false;  // while others work
+  Tiled tiled;
+  std::vector<Stage> stages;
+  std::uint64_t host = 0;   // bytes of weights in the host's memory
+  std::uint64_t moved = 0;  // bytes that cross to the GPU for a video, one of a full wave where there are waves
+
+  /// The stage that needs most.
+  const Stage& peak() const;
+  bool stays(Part part) const;
+  /// How many videos had better be denoised in a wave: all their high-noise steps, one swap, all the others.
+  std::int64_t wave() const { return two_experts && experts == Experts::take_turns ? kWave : 1; }
+};
+
+/// The plan that fits `memory` bytes (0: no limit) with whole pictures before tiles, and the least traffic. Where none
+/// fits, the one that needs least, and `fits` false.
+MemoryPlan plan_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+
+/// Throws Error{job} "memory: …" that says what would fit, where nothing does.
+void check_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+
+/// Settings and precisions near these that would fit, for people: "480x832", "49 frames", "--dtype fp8". May be empty.
+std::vector<std::string> what_would_fit(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+
+/// For people, line by line: what lives where, when it moves, what each stage needs.
+std::vector<std::string> describe(const MemoryModel& model, const MemoryPlan& plan, const Settings& settings);
+/// In one line, for logs.
+std::string summary(const MemoryPlan& plan, const Settings& settings);
+/// For programs.
+nlohmann::json to_json(const MemoryPlan& plan);
+
+/// "23.5 GB": decimal, as GPUs and disks are sold.
+std::string human_bytes(std::uint64_t bytes);
+
+}  // namespace nightreel::job

@@ -1,0 +1,212 @@
+// What a video needs beside the weights, from the order in which the modules make and drop their tensors.
+//
+// Transformer: src/model/transformer.cpp, run_block(). Per token and channel of the width, in elements of the
+// activations' precision (e bytes), the tensors that live at once are
+//   attention   x, normed, q|k|v (3), normed q and k (2), turned q and k (2), mixed            10 e
+//   rotation    x, normed, q|k|v, normed q and k, turned k                                      8 e + turning q
+//   feed-forward x, normed, hidden (ffn_dim / width), its output                               (3 + ffn/width) e
+// where turning q on a CPU goes through float32 (4 bytes, and 4 more for a copy where e < 4), and where e < 4 the gated
+// sum behind the feed-forward does so with three tensors of 4 bytes. Attention itself keeps no matrix of scores:
+// LibTorch's fused kernels. The VAE: src/model/vae_layers.cpp; every causal convolution keeps its last two frames
+// beside those of the piece until the video's end, in float32.
+//
+// On the CPU these are held against measured peaks (tests/pipeline/memory_test.cpp). On a GPU, where cuDNN chooses
+// workspaces and attention another kernel, nothing has been measured: plan_memory() keeps a reserve.
+#include <algorithm>
+
+#include "nightreel/job/memory.h"
+
+namespace nightreel::job {
+namespace {
+
+constexpr std::int64_t kFloat = 4;         // bytes of a float32
+constexpr std::int64_t kTile = 256;        // model::Tiling's height and width
+constexpr std::int64_t kFramesAPiece = 4;  // of pixels, after the first
+
+std::uint64_t unsigned_of(std::int64_t bytes) {
+  return static_cast<std::uint64_t>(bytes);
+}
+
+std::int64_t latent_frames(const MemoryModel& model, const Settings& s) {
+  return (s.num_frames - 1) / model.vae.temporal + 1;
+}
+
+// Patches of the latents: what the transformer attends over.
+std::int64_t tokens_of(const MemoryModel& model, const Settings& s) {
+  const auto& patch = model.transformer.patch_size;
+  return latent_frames(model, s) / patch[0] * (s.height / model.vae.spatial / patch[1]) *
+         (s.width / model.vae.spatial / patch[2]);
+}
+
+std::int64_t width_of(const TransformerSize& t) {
+  return t.num_attention_heads * t.attention_head_dim;
+}
+
+// Bytes of a token in the block's widest moment, all channels.
+std::int64_t block_bytes_a_token(const MemoryModel& model, bool two_times) {
+  const std::int64_t e = model.element_bytes;
+  const std::int64_t width = width_of(model.transformer);
+  const std::int64_t to_float = e < kFloat ? kFloat + e : 0;  // a copy in float32, and the way back
+  const std::int64_t attention = 10 * e;
+  const std::int64_t rotation = 8 * e + (model.gpu ? e : kFloat + to_float);
+  const std::int64_t gated_sum = e < kFloat ? 3 * kFloat + e : 0;
+  const std::int64_t joined = two_times ? e : 0;  // the two runs of tokens, put together again
+  const std::int64_t feed_forward = (3 * e + gated_sum + joined) * width + e * model.transformer.ffn_dim;
+  return std::max(std::max(attention, rotation) * width, feed_forward);
+}
+
+std::uint64_t blocks_of(const MemoryModel& model, const Settings& s, std::int64_t batch) {
+  const auto& t = model.transformer;
+  const std::int64_t tokens = tokens_of(model, s);
+  const bool two_times = !s.image.empty() && t.in_channels == t.out_channels;
+  const std::int64_t table = tokens * t.attention_head_dim * kFloat;  // of the rotation
+  const std::int64_t text = batch * model.text.tokens * width_of(t) * model.element_bytes;
+  return unsigned_of(batch * tokens * block_bytes_a_token(model, two_times) + table + 4 * text);
+}
+
+std::uint64_t keys_of(const MemoryModel& model, std::int64_t batch) {
+  if (!model.keep_keys) return 0;
+  const std::int64_t rows = batch * model.text.tokens + 2 * model.clip.tokens;
+  return unsigned_of(2 * model.transformer.num_layers * rows * width_of(model.transformer) * model.element_bytes);
+}
+
+// Start noise, its picture condition, the velocities of both prompts and their difference, three steps that UniPC looks
+// back on, and the pass's own input and output.
+std::uint64_t latents_of(const MemoryModel& model, const Settings& s) {
+  const auto& t = model.transformer;
+  const auto& patch = t.patch_size;
+  const std::int64_t cells = tokens_of(model, s) * patch[0] * patch[1] * patch[2];
+  return unsigned_of(cells * kFloat * (9 * t.out_channels + 3 * t.in_channels));
+}
+
+// Of one layer: both gates of the feed-forward in float32, queries, keys and values, the scores with their bias.
+std::uint64_t encoder_bytes(const EncoderSize& size) {
+  const std::int64_t rows = size.tokens * (8 * size.width + 3 * size.ffn_dim);
+  const std::int64_t scores = 3 * size.heads * size.tokens * size.tokens;
+  return unsigned_of((rows + scores) * kFloat);
+}
+
+// Frames on their way through a VAE's layers: `frames` of `cells` pixels each.
+class Walk {
+ public:
+  Walk(std::int64_t frames, std::int64_t cells) : frames_(frames), cells_(cells) {}
+
+  /// A causal convolution over `channels`: its window stays.
+  void keep(std::int64_t channels, std::int64_t context = 2) { kept_ += (context + frames_) * cells_ * channels; }
+  /// So many channels live at once, of the frames as they are.
+  void need(std::int64_t channels) { peak_ = std::max(peak_, frames_ * cells_ * channels); }
+  /// norm, convolution, norm, convolution; `held`: channels that somebody else keeps.
+  void residual(std::int64_t in, std::int64_t out, std::int64_t held) {
+    keep(in);
+    keep(out);
+    need(held + in + 2 * out + (in == out ? 0 : out));
+  }
+  void middle(std::int64_t channels) {
+    residual(channels, channels, 0);
+    need(7 * channels);  // attention: x, normed, q|k|v, mixed, out
+    residual(channels, channels, 0);
+  }
+  void grow(std::int64_t side, std::int64_t time) {
+    cells_ *= side * side;
+    frames_ *= time;
+  }
+  void shrink(std::int64_t side, std::int64_t time) {
+    cells_ /= side * side;
+    frames_ = std::max<std::int64_t>(1, frames_ / time);
+  }
+  std::int64_t bytes() const { return (kept_ + peak_) * kFloat; }
+
+ private:
+  std::int64_t frames_;
+  std::int64_t cells_;
+  std::int64_t kept_ = 0;
+  std::int64_t peak_ = 0;
+};
+
+std::int64_t cell_channels(const VaeSize& v) {
+  return 3 * v.patch_size * v.patch_size;
+}
+
+// One latent frame after the first, of `rows` x `columns`, to four of pixels. `several`: there is more than the first.
+std::int64_t decode_bytes(const VaeSize& v, std::int64_t rows, std::int64_t columns, bool several) {
+  const std::size_t stages = v.dim_mult.size();
+  Walk walk(1, rows * columns);
+  std::int64_t width = v.decoder_base_dim * v.dim_mult.back();
+  walk.keep(v.z_dim);
+  walk.middle(width);
+  for (std::size_t i = 0; i < stages; ++i) {
+    const std::int64_t before = width;
+    const std::int64_t out = v.decoder_base_dim * v.dim_mult[stages - 1 - i];
+    for (std::int64_t j = 0; j <= v.num_res_blocks; ++j) walk.residual(j == 0 ? before : out, out, j == 0 ? 0 : before);
+    width = out;
+    if (i + 1 == stages) break;
+    const std::int64_t time = several && v.temporal_downsample[stages - 2 - i] ? 2 : 1;
+    if (time == 2) walk.keep(out);
+    if (!v.is_residual) width = out / 2;
+    const std::int64_t doubled = 4 * time * out;
+    const std::int64_t made = 4 * time * width;
+    walk.need(before + out + (time == 2 ? 2 * out : 0) + doubled + made);
+    if (v.is_residual) walk.need(before + 3 * made);  // the shortcut: repeated, then put in order
+    walk.grow(2, time);
+  }
+  walk.keep(width);
+  walk.need(width + 4 * cell_channels(v));
+  return walk.bytes();
+}
+
+// Four frames of pixels to a latent frame, and the whole video that they are taken from.
+std::int64_t encode_bytes(const VaeSize& v, std::int64_t height, std::int64_t width, const Settings& s,
+                          std::int64_t frames) {
+  const bool several = frames > 1;
+  Walk walk(several ? kFramesAPiece : 1, height / v.patch_size * (width / v.patch_size));
+  std::int64_t channels = v.base_dim;
+  walk.keep(cell_channels(v));
+  walk.need(cell_channels(v) + channels);
+  for (std::size_t i = 0; i < v.dim_mult.size(); ++i) {
+    const std::int64_t before = channels;
+    const std::int64_t out = v.base_dim * v.dim_mult[i];
+    const std::int64_t held = v.is_residual ? before : 0;
+    for (std::int64_t j = 0; j < v.num_res_blocks; ++j) walk.residual(j == 0 ? before : out, out, j == 0 ? 0 : held);
+    channels = out;
+    if (i + 1 == v.dim_mult.size()) break;
+    const std::int64_t time = several && v.temporal_downsample[i] ? 2 : 1;
+    walk.need(held + 2 * out + (out + 3) / 4);                 // padded, then a quarter of the cells
+    if (v.is_residual) walk.need(3 * before + (out + 1) / 2);  // the shortcut: padded, dealt out, averaged
+    walk.shrink(2, 1);
+    if (time == 2) walk.keep(out, 1);
+    walk.shrink(1, time);
+  }
+  walk.middle(channels);
+  walk.keep(channels);
+  const std::int64_t copies = 2;  // as the pipeline gives them, and as the layers want them
+  return walk.bytes() + copies * kFloat * 3 * frames * s.height * s.width;
+}
+
+std::uint64_t picture_bytes(const MemoryModel& model, const Settings& s, bool tiled) {
+  if (s.image.empty()) return 0;
+  const bool first_frame_alone = model.transformer.in_channels == model.transformer.out_channels;
+  const std::int64_t side =
+      tiled ? kTile * model.vae.patch_size : std::max(s.height, s.width);  // encoding counts cells
+  const std::int64_t coding = encode_bytes(model.vae, std::min(side, s.height), std::min(side, s.width), s,
+                                           first_frame_alone ? 1 : s.num_frames);
+  return std::max(unsigned_of(coding), 2 * encoder_bytes(model.clip));
+}
+
+}  // namespace
+
+Activations activations_of(const MemoryModel& model, const Settings& settings, const Tiled& tiled) {
+  const std::int64_t batch = model.both_prompts && settings.guidance_scale > 1 ? 2 : 1;
+  Activations need;
+  need.text = encoder_bytes(model.text);
+  need.picture = picture_bytes(model, settings, tiled.encode);
+  need.blocks = blocks_of(model, settings, batch);
+  need.keys = keys_of(model, batch);
+  need.latents = latents_of(model, settings);
+  const std::int64_t side = tiled.decode ? kTile : std::max(settings.height, settings.width);
+  need.decode =
+      unsigned_of(decode_bytes(model.vae, std::min(side, settings.height) / model.vae.spatial,
+                               std::min(side, settings.width) / model.vae.spatial, latent_frames(model, settings) > 1));
+  return need;
+}
+
+}  // namespace nightreel::job

@@ -1,0 +1,263 @@
+// Plans in words and in JSON, and what would fit instead.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "nightreel/base/error.h"
+#include "nightreel/job/memory.h"
+
+namespace nightreel::job {
+namespace {
+
+using nlohmann::json;
+using Experts = MemoryPlan::Experts;
+
+json to_json(const VaeSize& v) {
+  return {{"base_dim", v.base_dim},
+          {"decoder_base_dim", v.decoder_base_dim},
+          {"z_dim", v.z_dim},
+          {"dim_mult", v.dim_mult},
+          {"num_res_blocks", v.num_res_blocks},
+          {"temporal_downsample", v.temporal_downsample},
+          {"spatial", v.spatial},
+          {"temporal", v.temporal},
+          {"patch_size", v.patch_size},
+          {"is_residual", v.is_residual}};
+}
+
+json to_json(const EncoderSize& e) {
+  return {{"tokens", e.tokens}, {"width", e.width}, {"ffn_dim", e.ffn_dim}, {"heads", e.heads}};
+}
+
+// What the estimate reads of it.
+json to_json(const TransformerSize& t) {
+  return {{"num_layers", t.num_layers},
+          {"num_attention_heads", t.num_attention_heads},
+          {"attention_head_dim", t.attention_head_dim},
+          {"ffn_dim", t.ffn_dim},
+          {"in_channels", t.in_channels},
+          {"out_channels", t.out_channels},
+          {"patch_size", t.patch_size}};
+}
+
+EncoderSize encoder_from(const json& j) {
+  return {j.at("tokens"), j.at("width"), j.at("ffn_dim"), j.at("heads")};
+}
+
+VaeSize vae_from(const json& j) {
+  VaeSize v;
+  j.at("base_dim").get_to(v.base_dim);
+  j.at("decoder_base_dim").get_to(v.decoder_base_dim);
+  j.at("z_dim").get_to(v.z_dim);
+  j.at("dim_mult").get_to(v.dim_mult);
+  j.at("num_res_blocks").get_to(v.num_res_blocks);
+  v.temporal_downsample = j.at("temporal_downsample").get<std::vector<bool>>();
+  j.at("spatial").get_to(v.spatial);
+  j.at("temporal").get_to(v.temporal);
+  j.at("patch_size").get_to(v.patch_size);
+  j.at("is_residual").get_to(v.is_residual);
+  return v;
+}
+
+TransformerSize transformer_from(const json& j) {
+  TransformerSize t;
+  j.at("num_layers").get_to(t.num_layers);
+  j.at("num_attention_heads").get_to(t.num_attention_heads);
+  j.at("attention_head_dim").get_to(t.attention_head_dim);
+  j.at("ffn_dim").get_to(t.ffn_dim);
+  j.at("in_channels").get_to(t.in_channels);
+  j.at("out_channels").get_to(t.out_channels);
+  j.at("patch_size").get_to(t.patch_size);
+  return t;
+}
+
+// Sizes by which the arithmetic divides.
+void check_sizes(const MemoryModel& m) {
+  const auto& patch = m.transformer.patch_size;
+  const bool sound = m.vae.spatial > 0 && m.vae.temporal > 0 && m.vae.patch_size > 0 && !m.vae.dim_mult.empty() &&
+                     m.vae.temporal_downsample.size() + 1 >= m.vae.dim_mult.size() &&
+                     std::all_of(patch.begin(), patch.end(), [](std::int64_t p) { return p > 0; });
+  if (!sound) throw base::Error(base::ErrorKind::internal, "memory: sizes that no model has");
+}
+
+MemoryModel in_fp8(MemoryModel model) {
+  for (const Part part : {Part::transformer, Part::transformer_2}) {
+    std::uint64_t& bytes = model.weights.at(static_cast<std::size_t>(part));
+    const std::uint64_t saved = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
+    if (bytes > saved) bytes -= saved;
+  }
+  return model;
+}
+
+bool fits(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {
+  return plan_memory(model, settings, memory).fits;
+}
+
+std::optional<Settings> fewer_frames(const MemoryModel& model, Settings s, std::uint64_t memory) {
+  const std::int64_t step = model.vae.temporal * model.transformer.patch_size[0];
+  for (s.num_frames -= step; s.num_frames > 0; s.num_frames -= step) {
+    if (fits(model, s, memory)) return s;
+  }
+  return std::nullopt;
+}
+
+// Of about the same shape, in sixteenths of its sides.
+std::optional<Settings> smaller(const MemoryModel& model, const Settings& given, std::uint64_t memory) {
+  const std::int64_t rows = model.vae.spatial * model.transformer.patch_size[1];
+  const std::int64_t columns = model.vae.spatial * model.transformer.patch_size[2];
+  for (std::int64_t sixteenths = 15; sixteenths > 0; --sixteenths) {
+    Settings s = given;
+    s.height = given.height * sixteenths / 16 / rows * rows;
+    s.width = given.width * sixteenths / 16 / columns * columns;
+    if (s.height == 0 || s.width == 0) return std::nullopt;
+    if (fits(model, s, memory)) return s;
+  }
+  return std::nullopt;
+}
+
+std::string size_text(const Settings& s) {
+  return fmt::format("{}x{}, {} frames", s.height, s.width, s.num_frames);
+}
+
+std::string fate(const MemoryPlan& plan, Part part) {
+  if (plan.stays(part)) return "stays on the GPU";
+  switch (part) {
+    case Part::text_encoder:
+      return "leaves the GPU once the prompts are encoded";
+    case Part::image_encoder:
+      return "leaves the GPU once the pictures are encoded";
+    case Part::vae:
+      return "on the GPU while it codes pictures, else on the host";
+    default:
+      break;
+  }
+  if (plan.experts == Experts::leave) return "on the GPU while it denoises, else on the host";
+  return fmt::format("takes turns with the other expert, once for up to {} videos", kWave);
+}
+
+}  // namespace
+
+std::string_view name(Part part) {
+  constexpr std::array<std::string_view, 5> kNames{"text_encoder", "image_encoder", "transformer", "transformer_2",
+                                                   "vae"};
+  return kNames.at(static_cast<std::size_t>(part));
+}
+
+json to_json(const MemoryModel& m) {
+  return {{"gpu", m.gpu},
+          {"element_bytes", m.element_bytes},
+          {"both_prompts", m.both_prompts},
+          {"keep_keys", m.keep_keys},
+          {"transformer", to_json(m.transformer)},
+          {"vae", to_json(m.vae)},
+          {"text", to_json(m.text)},
+          {"clip", to_json(m.clip)},
+          {"weights", m.weights},
+          {"host_weights", m.host_weights},
+          {"linear_weights", m.linear_weights}};
+}
+
+MemoryModel memory_model_from_json(const json& j) {
+  MemoryModel m;
+  try {
+    j.at("gpu").get_to(m.gpu);
+    j.at("element_bytes").get_to(m.element_bytes);
+    j.at("both_prompts").get_to(m.both_prompts);
+    j.at("keep_keys").get_to(m.keep_keys);
+    m.transformer = transformer_from(j.at("transformer"));
+    m.vae = vae_from(j.at("vae"));
+    m.text = encoder_from(j.at("text"));
+    m.clip = encoder_from(j.at("clip"));
+    j.at("weights").get_to(m.weights);
+    j.at("host_weights").get_to(m.host_weights);
+    j.at("linear_weights").get_to(m.linear_weights);
+  } catch (const json::exception& e) {
+    throw base::Error(base::ErrorKind::internal, "memory: " + base::printable(e.what()));
+  }
+  check_sizes(m);
+  return m;
+}
+
+std::vector<std::string> what_would_fit(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {
+  std::vector<std::string> out;
+  if (const auto s = smaller(model, settings, memory)) out.push_back(size_text(*s));
+  if (const auto s = fewer_frames(model, settings, memory)) out.push_back(size_text(*s));
+  if (model.linear_weights == 0) return out;  // in fp8 already
+  const MemoryModel narrow = in_fp8(model);
+  if (fits(narrow, settings, memory)) {
+    out.emplace_back("--dtype fp8");
+  } else if (out.empty()) {
+    if (const auto s = smaller(narrow, settings, memory)) out.push_back("--dtype fp8 with " + size_text(*s));
+  }
+  return out;
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= 1000000000) return fmt::format("{:.1f} GB", value / 1e9);
+  if (bytes >= 1000000) return fmt::format("{:.1f} MB", value / 1e6);
+  return fmt::format("{:.1f} kB", value / 1e3);
+}
+
+std::string summary(const MemoryPlan& plan, const Settings& settings) {
+  const auto& peak = plan.peak();
+  std::string text =
+      fmt::format("{} need{} {} ({}: weights {}, beside them {})", size_text(settings), plan.fits ? "" : " at least",
+                  human_bytes(peak.bytes()), peak.name, human_bytes(peak.weights), human_bytes(peak.activations));
+  if (plan.memory > 0) {
+    text += fmt::format(" of {}, {} to use", human_bytes(plan.memory), human_bytes(plan.usable));
+  }
+  if (!plan.fits) return text;
+  if (plan.encoders_leave) text += "; encoders leave once they are done";
+  if (plan.experts == Experts::take_turns) text += "; experts take turns";
+  if (plan.experts == Experts::leave) text += "; transformers leave while others work";
+  if (plan.vae_leaves) text += "; the VAE leaves while others work";
+  if (plan.tiled.encode) text += "; pictures are encoded in tiles";
+  if (plan.tiled.decode) text += "; decoded in tiles";
+  if (plan.moved > 0) text += fmt::format("; {} of weights on the host", human_bytes(plan.host));
+  return text;
+}
+
+std::vector<std::string> describe(const MemoryModel& model, const MemoryPlan& plan, const Settings& settings) {
+  std::vector<std::string> lines{(plan.fits ? "fits: " : "does not fit: ") + summary(plan, settings)};
+  for (const Part part : kParts) {
+    if (model.of(part) == 0) continue;
+    lines.push_back(fmt::format("{:<14} {:>9}  {}", name(part), human_bytes(model.of(part)), fate(plan, part)));
+  }
+  if (model.host_weights > 0) {
+    lines.push_back(fmt::format("{:<14} {:>9}  stays on the host", "embedding", human_bytes(model.host_weights)));
+  }
+  for (const auto& stage : plan.stages) {
+    std::string how;
+    if (stage.name == "picture" && plan.tiled.encode) how = ", in tiles";
+    if (stage.name == "decode" && plan.tiled.decode) how = ", in tiles";
+    lines.push_back(fmt::format("{:<14} {:>9}  weights {}, beside them {}{}", stage.name, human_bytes(stage.bytes()),
+                                human_bytes(stage.weights), human_bytes(stage.activations), how));
+  }
+  lines.push_back(fmt::format("{:<14} {:>9}  of weights, {} of them to the GPU for each video", "on the host",
+                              human_bytes(plan.host), human_bytes(plan.moved)));
+  return lines;
+}
+
+json to_json(const MemoryPlan& plan) {
+  constexpr std::array<const char*, 3> kExperts{"stay", "take_turns", "leave"};
+  json stages = json::object();
+  for (const auto& s : plan.stages) stages[s.name] = {{"weights", s.weights}, {"activations", s.activations}};
+  return {{"memory", plan.memory},
+          {"usable", plan.usable},
+          {"fits", plan.fits},
+          {"encoders_leave", plan.encoders_leave},
+          {"experts", kExperts.at(static_cast<std::size_t>(plan.experts))},
+          {"vae_leaves", plan.vae_leaves},
+          {"tiled_encode", plan.tiled.encode},
+          {"tiled_decode", plan.tiled.decode},
+          {"wave", plan.wave()},
+          {"stages", stages},
+          {"peak", plan.peak().bytes()},
+          {"host", plan.host},
+          {"moved", plan.moved}};
+}
+
+}  // namespace nightreel::job

@@ -1,0 +1,212 @@
+#include "nightreel/job/memory.h"
+
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "support/error.h"
+
+using namespace nightreel;
+using job::MemoryModel;
+using job::MemoryPlan;
+using job::Part;
+using job::Settings;
+using Experts = job::MemoryPlan::Experts;
+
+namespace {
+
+constexpr std::uint64_t kGB = 1000000000;
+
+/// Wan 2.2 T2V-A14B in bfloat16: 14.3 billion numbers an expert, 4.6 billion of UMT5 beside its embedding.
+MemoryModel a14b() {
+  MemoryModel m;
+  m.transformer = {40, 40, 128, 13824, 256, 4096, 16, 16, 0, 0, {1, 2, 2}};
+  m.text = {512, 4096, 10240, 64};
+  m.weights = {9260000000, 0, 28640000000, 28640000000, 508000000};
+  m.host_weights = 2100000000;
+  m.linear_weights = 40ULL * (8ULL * 5120 * 5120 + 2ULL * 5120 * 13824);
+  return m;
+}
+
+MemoryModel ti2v_5b() {
+  MemoryModel m = a14b();
+  m.transformer = {30, 24, 128, 14336, 256, 4096, 48, 48, 0, 0, {1, 2, 2}};
+  m.vae = {160, 256, 48, {1, 2, 4, 4}, 2, {false, true, true}, 16, 4, 2, true};
+  m.weights = {9260000000, 0, 10000000000, 0, 2820000000};
+  m.linear_weights = 30ULL * (8ULL * 3072 * 3072 + 2ULL * 3072 * 14336);
+  return m;
+}
+
+Settings video(std::int64_t height, std::int64_t width, std::int64_t frames) {
+  Settings s;
+  s.height = height;
+  s.width = width;
+  s.num_frames = frames;
+  return s;
+}
+
+bool has(const std::vector<std::string>& lines, const std::string& part) {
+  for (const auto& line : lines) {
+    if (line.find(part) != std::string::npos) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("what does not fit leaves in this order: encoders, experts, whole pictures") {
+  struct Case {
+    MemoryModel model;
+    Settings settings;
+    std::uint64_t memory;
+    bool encoders_leave;
+    Experts experts;
+    bool tiled;
+    bool fits;
+  };
+  const Settings small = video(480, 832, 81);
+  const Settings large = video(720, 1280, 81);
+  for (const Case& c : {Case{a14b(), large, 0, false, Experts::stay, false, true},
+                        Case{a14b(), large, 141 * kGB, false, Experts::stay, false, true},
+                        Case{a14b(), small, 80 * kGB, true, Experts::stay, false, true},
+                        Case{a14b(), large, 80 * kGB, false, Experts::take_turns, false, true},
+                        Case{a14b(), small, 48 * kGB, true, Experts::take_turns, false, true},
+                        Case{a14b(), large, 48 * kGB, true, Experts::leave, false, true},
+                        Case{a14b(), small, 24 * kGB, true, Experts::leave, true, false},
+                        Case{ti2v_5b(), video(704, 1280, 121), 80 * kGB, false, Experts::stay, false, true},
+                        Case{ti2v_5b(), video(704, 1280, 121), 48 * kGB, true, Experts::stay, false, true},
+                        Case{ti2v_5b(), video(704, 1280, 121), 24 * kGB, true, Experts::stay, true, true}}) {
+    const MemoryPlan plan = job::plan_memory(c.model, c.settings, c.memory);
+    CAPTURE(job::summary(plan, c.settings));
+    CHECK(plan.fits == c.fits);
+    if (!c.fits) continue;
+    CHECK(plan.encoders_leave == c.encoders_leave);
+    CHECK((plan.experts == c.experts));
+    CHECK(plan.tiled.decode == c.tiled);
+    if (c.memory > 0) CHECK(plan.peak().bytes() <= c.memory);
+  }
+}
+
+TEST_CASE("a plan's peak never falls when more is asked, and more memory never moves more") {
+  for (const MemoryModel& model : {a14b(), ti2v_5b()}) {
+    std::uint64_t moved = std::numeric_limits<std::uint64_t>::max();
+    for (std::uint64_t memory = 44 * kGB; memory <= 200 * kGB; memory += 2 * kGB) {
+      const MemoryPlan plan = job::plan_memory(model, video(704, 1280, 81), memory);
+      REQUIRE(plan.fits);
+      CHECK(plan.peak().bytes() <= plan.usable);
+      if (!plan.tiled.decode) {
+        CHECK(plan.moved <= moved);
+        moved = plan.moved;
+      }
+    }
+    CHECK(moved == 0);
+    const auto denoise = [&](const Settings& s) { return job::activations_of(model, s, {}).denoise(); };
+    CHECK(denoise(video(704, 1280, 81)) > denoise(video(704, 1280, 77)));
+    CHECK(denoise(video(704, 1280, 81)) > denoise(video(704, 1248, 81)));
+    const auto decode = [&](const Settings& s, bool tiled) {
+      return job::activations_of(model, s, {false, tiled}).decode;
+    };
+    CHECK(decode(video(704, 1280, 81), false) > 4 * decode(video(704, 1280, 81), true));
+    CHECK(decode(video(704, 1280, 81), true) == decode(video(1024, 1280, 121), true));  // a tile is a tile
+    CHECK(decode(video(704, 1280, 81), false) > decode(video(704, 1280, 1), false));
+  }
+}
+
+TEST_CASE("weights that leave are counted on the host, and only what is needed on the GPU") {
+  const MemoryModel model = a14b();
+  const MemoryPlan plan = job::plan_memory(model, video(720, 1280, 81), 48 * kGB);
+  CHECK_FALSE(plan.stays(Part::text_encoder));
+  CHECK_FALSE(plan.stays(Part::transformer_2));
+  CHECK(plan.stays(Part::vae));
+  CHECK(plan.host == model.host_weights + model.of(Part::text_encoder) + 2 * model.of(Part::transformer));
+  REQUIRE(plan.stages.size() == 3);
+  CHECK(plan.stages[0].weights == model.of(Part::text_encoder) + model.of(Part::vae));
+  CHECK(plan.stages[1].weights == model.of(Part::transformer) + model.of(Part::vae));
+  CHECK(plan.stages[2].weights == model.of(Part::vae));
+}
+
+TEST_CASE("experts that take turns are worth a wave, others are not") {
+  const Settings s = video(480, 832, 81);
+  CHECK(job::plan_memory(a14b(), s, 48 * kGB).wave() == job::kWave);
+  CHECK(job::plan_memory(a14b(), s, 80 * kGB).wave() == 1);
+  CHECK(job::plan_memory(ti2v_5b(), video(704, 1280, 121), 24 * kGB).wave() == 1);
+}
+
+TEST_CASE("a job that fits in no way is an error that says what would, and that does fit") {
+  const Settings asked = video(720, 1280, 81);
+  CHECK_NOTHROW(job::check_memory(a14b(), asked, 80 * kGB));
+  CHECK_NOTHROW(job::check_memory(a14b(), asked, 0));
+  const auto thrown = test::thrown_by([&] { job::check_memory(a14b(), asked, 32 * kGB); });
+  CHECK(thrown.kind == base::ErrorKind::job);
+  for (const char* part :
+       {"memory: 720x1280, 81 frames need at least ", "of 32.0 GB", "what would fit: ", "--dtype fp8"}) {
+    CAPTURE(thrown.message);
+    CHECK(test::contains(thrown.message, part));
+  }
+  const auto fitting = job::what_would_fit(a14b(), asked, 32 * kGB);
+  CHECK(has(fitting, "720x1280, 5 frames"));
+  CHECK(job::plan_memory(a14b(), video(720, 1280, 5), 32 * kGB).fits);
+  CHECK_FALSE(job::plan_memory(a14b(), video(720, 1280, 9), 32 * kGB).fits);
+  const auto hopeless = test::thrown_by([&] { job::check_memory(a14b(), asked, 2 * kGB); });
+  CHECK(test::contains(hopeless.message, "no size of this model's videos fits"));
+}
+
+TEST_CASE("a picture costs its encoding, in tiles where the whole does not fit") {
+  MemoryModel model = a14b();
+  model.transformer.in_channels = 36;
+  Settings s = video(720, 1280, 81);
+  CHECK(job::activations_of(model, s, {}).picture == 0);
+  s.image = "/a.png";
+  const auto whole = job::activations_of(model, s, {}).picture;
+  CHECK(whole > 4 * job::activations_of(model, s, {true, false}).picture);
+  const MemoryPlan plan = job::plan_memory(model, s, 80 * kGB);
+  CHECK(plan.fits);
+  CHECK(plan.stages[1].name == "picture");
+}
+
+TEST_CASE("a CPU has no reserve, and may take both prompts at once and keep their keys") {
+  MemoryModel model = a14b();
+  const Settings s = video(480, 832, 81);
+  const auto one = job::activations_of(model, s, {});
+  model.gpu = false;
+  model.both_prompts = true;
+  model.keep_keys = true;
+  const auto two = job::activations_of(model, s, {});
+  CHECK(two.blocks > 2 * one.blocks - one.blocks / 10);
+  CHECK(one.keys == 0);
+  CHECK(two.keys == 2ULL * 40 * 2 * 512 * 5120 * 2);
+  CHECK(job::plan_memory(model, s, 100 * kGB).usable == 100 * kGB);
+  CHECK(job::plan_memory(a14b(), s, 100 * kGB).usable < 97 * kGB);
+}
+
+TEST_CASE("a model goes through JSON unchanged, and JSON that is none is refused") {
+  const MemoryModel model = ti2v_5b();
+  const auto json = job::to_json(model);
+  CHECK(job::to_json(job::memory_model_from_json(json)) == json);
+  struct Case {
+    const char* field;
+    nlohmann::json value;
+  };
+  for (const Case& c : {Case{"/vae/spatial", 0}, Case{"/vae/dim_mult", nlohmann::json::array()},
+                        Case{"/weights", "much"}, Case{"/transformer/patch_size", {1, 0, 2}}, Case{"/text", nullptr}}) {
+    CAPTURE(c.field);
+    auto bad = json;
+    bad[nlohmann::json::json_pointer(c.field)] = c.value;
+    CHECK(test::thrown_by([&] { job::memory_model_from_json(bad); }).kind == base::ErrorKind::internal);
+  }
+}
+
+TEST_CASE("people are told what lives where") {
+  const MemoryModel model = a14b();
+  const Settings s = video(480, 832, 81);
+  const auto lines = job::describe(model, job::plan_memory(model, s, 48 * kGB), s);
+  for (const char* part :
+       {"fits: 480x832, 81 frames need", "of 48.0 GB", "leaves the GPU once the prompts are encoded",
+        "takes turns with the other expert, once for up to 4 videos", "stays on the host", "decode", "on the host"}) {
+    CAPTURE(part);
+    CHECK(has(lines, part));
+  }
+  CHECK(job::human_bytes(23500000000) == "23.5 GB");
+  CHECK(job::human_bytes(1500) == "1.5 kB");
+}
