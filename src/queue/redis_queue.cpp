@@ -54,8 +54,8 @@ void check_bounds(const Submission& job) {
 }
 
 void append_job(std::vector<std::string>& args, const Submission& job) {
-  for (const std::string& arg :
-       {job.id, job.identity, job.hash, job.spec, std::to_string(job.priority), std::to_string(job.max_attempts)}) {
+  for (const std::string& arg : {job.id, job.identity, job.hash, job.spec, std::to_string(job.priority),
+                                 std::to_string(job.max_attempts), job.lora_set}) {
     args.push_back(arg);
   }
 }
@@ -73,6 +73,12 @@ std::span<const Submission> batch_of(std::span<const Submission> rest) {
 template <typename Number>
 std::string text_or_empty(const std::optional<Number>& value) {
   return value ? fmt::format("{}", *value) : std::string();
+}
+
+// What counts() of common.lua returned, from `first` on.
+Counts counts_from(const Reply& reply, std::size_t first) {
+  const auto count = [&](std::size_t index) { return reply.at(first + index).integer(); };
+  return {count(0), count(1), count(2), count(3), count(4), count(5), count(6), count(7)};
 }
 
 std::string checked_prefix(const std::string& name) {
@@ -207,6 +213,8 @@ Lease RedisQueue::lease_from(const Reply& reply, Clock::time_point sent) const {
   lease.spec = reply.at(5).text();
   lease.hash = reply.at(6).text();
   lease.alone = reply.at(7).text() == "1";
+  lease.earlier = reply.at(8).text() == "1";
+  lease.lora_set = reply.at(9).text();
   lease.deadline = deadline_from(sent);
   return lease;
 }
@@ -215,18 +223,18 @@ ClaimResult RedisQueue::claim(const ClaimRequest& request) {
   if (nonce_.empty()) nonce_ = base::random_hex(16);
   // Taken before the first attempt, however often the call is repeated: never later than the server's own count.
   const auto sent = Clock::now();
-  const Reply reply =
-      run(scripts_->claim,
-          {worker_, nonce_, std::to_string(options_.lease.count()), std::to_string(request.max_attempts), request.model,
-           request.out, request.run, request.host, std::to_string(request.rank), std::to_string(request.min_pending)});
+  const Reply reply = run(
+      scripts_->claim, {worker_, nonce_, std::to_string(options_.lease.count()), std::to_string(request.max_attempts),
+                        request.model, request.out, request.run, request.host, std::to_string(request.rank),
+                        std::to_string(request.min_pending), request.lora_set, std::to_string(request.in_a_row)});
   nonce_.clear();
   const std::string& code = reply.at(0).text();
   if (code == "OTHER_MODEL") throw_other_model(options_.name, reply.at(1).text(), request.model);
-  if (code == "JOB") return {lease_from(reply, sent), {}};
-  NothingToClaim nothing{reply.at(1).integer(), reply.at(2).integer(), reply.at(3).integer(), std::nullopt};
-  const std::int64_t wait = reply.at(4).integer();
+  if (code == "JOB") return {lease_from(reply, sent), {}, {}};
+  ClaimResult nothing{{}, counts_from(reply, 2), {}};
+  const std::int64_t wait = reply.at(1).integer();
   if (wait >= 0) nothing.next_change = std::chrono::milliseconds(wait);
-  return {std::nullopt, nothing};
+  return nothing;
 }
 
 Renewed RedisQueue::renew(const LeaseRef& ref, const Progress& progress) {
@@ -288,9 +296,7 @@ std::size_t RedisQueue::reap() {
 }
 
 Counts RedisQueue::counts(const std::string& run_id) {
-  const Reply reply = run(scripts_->counts, {run_id});
-  const auto count = [&](std::size_t index) { return reply.at(index).integer(); };
-  return {count(0), count(1), count(2), count(3), count(4), count(5), count(6), count(7)};
+  return counts_from(run(scripts_->counts, {run_id}), 0);
 }
 
 std::vector<JobView> RedisQueue::list(JobState state) {

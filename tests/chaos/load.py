@@ -43,12 +43,12 @@ class Queue:
 
     def submit(self, first, count):
         flat = [field for number in range(first, first + count)
-                for field in (f"job-{number:06}", f"identity-{number}", f"hash-{number}", "{}", 0, 0)]
+                for field in (f"job-{number:06}", f"identity-{number}", f"hash-{number}", "{}", 0, 0, "")]
         return self.call("submit", "add", 0, "/out", MODEL, *flat)
 
     def claim(self, rank, nonce):
         host = f"host-{rank // 8}"
-        return self.call("claim", f"worker-{rank}", nonce, 45000, 3, MODEL, "/out", "run", host, rank, 1)
+        return self.call("claim", f"worker-{rank}", nonce, 45000, 3, MODEL, "/out", "run", host, rank, 1, "", 0)
 
     def cost(self, calls, work):
         """Microseconds of the server's own time a call."""

@@ -1,8 +1,10 @@
 // The scripts against a model of the queue that fits on two pages: random operations, equal results, and invariants
-// that a reader of the keys alone can check.
+// that a reader of the keys alone can check. NIGHTREEL_MODEL_OPERATIONS and NIGHTREEL_MODEL_SEED make a longer walk, or
+// another one (docs/reliability.md).
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <random>
 #include <set>
@@ -16,14 +18,22 @@ using test::job;
 
 namespace {
 
-constexpr int kOperations = 20'000;
-constexpr unsigned kSeed = 20261123;
+constexpr std::int64_t kOperations = 20'000;
+constexpr std::int64_t kSeed = 20261123;
 const std::string kPrefix = "nightreel:{default}:";
 constexpr int kRunLimit = 3;
+constexpr std::int64_t kMostInARow = 16;
+const std::vector<std::string> kSets{"", "x", "y"};
+const std::vector<std::string> kRuns{"run-1", "run-2"};
+
+std::int64_t setting(const char* name, std::int64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::stoll(text);
+}
 
 struct ModelJob {
   JobState state = JobState::pending;
-  std::string identity, out;
+  std::string identity, out, lora_set, run;
   std::int64_t priority = 0, seq = 0, attempts = 0, own_limit = 0, limit = 0;
   std::string token;
   bool cancel = false;
@@ -55,6 +65,7 @@ class Model {
     fresh.identity = job.identity;
     fresh.out = options.out;
     fresh.priority = job.priority;
+    fresh.lora_set = job.lora_set;
     fresh.own_limit = job.max_attempts;
     fresh.seq = ++seq_;
     jobs[job.id] = fresh;
@@ -62,26 +73,28 @@ class Model {
   }
 
   // The id that a claim must give; empty: none.
-  std::string next() const {
+  std::string next(const std::string& set, std::int64_t in_a_row) const {
+    const bool prefers = in_a_row < kMostInARow;
+    const auto rank_of = [&](const ModelJob& job) {
+      return std::tuple(-job.priority, prefers && job.lora_set == set ? 0 : 1, job.seq);
+    };
     std::string best;
     for (const auto& [id, job] : jobs) {
       if (job.state != JobState::pending) continue;
-      const ModelJob* top = best.empty() ? nullptr : &jobs.at(best);
-      if (top == nullptr || job.priority > top->priority || (job.priority == top->priority && job.seq < top->seq)) {
-        best = id;
-      }
+      if (best.empty() || rank_of(job) < rank_of(jobs.at(best))) best = id;
     }
     return best;
   }
 
-  void claimed(const Lease& lease, const std::string& out, const std::string& model) {
+  void claimed(const Lease& lease, const ClaimRequest& request) {
     ModelJob& job = jobs.at(lease.ref.id);
     job.state = JobState::running;
     job.token = lease.ref.token;
     job.limit = job.own_limit > 0 ? job.own_limit : kRunLimit;
     ++job.attempts;
-    job.out = out;
-    bound = model;
+    job.out = request.out;
+    job.run = request.run;
+    bound = request.model;
   }
 
   bool holds(const LeaseRef& ref) const {
@@ -149,6 +162,12 @@ class Model {
     return Retried::pending;
   }
 
+  std::int64_t leased(const std::string& run) const {
+    return std::count_if(jobs.begin(), jobs.end(), [&](const auto& entry) {
+      return entry.second.state == JobState::running && entry.second.run == run;
+    });
+  }
+
   std::int64_t count(JobState state) const {
     return std::count_if(jobs.begin(), jobs.end(), [&](const auto& entry) { return entry.second.state == state; });
   }
@@ -164,7 +183,7 @@ class Model {
 class Walk {
  public:
   void run() {
-    for (int i = 0; i < kOperations && !failed_; ++i) {
+    for (std::int64_t i = 0; i < setting("NIGHTREEL_MODEL_OPERATIONS", kOperations) && !failed_; ++i) {
       step();
       if (i % 500 == 0) check_all();
     }
@@ -217,6 +236,7 @@ class Walk {
     last_ = "submit";
     Submission one = job(some_id(), static_cast<std::int64_t>(pick(3)) - 1, pick(4) == 0 ? 1 : 0);
     if (pick(10) == 0) one.identity = "changed";
+    one.lora_set = kSets[pick(kSets.size())];
     SubmitOptions options;
     options.overwrite = pick(3) == 0;
     options.out = pick(2) == 0 ? "/a" : "/b";
@@ -225,25 +245,29 @@ class Walk {
 
   void claim() {
     last_ = "claim";
-    const std::string digest = pick(5) == 0 ? "m2" : "m1";
-    const std::string out = pick(2) == 0 ? "/a" : "/b";
+    ClaimRequest request = test::request(pick(2) == 0 ? "/a" : "/b", pick(5) == 0 ? "m2" : "m1");
+    request.run = kRuns[pick(kRuns.size())];
+    request.lora_set = kSets[pick(kSets.size())];
+    request.in_a_row = pick(static_cast<std::size_t>(kMostInARow) + 2);
     try {
-      const auto result = queue_.claim(test::request(out, digest));
-      expect(model_.bound.empty() || model_.bound == digest, "a claim for another model");
-      const std::string want = model_.next();
+      const auto result = queue_.claim(request);
+      expect(model_.bound.empty() || model_.bound == request.model, "a claim for another model");
+      const std::string want = model_.next(request.lora_set, request.in_a_row);
       expect(result.lease.has_value() == !want.empty(), "whether there is a job to claim");
+      if (!result.lease) check_counts(result.counts, request.run);
       if (!result.lease || want.empty()) return;
       expect(result.lease->ref.id == want, "which job is next");
       const std::int64_t token = std::stoll(result.lease->ref.token);
       expect(token > last_token_, "the token does not grow");
       last_token_ = token;
-      model_.claimed(*result.lease, out, digest);
+      model_.claimed(*result.lease, request);
       expect(result.lease->attempt == model_.jobs.at(want).attempts, "the attempt's number");
+      expect(result.lease->lora_set == model_.jobs.at(want).lora_set, "the LoRA set");
       leases_.push_back(result.lease->ref);
     } catch (const RedisError&) {
       throw;
     } catch (const base::Error&) {
-      expect(!model_.bound.empty() && model_.bound != digest, "a claim was refused");
+      expect(!model_.bound.empty() && model_.bound != request.model, "a claim was refused");
     }
   }
 
@@ -304,15 +328,37 @@ class Walk {
     expect(!queue_.claim(none).lease, "a claim below its least number of jobs");
   }
 
-  void check_all() {
-    const Counts counts = queue_.counts("run-1");
+  void check_counts(const Counts& counts, const std::string& run) {
     expect(counts.pending == model_.count(JobState::pending), "pending");
     expect(counts.delayed == model_.count(JobState::delayed), "delayed");
     expect(counts.running == model_.count(JobState::running), "running");
-    expect(counts.leased_by_run == counts.running, "leased by the run");
+    expect(counts.leased_by_run == model_.leased(run), "leased by the run");
     expect(counts.done == model_.count(JobState::done), "done");
     expect(counts.failed == model_.count(JobState::failed), "failed");
     expect(counts.cancelled == model_.count(JobState::cancelled), "cancelled");
+  }
+
+  // What is derived of the sets says the same as they do.
+  void check_indexes() {
+    std::size_t in_lines = 0;
+    for (const auto& set : kSets) {
+      const Reply line = raw_.command({"ZRANGE", kPrefix + "pend:" + set, "0", "-1", "WITHSCORES"});
+      for (std::size_t i = 0; i < line.array().size(); i += 2) {
+        const std::string& id = line.at(i).text();
+        expect(model_.jobs.at(id).lora_set == set, "whose line a job is in");
+        expect(raw_.command({"ZSCORE", kPrefix + "pend", id}).text_or_empty() == line.at(i + 1).text(), "its place");
+        ++in_lines;
+      }
+    }
+    expect(in_lines == static_cast<std::size_t>(model_.count(JobState::pending)), "the lines' lengths");
+    std::size_t runs = 0;
+    for (const auto& run : kRuns) runs += model_.leased(run) > 0 ? 1 : 0;
+    expect(raw_.command({"HLEN", kPrefix + "leases"}).integer() == static_cast<std::int64_t>(runs), "runs with leases");
+  }
+
+  void check_all() {
+    for (const auto& run : kRuns) check_counts(queue_.counts(run), run);
+    check_indexes();
     expect(raw_.command({"GET", kPrefix + "model"}).text_or_empty() == model_.bound, "the model that is bound");
     std::set<std::string> seen;
     for (const char* set : {"pend", "delay", "run", "done", "failed", "cancelled"}) {
@@ -342,7 +388,7 @@ class Walk {
   RedisQueue queue_{slow(server_)};
   Redis raw_{server_.options()};
   Model model_;
-  std::minstd_rand random_{kSeed};
+  std::mt19937 random_{static_cast<unsigned>(setting("NIGHTREEL_MODEL_SEED", kSeed))};
   std::vector<LeaseRef> leases_;
   std::int64_t last_token_ = 0;
   std::string last_;
@@ -351,7 +397,7 @@ class Walk {
 
 }  // namespace
 
-TEST_CASE("20,000 random operations leave the scripts and the model of the queue in the same state") {
+TEST_CASE("random operations leave the scripts and the model of the queue in the same state") {
   Walk walk;
   walk.run();
 }

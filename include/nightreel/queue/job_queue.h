@@ -35,6 +35,7 @@ struct Submission {
   std::string spec;  // JSON text that the claim hands to the rank, at most kMaxSpec bytes
   std::int64_t priority = 0;
   std::int64_t max_attempts = 0;  // 0: the run's
+  std::string lora_set = {};      // of submit_jobs.h: jobs of one set follow each other without changing weights
 };
 
 struct SubmitOptions {
@@ -74,6 +75,8 @@ struct Lease {
   std::string spec;
   std::string hash;
   bool alone = false;          // was in a renderer that died of another job: let no other job share its renderer
+  bool earlier = false;        // not the first claim of this id: files of those before may lie about
+  std::string lora_set;        // as submitted
   Clock::time_point deadline;  // past it nothing may be published: the TTL, less a margin, from before the claim
 };
 
@@ -85,18 +88,8 @@ struct ClaimRequest {
   int rank = 0;
   std::int64_t max_attempts = 3;
   std::int64_t min_pending = 1;  // claim only while at least so many are pending
-};
-
-struct NothingToClaim {
-  std::int64_t pending = 0;  // fewer than min_pending
-  std::int64_t delayed = 0;
-  std::int64_t running = 0;                              // by anybody
-  std::optional<std::chrono::milliseconds> next_change;  // a delay ends or a lease runs out
-};
-
-struct ClaimResult {
-  std::optional<Lease> lease;
-  NothingToClaim nothing;  // where there is no lease
+  std::string lora_set;          // what the rank's weights are merged with: preferred among jobs of equal priority
+  std::int64_t in_a_row = 0;     // how many jobs of it the rank has had: after 16 it is preferred no more
 };
 
 struct Progress {
@@ -159,6 +152,12 @@ struct JobView {
   std::string sha256;
   std::string hash;
   std::string run;
+};
+
+struct ClaimResult {
+  std::optional<Lease> lease;
+  Counts counts;                                         // where there is no lease: as of that moment
+  std::optional<std::chrono::milliseconds> next_change;  // where there is no lease: a delay ends or a lease runs out
 };
 
 class JobQueue {

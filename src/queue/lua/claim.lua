@@ -1,14 +1,18 @@
--- ARGV: worker, nonce, lease ms, the run's max_attempts, model digest, OUT, run id, host, rank, least pending jobs.
+-- ARGV: worker, nonce, lease ms, the run's max_attempts, model digest, OUT, run id, host, rank, least pending jobs, the
+-- LoRA set that the rank's weights are merged with, how many jobs of it the rank has had in a row.
 -- The same worker with the same nonce gets the same job again: a claim whose reply was lost leaks nothing.
--- Returns {'JOB', id, token, attempt, limit, spec, hash, alone ('1' or '')}, {'OTHER_MODEL', digest} or
--- {'NONE', pending, delayed, running, ms until something may change or -1}.
+-- Returns {'JOB', id, token, attempt, limit, spec, hash, alone, earlier ('1' or ''), LoRA set}, {'OTHER_MODEL', digest}
+-- or {'NONE', ms until something may change or -1, then what counts.lua returns for the run}.
+local MOST_IN_A_ROW = 16  -- then the line's order counts again, so that nobody's LoRA makes others wait for ever
 local worker, nonce, lease, model = P .. 'worker:' .. ARGV[1], ARGV[2], number(ARGV[3]), ARGV[5]
 local now = now_ms()
 
 local function lease_of(id)
-  local h = redis.call('HMGET', job_key(id), 'token', 'attempts', 'limit', 'spec', 'hash', 'alone')
+  local h = redis.call('HMGET', job_key(id), 'token', 'attempts', 'limit', 'spec', 'hash', 'alone', 'earlier',
+    'lora_set')
   redis.call('ZADD', P .. 'run', now + lease, id)
-  return {'JOB', id, h[1], text(h[2]), text(h[3]), text(h[4]), text(h[5]), text(h[6])}
+  return {'JOB', id, h[1], text(h[2]), text(h[3]), text(h[4]), text(h[5]), text(h[6]), text(h[7]),
+    text(h[8])}
 end
 
 keep_going_when_full()
@@ -23,29 +27,41 @@ if seen[1] == nonce and held(seen[2], seen[3]) then return lease_of(seen[2]) end
 local other = bound_elsewhere(model)
 if other then return {'OTHER_MODEL', other} end
 
-local function none(pending)
+local function none()
   local wait = -1
   for _, set in ipairs({'delay', 'run'}) do
     local first = redis.call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
     if first[2] and (wait < 0 or first[2] - now < wait) then wait = math.max(0, first[2] - now) end
   end
-  return {'NONE', pending, redis.call('ZCARD', P .. 'delay'), redis.call('ZCARD', P .. 'run'), wait}
+  return {'NONE', wait, unpack(counts(ARGV[7]))}
+end
+
+-- The first pending job of the rank's set among those that have the priority of `first`, the first of all; or nil.
+local function of_merged_set(first, score)
+  if number(ARGV[12]) >= MOST_IN_A_ROW then return nil end
+  local line, lowest = line_of(ARGV[11]), math.floor(score / LINE) * LINE
+  while true do
+    local id = redis.call('ZRANGEBYSCORE', line, lowest, lowest + LINE - 1, 'LIMIT', 0, 1)[1]
+    if not id or id == first or redis.call('ZSCORE', P .. 'pend', id) then return id end
+    redis.call('ZREM', line, id)  -- left behind when somebody deleted its hash by hand
+  end
+end
+
+local function next_in_line()
+  while true do
+    local first = redis.call('ZRANGE', P .. 'pend', 0, 0, 'WITHSCORES')
+    local id = first[1] and (of_merged_set(first[1], number(first[2])) or first[1])
+    if not id or redis.call('EXISTS', job_key(id)) == 1 then return id end
+    leave(id, 'pending')  -- somebody deleted the hash by hand
+  end
 end
 
 local pending = redis.call('ZCARD', P .. 'pend')
-if pending == 0 or pending < number(ARGV[10]) then return none(pending) end
-
-local id
-repeat
-  id = redis.call('ZRANGE', P .. 'pend', 0, 0)[1]
-  if id and redis.call('EXISTS', job_key(id)) == 0 then  -- somebody deleted the hash by hand
-    redis.call('ZREM', P .. 'pend', id)
-    id = false
-  end
-until id ~= false
+if pending == 0 or pending < number(ARGV[10]) then return none() end
+local id = next_in_line()
 if not id then
   unbind_if_empty()
-  return none(0)
+  return none()
 end
 
 local key, token = job_key(id), redis.call('INCR', P .. 'fence')
@@ -53,11 +69,13 @@ local limit = number(redis.call('HGET', key, 'max_attempts'))
 if limit < 1 then limit = number(ARGV[4]) end
 move(id, 'pending', 'running', now + lease)
 redis.call('HINCRBY', key, 'attempts', 1)
+if redis.call('HEXISTS', key, 'token') == 1 then redis.call('HSET', key, 'earlier', 1) end
 redis.call('HSET', key, 'token', token, 'limit', limit, 'out', ARGV[6], 'run', ARGV[7], 'host', ARGV[8], 'rank',
   ARGV[9], 'worker', ARGV[1], 'started_ms', now)
 redis.call('HDEL', key, 'stage', 'step', 'steps', 'eta_s', 'video', 'sha256', 'bytes')
 redis.call('HSET', worker, 'nonce', nonce, 'job', id, 'token', token)
 redis.call('PEXPIRE', worker, 86400000)
+count_lease(ARGV[7], 1)
 bind(model)
 local lease_now = lease_of(id)
 event(id, 'running', 'attempt', lease_now[4], 'host', ARGV[8], 'rank', ARGV[9])

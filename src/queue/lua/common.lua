@@ -6,6 +6,7 @@ local P = KEYS[1]
 local SETS = {pending = 'pend', delayed = 'delay', running = 'run', done = 'done', failed = 'failed',
               cancelled = 'cancelled'}
 local SWEEP = 100          -- how many expired leases or due delays one call moves
+local LINE = 4294967296    -- the scores of one priority's part of the line: -priority * LINE + place
 local EVENTS_KEPT = 10000
 
 local function number(value) return tonumber(value or 0) or 0 end
@@ -25,18 +26,54 @@ local function event(id, name, ...)
 end
 
 -- Exact in a double for |priority| <= 2^20 and 2^32 jobs.
-local function pend_score(priority, seq) return -number(priority) * 4294967296 + number(seq) end
+local function pend_score(priority, seq) return -number(priority) * LINE + number(seq) end
+
+-- The pending jobs of one LoRA set ('' has none), at the scores that they have in `pend`: an index, `pend` decides.
+local function line_of(set) return P .. 'pend:' .. set end
+
+-- How many leases each run holds, so that nobody has to go through `run` to know: an index again.
+local function count_lease(run, by)
+  if redis.call('HINCRBY', P .. 'leases', run, by) <= 0 then redis.call('HDEL', P .. 'leases', run) end
+end
+local function recount_leases()
+  redis.call('DEL', P .. 'leases')
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'run', 0, -1)) do
+    local run = redis.call('HGET', job_key(id), 'run')
+    if run then count_lease(run, 1) end
+  end
+end
+
+-- Takes a job out of the set of `state`, where it is in it, and out of that set's index.
+local function leave(id, state)
+  if not SETS[state] or redis.call('ZREM', P .. SETS[state], id) == 0 then return end
+  if state == 'pending' then redis.call('ZREM', line_of(text(redis.call('HGET', job_key(id), 'lora_set'))), id) end
+  if state ~= 'running' then return end
+  local run = redis.call('HGET', job_key(id), 'run')
+  if run then count_lease(run, -1) else recount_leases() end  -- somebody deleted the hash by hand
+end
 
 -- Moves a job to `state`: out of the one set that holds it, into the other.
 local function move(id, from, to, score)
-  if SETS[from] then redis.call('ZREM', P .. SETS[from], id) end
+  leave(id, from)
   redis.call('ZADD', P .. SETS[to], score, id)
   redis.call('HSET', job_key(id), 'state', to)
 end
 
 local function to_pending(id, from)
-  local h = redis.call('HMGET', job_key(id), 'priority', 'seq')
-  move(id, from, 'pending', pend_score(h[1], h[2]))
+  local h = redis.call('HMGET', job_key(id), 'priority', 'seq', 'lora_set')
+  local score = pend_score(h[1], h[2])
+  move(id, from, 'pending', score)
+  redis.call('ZADD', line_of(text(h[3])), score, id)
+end
+
+-- Inbox, pending, delayed, running, done, failed, cancelled, leased by `run` ('': 0).
+local function counts(run)
+  local n = {redis.call('LLEN', P .. 'inbox')}
+  for _, set in ipairs({'pend', 'delay', 'run', 'done', 'failed', 'cancelled'}) do
+    n[#n + 1] = redis.call('ZCARD', P .. set)
+  end
+  n[#n + 1] = math.min(n[4], number(run ~= '' and redis.call('HGET', P .. 'leases', run)))
+  return n
 end
 
 local function has_work()
@@ -45,7 +82,7 @@ end
 
 -- A queue is bound to a model only as long as it holds work.
 local function unbind_if_empty()
-  if not has_work() then redis.call('DEL', P .. 'model') end
+  if not has_work() then redis.call('DEL', P .. 'model', P .. 'leases') end
 end
 
 -- The digest of another model that the queue is bound to, or nil.
@@ -93,16 +130,17 @@ end
 -- A lost lease uses an attempt; where it was the last one the job is poison: it may be what kills its renderers.
 local function reap_one(id, now)
   if redis.call('EXISTS', job_key(id)) == 0 then  -- somebody deleted the hash by hand
-    redis.call('ZREM', P .. 'run', id)
+    leave(id, 'running')
     unbind_if_empty()
     return
   end
-  local h = redis.call('HMGET', job_key(id), 'attempts', 'limit', 'cancel', 'host', 'rank')
+  local h = redis.call('HMGET', job_key(id), 'attempts', 'limit', 'cancel', 'host', 'rank', 'run')
   if h[3] then return to_cancelled(id, 'running', now) end
   local where = 'rank ' .. text(h[5]) .. ' on ' .. text(h[4])
   if number(h[1]) >= number(h[2]) then
     return to_failed(id, 'running', now, 'renderer', 'poison: the lease of attempt ' .. text(h[1]) .. ' of ' ..
-      text(h[2]) .. ' ran out on ' .. where .. ', which died or hung', '1')
+      text(h[2]) .. ' ran out on ' .. where .. ', which died or hung; see rank-' .. text(h[5]) .. '.jsonl and renderer-'
+      .. text(h[5]) .. '.log in logs/' .. text(h[6]), '1')
   end
   to_pending(id, 'running')
   event(id, 'lease_lost', 'attempt', text(h[1]), 'host', text(h[4]), 'rank', text(h[5]))
@@ -123,15 +161,17 @@ local function classify(id, identity, out, overwrite)
   return 'SAME', h[1]
 end
 
--- Whatever stood under the id is gone with its token: a holder of it is stale from here on.
-local function add_job(id, identity, hash, spec, priority, max_attempts, out)
+-- job: id, identity, hash, spec, priority, max_attempts, LoRA set. Whatever stood under the id is gone with its token:
+-- a holder of it is stale from here on. Where somebody deleted the hash by hand, the id may still be in any set.
+local function add_job(job, out)
+  local id, identity, hash, spec, priority, max_attempts, lora_set = unpack(job)
   local seq = redis.call('INCR', P .. 'seq')
-  local before = redis.call('HGET', job_key(id), 'state')
-  if SETS[before] then redis.call('ZREM', P .. SETS[before], id) end
+  local before = redis.call('HMGET', job_key(id), 'state', 'token', 'earlier')
+  if before[1] then leave(id, before[1]) else for state in pairs(SETS) do leave(id, state) end end
   redis.call('DEL', job_key(id))
   redis.call('HSET', job_key(id), 'identity', identity, 'hash', hash, 'spec', spec, 'priority', priority,
-    'max_attempts', max_attempts, 'out', out, 'attempts', 0, 'seq', seq, 'submitted_ms',
-    now_ms())
+    'max_attempts', max_attempts, 'lora_set', lora_set, 'out', out, 'attempts', 0, 'seq', seq, 'submitted_ms', now_ms())
+  if before[2] or before[3] then redis.call('HSET', job_key(id), 'earlier', 1) end
   to_pending(id, nil)
   event(id, 'submitted', 'priority', priority)
 end

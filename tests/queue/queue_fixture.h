@@ -1,0 +1,35 @@
+// A queue on a server of its own, and a look behind its scripts. Test code of the queue layer.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "nightreel/base/error.h"
+#include "queue/test_server.h"
+
+namespace nightreel::test {
+
+inline const std::string kPrefix = "nightreel:{default}:";
+
+struct QueueFixture {
+  TestServer server;
+  queue::RedisQueue queue{server.queue_options()};
+  queue::Redis raw{server.options()};
+
+  queue::Lease claim(const queue::ClaimRequest& with = request()) {
+    auto result = queue.claim(with);
+    REQUIRE(result.lease);
+    return *result.lease;
+  }
+  queue::JobView view(const std::string& id) { return queue.lookup({id}).at(0); }
+  std::string field(const std::string& id, const std::string& name) {
+    return raw.command({"HGET", kPrefix + "job:" + id, name}).text_or_empty();
+  }
+  // Server time cannot be moved, but what it is compared with can.
+  void expire(const std::string& id) { raw.command({"ZADD", kPrefix + "run", "1", id}); }
+  void due(const std::string& id) { raw.command({"ZADD", kPrefix + "delay", "1", id}); }
+};
+
+}  // namespace nightreel::test
