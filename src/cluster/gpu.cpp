@@ -44,6 +44,7 @@ struct Nvml::Library {
   int (*shutdown)() = nullptr;
   const char* (*error_string)(int) = nullptr;
   int (*driver_version)(char*, unsigned) = nullptr;
+  int (*cuda_version)(int*) = nullptr;  // null: an old driver
   int (*count)(unsigned*) = nullptr;
   int (*by_index)(unsigned, Handle*) = nullptr;
   int (*by_uuid)(const char*, Handle*) = nullptr;
@@ -71,6 +72,7 @@ struct Nvml::Library {
     find(shutdown, "nvmlShutdown");
     find(error_string, "nvmlErrorString");
     find(driver_version, "nvmlSystemGetDriverVersion");
+    cuda_version = reinterpret_cast<decltype(cuda_version)>(::dlsym(object.get(), "nvmlSystemGetCudaDriverVersion_v2"));
     find(count, "nvmlDeviceGetCount_v2");
     find(by_index, "nvmlDeviceGetHandleByIndex_v2");
     find(by_uuid, "nvmlDeviceGetHandleByUUID");
@@ -155,6 +157,12 @@ std::string Nvml::driver_version() const {
   std::array<char, 96> text{};
   library_->check(library_->driver_version(text.data(), text.size()), "cannot read the driver's version");
   return base::printable(text.data());
+}
+
+int Nvml::cuda_version() const {
+  int version = 0;
+  const bool asked = available() && library_->cuda_version != nullptr;
+  return asked && library_->cuda_version(&version) == kSuccess ? version : 0;
 }
 
 std::vector<Gpu> Nvml::gpus() const {

@@ -3,9 +3,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "cluster/rank_names.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
+#include "nightreel/cluster/rank_names.h"
 
 namespace nightreel::cluster {
 namespace {

@@ -44,6 +44,13 @@ std::string launcher(const Environment& environment) {
   return environment("PMI_SIZE") || environment("PMI_RANK") || environment("PMIX_RANK") ? "pmi" : "none";
 }
 
+int launcher_rank(const Environment& environment) {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"}) {
+    if (const auto rank = number(environment, name)) return static_cast<int>(*rank);
+  }
+  return in_step(environment) ? static_cast<int>(number(environment, "SLURM_PROCID").value_or(0)) : 0;
+}
+
 std::string launcher_job_id(const Environment& environment) {
   const auto array = environment("SLURM_ARRAY_JOB_ID");
   const auto task = environment("SLURM_ARRAY_TASK_ID");

@@ -10,9 +10,9 @@
 #include <thread>
 
 #include "cluster/mpi_library.h"
-#include "cluster/rank_names.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
+#include "nightreel/cluster/rank_names.h"
 
 namespace nightreel::cluster {
 namespace {

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <type_traits>
-#include <utility>
 
 #include "nightreel/base/json.h"
+#include "protocol/fields.h"
 
 namespace nightreel::protocol {
 namespace {
@@ -38,33 +37,6 @@ Message decode(std::string_view line, const std::array<std::string_view, N>& typ
     throw Error(ErrorKind::renderer, std::string(what) + " of unknown type " + base::printable(message.type, 40));
   }
   return message;
-}
-
-// Runs `fill` on the body; a missing or mistyped field becomes an Error{renderer} that names the message's type.
-template <typename Value, typename Fill>
-Value read(const Message& message, Fill fill) {
-  Value value;
-  try {
-    fill(value, message.body);
-  } catch (const Json::exception& e) {
-    throw Error(ErrorKind::renderer, message.type + ": " + base::printable(e.what()));
-  } catch (const Error& e) {
-    throw Error(ErrorKind::renderer, message.type + ": " + e.what());
-  }
-  return value;
-}
-
-// nlohmann turns 1.5, -1 and 1e300 into any integer type without a word.
-template <typename Target>
-void get(const Json& body, const char* name, Target& target) {
-  const Json& value = body.at(name);
-  if constexpr (std::is_integral_v<Target> && !std::is_same_v<Target, bool>) {
-    const bool fits = value.is_number_unsigned()
-                          ? std::in_range<Target>(value.get<std::uint64_t>())
-                          : value.is_number_integer() && std::in_range<Target>(value.get<std::int64_t>());
-    if (!fits) throw Error(ErrorKind::renderer, std::string(name) + " is no integer of its type");
-  }
-  value.get_to(target);
 }
 
 template <typename Event>
@@ -127,21 +99,11 @@ RenderRequest render_request(const Message& message) {
 }
 
 std::string encode(const GroupRequest& r) {
-  return line("group", {{"backend", r.backend},
-                        {"address", r.address},
-                        {"rank", r.rank},
-                        {"size", r.size},
-                        {"deadline_ms", r.deadline_ms}});
+  return line("group", group_fields(r));
 }
 
 GroupRequest group_request(const Message& message) {
-  return read<GroupRequest>(message, [](GroupRequest& r, const Json& body) {
-    get(body, "backend", r.backend);
-    get(body, "address", r.address);
-    get(body, "rank", r.rank);
-    get(body, "size", r.size);
-    get(body, "deadline_ms", r.deadline_ms);
-  });
+  return read<GroupRequest>(message, [](GroupRequest& r, const Json& body) { read_group(r, body); });
 }
 
 std::string encode(const ReadyEvent& e) {

@@ -34,17 +34,22 @@ protocol::RendezvousEvent Groups::answer(const protocol::GroupRequest& request) 
     rendezvous_ = meet(request);
     return {rendezvous_->address(), false};
   }
+  visit(request, [](comm::Communicator&) {});
+  return {request.address, true};
+}
+
+void Groups::visit(const protocol::GroupRequest& request, const std::function<void(comm::Communicator&)>& work) {
   const auto group = join(request);
   at::Tensor sum = at::ones({1}, at::TensorOptions().device(request.backend == "nccl" ? at::kCUDA : at::kCPU));
   group->all_reduce(sum);
   const double members = sum.item<double>();
+  if (members == static_cast<double>(request.size)) work(*group);
   group->finalize();
   rendezvous_.reset();
   if (members != static_cast<double>(request.size)) {
     throw Error(ErrorKind::comm,
                 "the sum over " + std::to_string(request.size) + " renderers came out as " + std::to_string(members));
   }
-  return {request.address, true};
 }
 
 }  // namespace nightreel::render

@@ -1,6 +1,7 @@
 // How a renderer meets the others: it makes a rendezvous, or joins one and adds up ones to see that all are there.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "nightreel/comm/communicator.h"
@@ -13,6 +14,8 @@ class Groups {
  public:
   /// An empty address: makes a rendezvous. Else joins, checks the sum and leaves. Throws Error{comm}.
   protocol::RendezvousEvent answer(const protocol::GroupRequest& request);
+  /// Joins, checks the sum, lets `work` have the communicator and leaves in an orderly way. Throws Error{comm}.
+  void visit(const protocol::GroupRequest& request, const std::function<void(comm::Communicator&)>& work);
 
  private:
   std::unique_ptr<comm::Rendezvous> rendezvous_;

@@ -14,8 +14,9 @@
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
-#include "nightreel/render/device.h"
+#include "render/events.h"
 #include "render/group.h"
+#include "render/probe.h"
 
 namespace nightreel::render {
 namespace {
@@ -23,33 +24,6 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 using std::chrono::milliseconds;
-
-// Events from several threads, whole lines. Once the rank is gone nothing can be said any more.
-class Events {
- public:
-  explicit Events(int fd) : fd_(fd) {}
-  void send(const std::string& line) {
-    const std::lock_guard lock(mutex_);
-    if (lost_) return;
-    try {
-      base::write_line(fd_, line);
-    } catch (const Error&) {
-      lost_ = true;
-    }
-  }
-  void fail(const std::string& job, std::uint64_t token, ErrorKind kind, const std::string& why) {
-    send(protocol::encode(protocol::FailedEvent{job, token, kind, why}));
-  }
-  bool lost() const {
-    const std::lock_guard lock(mutex_);
-    return lost_;
-  }
-
- private:
-  int fd_;
-  mutable std::mutex mutex_;
-  bool lost_ = false;
-};
 
 // A queue between two threads that can be closed.
 template <typename Item>
@@ -87,18 +61,6 @@ class Handover {
   bool closed_ = false;
 };
 
-// Kind and message of whatever was thrown; LibTorch's errors are told apart by what they say about memory.
-std::pair<ErrorKind, std::string> explain(const std::exception& thrown) {
-  if (const auto* error = dynamic_cast<const Error*>(&thrown)) return {error->kind(), error->what()};
-  if (const auto* error = dynamic_cast<const c10::OutOfMemoryError*>(&thrown)) {
-    return {ErrorKind::device_memory, error->what_without_backtrace()};
-  }
-  if (const auto* error = dynamic_cast<const c10::Error*>(&thrown)) {
-    return {ErrorKind::device, error->what_without_backtrace()};
-  }
-  return {ErrorKind::internal, thrown.what()};
-}
-
 struct Work {
   protocol::RenderRequest request;
   Prepared prepared;
@@ -117,7 +79,7 @@ class Server {
 
   int run() {
     events_.send(protocol::encode(maker_.facts()));
-    std::thread beating([this] { beat(); });
+    std::thread beating([this] { events_.beat(stopping_); });
     std::thread rendering([this] { render_all(); });
     std::thread writing([this] { write_all(); });
     std::exception_ptr problem;
@@ -138,13 +100,6 @@ class Server {
   }
 
  private:
-  void beat() {
-    while (!stopping_.cancelled() && !events_.lost()) {
-      events_.send(protocol::encode_plain("heartbeat"));
-      for (int i = 0; i < 20 && !stopping_.cancelled(); ++i) std::this_thread::sleep_for(milliseconds(50));
-    }
-  }
-
   void read_all() {
     std::string line;
     for (;;) {
@@ -161,17 +116,7 @@ class Server {
     if (message.type == "render") accept(protocol::render_request(message));
     if (message.type == "cancel") cancel(message.text("job"));
     if (message.type == "checkpoint_and_stop") stop(message.text("job"));
-    if (message.type == "probe") events_.send(protocol::encode_plain("probed", {{"facts", engine_versions()}}));
-    if (message.type == "group") group(protocol::group_request(message));
-  }
-
-  void group(const protocol::GroupRequest& request) {
-    try {
-      events_.send(protocol::encode(groups_.answer(request)));
-    } catch (const std::exception& e) {
-      const auto [kind, why] = explain(e);
-      events_.fail("", 0, kind, why);
-    }
+    if (message.type == "probe" || message.type == "group") answer_probe(message, groups_, events_);
   }
 
   void accept(const protocol::RenderRequest& request) {

@@ -1,6 +1,6 @@
 // A stand-in for libnvidia-ml.so.1, for machines without a GPU: NIGHTREEL_NVML_LIBRARY names this library and
 // NIGHTREEL_FAKE_NVML a JSON file that says what it reports:
-//   {"default": [GPU…], "hosts": {"b": [GPU…]}, "ranks": {"1": [GPU…]}, "fail": 18}
+//   {"default": [GPU…], "hosts": {"b": [GPU…]}, "ranks": {"1": [GPU…]}, "fail": 18, "cuda": 13000}
 //   GPU: {"uuid": …, "name": …, "memory": bytes, "pids": [...], "mig": [{"uuid": …, "memory": …, "pids": […]}]}
 // The first of ranks[OMPI_COMM_WORLD_RANK], hosts[NIGHTREEL_HOSTNAME], default holds; none of them: no GPU.
 // "fail": what nvmlInit returns: 18 as with a driver that was updated under a running kernel, 9 where none is loaded.
@@ -37,6 +37,7 @@ struct Process {
 struct Machine {
   std::deque<Device> store;
   std::vector<Device*> gpus;
+  int cuda = 0;
 };
 Machine* machine = nullptr;
 
@@ -88,6 +89,7 @@ int nvmlInit_v2() {
   if (config.is_discarded()) return 999;
   if (config.contains("fail")) return config.at("fail").get<int>();
   machine = new Machine;
+  machine->cuda = config.value("cuda", 13000);
   for (const Json& entry : choose(config)) machine->gpus.push_back(add(*machine, entry));
   return 0;
 }
@@ -104,6 +106,11 @@ const char* nvmlErrorString(int code) {
 
 int nvmlSystemGetDriverVersion(char* out, unsigned size) {
   return put("580.0", out, size);
+}
+
+int nvmlSystemGetCudaDriverVersion_v2(int* version) {
+  *version = machine->cuda;
+  return 0;
 }
 
 int nvmlDeviceGetCount_v2(unsigned* count) {

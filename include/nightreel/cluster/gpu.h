@@ -48,6 +48,8 @@ class Nvml {
   bool available() const;
   /// "580.65.06"; empty where there is no driver.
   std::string driver_version() const;
+  /// Of CUDA, that the driver speaks: 13000 is 13.0; 0 where it does not say.
+  int cuda_version() const;
   /// In NVML's order, which is that of the PCI bus.
   std::vector<Gpu> gpus() const;
   /// Processes that compute on the GPU, or the slice, `uuid`, as the driver's own process namespace numbers them: in a

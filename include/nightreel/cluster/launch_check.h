@@ -12,6 +12,9 @@ namespace nightreel::cluster {
 /// Who started this process: "mpirun", "srun", "pmi" (another launcher that speaks PMI), "none". For logs.
 std::string launcher(const Environment& environment);
 
+/// The rank that the launcher gave this process, 0 where it says none: for who speaks where MPI itself does not work.
+int launcher_rank(const Environment& environment);
+
 /// The Slurm job this process belongs to ("123", "120_7" in an array), or "". A label.
 std::string launcher_job_id(const Environment& environment);
 

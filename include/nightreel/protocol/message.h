@@ -108,7 +108,7 @@ std::string encode(const CheckpointEvent& event);
 std::string encode(const DoneEvent& event);
 std::string encode(const FailedEvent& event);
 /// Those that carry nothing of their own: cancel, checkpoint_and_stop, shutdown (requests), heartbeat (event, with the
-/// stage), probe (request) and probed (event, with an object of facts).
+/// stage). probe and probed are in probe.h.
 std::string encode_plain(std::string_view type, const Json& fields = Json::object());
 
 /// A line taken apart: its type is known and of this direction, its fields not looked at yet.

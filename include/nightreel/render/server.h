@@ -11,4 +11,7 @@ namespace nightreel::render {
 /// Loads the model, serves until told to stop, returns the process's exit code. `event_fd` takes the events.
 int serve(const MakerOptions& options, int request_fd, int event_fd);
 
+/// The same without a model: answers `probe` and `group` alone, and fails what it is asked to render.
+int serve_probes(const MakerOptions& options, int request_fd, int event_fd);
+
 }  // namespace nightreel::render

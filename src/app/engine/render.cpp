@@ -19,18 +19,26 @@ base::Fd take_stdout() {
   return events;
 }
 
+int serve(const render::MakerOptions& options, bool probes_alone) {
+  if (options.model.empty() && !probes_alone) {
+    throw base::Error(base::ErrorKind::usage, "--model is required (--help lists the options)");
+  }
+  base::die_with_parent();
+  const base::Fd events = take_stdout();
+  return probes_alone ? render::serve_probes(options, 0, events.get()) : render::serve(options, 0, events.get());
+}
+
 }  // namespace
 
 void add_render(CLI::App& app, Action& action) {
   auto options = std::make_shared<render::MakerOptions>();
+  auto probes_alone = std::make_shared<bool>(false);
   CLI::App* sub = app.add_subcommand("render", "plumbing: reads requests on stdin, writes events on stdout");
   add_maker_flags(*sub, *options);
-  sub->callback([&action, options] {
-    action = [options] {
-      base::die_with_parent();
-      const base::Fd events = take_stdout();
-      return render::serve(*options, 0, events.get());
-    };
+  sub->get_option("--model")->required(false);
+  sub->add_flag("--probe", *probes_alone, "without a model: answers probes alone");
+  sub->callback([&action, options, probes_alone] {
+    action = [options, probes_alone] { return serve(*options, *probes_alone); };
   });
 }
 
