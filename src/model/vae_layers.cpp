@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "model/onednn.h"
+
 namespace nightreel::model {
 
 namespace {
@@ -43,20 +45,23 @@ Conv Conv::load(const VaeLoader& load, const std::string& name, std::int64_t in,
   shape.insert(shape.end(), kernel.begin(), kernel.end());
   at::Tensor weight = load.take(name + ".weight", shape);
   if (kernel.size() == 2) weight = weight.unsqueeze(2);
-  // cuDNN needs its weights like its pictures. oneDNN reorders them to a format of its own in any case, so that on the
-  // CPU they stay where the file is mapped.
+  // cuDNN needs its weights like its pictures. For oneDNN they get a format of its own when they are first used; until
+  // then they stay where the file is mapped, so that loading waits for no copy.
   if (!load.device.is_cpu()) weight = weight.contiguous(at::MemoryFormat::ChannelsLast3d);
-  return {weight, load.take(name + ".bias", {out})};
+  return {weight, load.take(name + ".bias", {out}), {}};
 }
 
 at::Tensor Conv::operator()(const at::Tensor& x_TYXC, const std::array<std::int64_t, 3>& padding,
                             const std::array<std::int64_t, 3>& stride) const {
-  constexpr std::array<std::int64_t, 3> kDilation{1, 1, 1};
   const at::Tensor x_1CTYX = x_TYXC.permute({3, 0, 1, 2}).unsqueeze(0);
-  const at::Tensor y_1CTYX = use_onednn(x_TYXC)
-                                 ? at::mkldnn_convolution(x_1CTYX, weight, bias, padding, stride, kDilation, 1)
-                                 : at::conv3d(x_1CTYX, weight, bias, stride, padding, kDilation, 1);
+  const at::Tensor y_1CTYX =
+      use_onednn(x_TYXC) ? by_onednn(x_1CTYX, {padding, stride}) : at::conv3d(x_1CTYX, weight, bias, stride, padding);
   return y_1CTYX.squeeze(0).permute({1, 2, 3, 0}).contiguous();
+}
+
+at::Tensor Conv::by_onednn(const at::Tensor& x_1CTYX, const ConvSteps& steps) const {
+  if (!packed.defined()) packed = pack_onednn_weight(weight, steps, x_1CTYX.sizes());
+  return onednn_convolution(x_1CTYX, packed, bias, steps);
 }
 
 Pointwise Pointwise::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out, int axes) {

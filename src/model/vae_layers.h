@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "model/onednn.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
@@ -48,12 +49,16 @@ struct VaeLoader {
 struct Conv {
   at::Tensor weight;  // [out, in, kT, kY, kX]; channels last but for the CPU
   at::Tensor bias;
+  mutable at::Tensor packed;  // see onednn.h; made at the first use
 
   /// `kernel` of two sizes stands for a layer that the checkpoint has as a 2-D convolution.
   static Conv load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out,
                    const std::vector<std::int64_t>& kernel);
   at::Tensor operator()(const at::Tensor& x_TYXC, const std::array<std::int64_t, 3>& padding,
                         const std::array<std::int64_t, 3>& stride = {1, 1, 1}) const;
+
+ private:
+  at::Tensor by_onednn(const at::Tensor& x_1CTYX, const ConvSteps& steps) const;
 };
 
 /// A 1x1 convolution.

@@ -14,7 +14,7 @@
 #include "nightreel/job/settings.h"
 #include "nightreel/media/archive.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/render/device.h"
+#include "nightreel/pipeline/device.h"
 
 namespace nightreel::render {
 namespace {
@@ -40,7 +40,7 @@ void decode_archive(const DecodeOptions& options) {
   const job::Settings settings = job::settings_from_json(archive.settings);
   const c10::InferenceMode inference;
   at::set_num_threads(options.threads);
-  const at::Device device = choose_device(options.device);
+  const at::Device device = pipeline::choose_device(options.device);
   const model::Vae vae = model::Vae::load(model_folder(options, archive) + "/vae", device, at::kFloat);
   if (archive.latents_shape[0] != vae.config().z_dim) {
     throw Error(ErrorKind::usage, options.archive + ": has latents of " + std::to_string(archive.latents_shape[0]) +

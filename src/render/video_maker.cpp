@@ -16,6 +16,7 @@
 #include "nightreel/media/video.h"
 #include "nightreel/model/digest.h"
 #include "nightreel/pipeline/pipeline.h"
+#include "nightreel/pipeline/device.h"
 #include "nightreel/render/device.h"
 #include "nightreel/text/clean.h"
 #include "nightreel/text/tokenizer.h"
@@ -80,11 +81,11 @@ VideoMaker::VideoMaker(const MakerOptions& options) {
   const base::Stopwatch watch;
   const job::ModelCard card = job::read_model_card(options.model);
   job::check_supported(card);
-  const at::Device device = choose_device(options.device);
+  const at::Device device = pipeline::choose_device(options.device);
   at::set_num_threads(options.threads);
   pipeline::PipelineOptions wanted;
   wanted.device = device;
-  wanted.dtype = choose_dtype(options.dtype, device);
+  wanted.dtype = pipeline::choose_dtype(options.dtype, device);
   DigestMeanwhile digest(options.model);
   auto tokenizer = text::Tokenizer::load(options.model + "/tokenizer");
   parts_ = std::make_unique<Parts>(std::move(tokenizer), pipeline::Pipeline::load(options.model, wanted));

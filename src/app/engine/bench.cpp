@@ -1,19 +1,19 @@
 // `bench`: pieces of the work, timed, each beside the correctness of the same run.
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "app/engine/bench_start.h"
+#include "app/engine/bench.h"
 #include "app/engine/maker_flags.h"
-#include "app/engine/subcommands.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
 #include "nightreel/bench/measure.h"
 #include "nightreel/job/resolve.h"
-#include "nightreel/render/device.h"
+#include "nightreel/pipeline/device.h"
 
 namespace nightreel::app {
 namespace {
@@ -25,6 +25,7 @@ using nlohmann::json;
 constexpr std::int64_t kSteps = 4;  // of a denoising run, where not asked otherwise: enough to share out its start
 
 struct BenchFlags {
+  MorePieces more;
   render::MakerOptions maker;
   json job = json::object();  // the flags as a job: checked like a job's fields
   std::vector<std::string> pieces;
@@ -37,28 +38,29 @@ struct BenchFlags {
   bool paced = false;
 };
 
-std::vector<bench::PieceKind> all_kinds() {
+std::vector<bench::PieceKind> all_kinds(const MorePieces& more) {
   std::vector<bench::PieceKind> kinds = bench::piece_kinds();
-  kinds.insert(kinds.end(), start_kinds().begin(), start_kinds().end());
+  kinds.insert(kinds.end(), more.kinds.begin(), more.kinds.end());
   return kinds;
 }
 
-std::string known_names() {
+std::string known_names(const MorePieces& more) {
   std::string names;
-  for (const auto& kind : all_kinds()) names += (names.empty() ? "" : ", ") + kind.name;
+  for (const auto& kind : all_kinds(more)) names += (names.empty() ? "" : ", ") + kind.name;
   return names;
 }
 
 std::vector<bench::PieceKind> wanted_kinds(const BenchFlags& flags) {
-  if (flags.pieces.empty()) return all_kinds();
+  const auto known = all_kinds(flags.more);
+  if (flags.pieces.empty()) return known;
   std::vector<bench::PieceKind> wanted;
   for (const std::string& name : flags.pieces) {
     const std::size_t before = wanted.size();
-    for (const auto& kind : all_kinds()) {
+    for (const auto& kind : known) {
       if (kind.name == name) wanted.push_back(kind);
     }
     if (wanted.size() == before) {
-      throw Error(ErrorKind::usage, "--piece: '" + base::printable(name) + "' is none of " + known_names());
+      throw Error(ErrorKind::usage, "--piece: '" + base::printable(name) + "' is none of " + known_names(flags.more));
     }
   }
   return wanted;
@@ -76,23 +78,27 @@ bench::Workload workload_for(const BenchFlags& flags) {
   } catch (const Error& e) {
     throw Error(e.kind() == ErrorKind::job ? ErrorKind::usage : e.kind(), e.what());  // a job's fault is the caller's
   }
-  workload.device = render::choose_device(flags.maker.device);
-  workload.dtype = render::choose_dtype(flags.maker.dtype, workload.device);
+  workload.device = pipeline::choose_device(flags.maker.device);
+  workload.dtype = pipeline::choose_dtype(flags.maker.dtype, workload.device);
   bench::use_threads(flags.maker.threads);
   return workload;
 }
 
+bool is_one_more(const std::string& name, const MorePieces& more) {
+  return std::any_of(more.kinds.begin(), more.kinds.end(), [&](const auto& kind) { return kind.name == name; });
+}
+
 bench::Measurement measurement_of(const bench::PieceKind& kind, const BenchFlags& flags,
                                   const bench::Workload& workload) {
-  const bool starts = kind.name.rfind("start", 0) == 0;
   std::optional<bench::Reference> reference;
   std::optional<at::Tensor> expected;
   if (!flags.reference.empty()) {
     reference.emplace(flags.reference);
     expected = reference->tensor(kind.name + "." + kind.result);
   }
-  auto piece = starts ? make_start_piece(kind.name, flags.maker, workload.settings)
-                      : bench::make_piece(kind.name, workload, reference ? &*reference : nullptr);
+  auto piece = is_one_more(kind.name, flags.more)
+                   ? flags.more.make(kind.name, flags.maker, workload.settings)
+                   : bench::make_piece(kind.name, workload, reference ? &*reference : nullptr);
   return {kind, std::move(piece), workload, expected, flags.tolerance};
 }
 
@@ -149,7 +155,7 @@ json report(const BenchFlags& flags, const bench::Workload& workload, const std:
           {"threads", flags.maker.threads},
           {"tokens", workload.tokens},
           {"settings", job::to_json(workload.settings)},
-          {"versions", render::engine_versions()},
+          {"versions", pipeline::compute_versions()},
           {"pieces", pieces},
           {"right", right}};
 }
@@ -218,11 +224,12 @@ void add_setting_flags(CLI::App& sub, BenchFlags& flags) {
 
 }  // namespace
 
-void add_bench(CLI::App& app, Action& action) {
+void add_bench_with(CLI::App& app, Action& action, const MorePieces& more) {
   auto flags = std::make_shared<BenchFlags>();
+  flags->more = more;
   CLI::App* sub = app.add_subcommand("bench", "measures pieces of the work, correctness beside each speed");
   add_maker_flags(*sub, flags->maker);
-  sub->add_option("--piece", flags->pieces, "any of " + known_names() + "; default: all")->delimiter(',');
+  sub->add_option("--piece", flags->pieces, "any of " + known_names(more) + "; default: all")->delimiter(',');
   sub->add_option("--repeat", flags->repeats, "counted runs")->check(CLI::Range(1, 100000))->capture_default_str();
   sub->add_option("--warmup", flags->warm_ups, "runs before, not timed but checked")
       ->check(CLI::Range(0, 1000))

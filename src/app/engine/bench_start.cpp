@@ -1,10 +1,13 @@
-#include "app/engine/bench_start.h"
+// The pieces start and start-video: a renderer is started, as a rank does, and the first picture, or the last, waited
+// for. Nothing stays behind.
 
 #include <unistd.h>
 
 #include <filesystem>
 #include <optional>
 
+#include "app/engine/bench.h"
+#include "app/engine/subcommands.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
@@ -116,17 +119,20 @@ class Start final : public bench::Piece {
   protocol::RenderRequest request_;
 };
 
-}  // namespace
-
-const std::vector<bench::PieceKind>& start_kinds() {
-  static const std::vector<bench::PieceKind> kinds{{"start", "first frame", "frames", 1.0 / 255, 0.2},
-                                                   {"start-video", "last frame", "frames", 1.0 / 255, 0.2}};
-  return kinds;
+std::vector<bench::PieceKind> start_kinds() {
+  return {{"start", "first frame", "frames", 1.0 / 255, 0.2}, {"start-video", "last frame", "frames", 1.0 / 255, 0.2}};
 }
 
+/// `settings` with a prompt. Throws what the renderer reports.
 std::unique_ptr<bench::Piece> make_start_piece(const std::string& name, const render::MakerOptions& maker,
                                                const job::Settings& settings) {
   return std::make_unique<Start>(name == "start-video", maker, settings);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  add_bench_with(app, action, {start_kinds(), make_start_piece});
 }
 
 }  // namespace nightreel::app
