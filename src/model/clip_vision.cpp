@@ -144,6 +144,18 @@ ClipVision::ClipVision(const ClipVisionConfig& config, const ClipPictureConfig& 
   weights.skip("visual_projection.weight");  // of a CLIPVisionModelWithProjection
 }
 
+void ClipVision::each_weight(const WeightVisitor& visit) {
+  const auto show = [&](Affine& affine) {
+    visit(affine.weight);
+    visit(affine.bias);
+  };
+  for (at::Tensor* tensor : {&class_D_, &patch_DP_, &positions_TD_}) visit(*tensor);
+  show(pre_norm_);
+  for (Layer& l : layers_) {
+    for (Affine* affine : {&l.norm1, &l.qkv, &l.out, &l.norm2, &l.fc1, &l.fc2}) show(*affine);
+  }
+}
+
 at::Tensor ClipVision::norm(const Affine& affine, const at::Tensor& x_NTD) const {
   return at::layer_norm(x_NTD, {config_.hidden_size}, affine.weight, affine.bias, config_.layer_norm_eps);
 }

@@ -148,6 +148,16 @@ Umt5Encoder::Umt5Encoder(const Umt5Config& config, WeightMap& weights, at::Devic
   final_norm_D_ = take("encoder.final_layer_norm.weight", {width});
 }
 
+void Umt5Encoder::each_weight(const WeightVisitor& visit) {
+  for (Layer& l : layers_) {
+    for (at::Tensor* tensor : {&l.attention_norm_D, &l.q, &l.k, &l.v, &l.o, &l.bias_buckets, &l.ffn_norm_D, &l.ffn_gate,
+                               &l.ffn_in, &l.ffn_out}) {
+      visit(*tensor);
+    }
+  }
+  visit(final_norm_D_);
+}
+
 at::Tensor Umt5Encoder::encode(const std::vector<std::int64_t>& tokens) const {
   const c10::InferenceMode inference;
   const auto outside = std::find_if(tokens.begin(), tokens.end(),

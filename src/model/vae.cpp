@@ -115,9 +115,16 @@ Vae::Vae(const VaeConfig& config, WeightMap& weights, at::Device device, at::Sca
   const c10::InferenceMode inference;
   const VaeLoader load{weights, device, dtype};
   const at::Tensor std_C = at::tensor(config.latents_std, at::kDouble).to(at::kFloat);
-  parts_ = std::make_unique<const Parts>(Parts{VaeDecoder(config, load), VaeEncoder(config, load),
-                                               at::tensor(config.latents_mean, at::kDouble).to(at::kFloat).to(device),
-                                               std_C.reciprocal().to(device)});
+  parts_ = std::make_unique<Parts>(Parts{VaeDecoder(config, load), VaeEncoder(config, load),
+                                         at::tensor(config.latents_mean, at::kDouble).to(at::kFloat).to(device),
+                                         std_C.reciprocal().to(device)});
+}
+
+void Vae::each_weight(const WeightVisitor& visit) {
+  parts_->decoder.each_weight(visit);
+  parts_->encoder.each_weight(visit);
+  visit(parts_->mean_C);
+  visit(parts_->inverse_std_C);
 }
 
 Vae::Vae(Vae&&) noexcept = default;

@@ -57,6 +57,20 @@ at::Tensor VaeDecoder::UpBlock::operator()(at::Tensor x_TYXC, FrameMemory& memor
   return x_TYXC;
 }
 
+void VaeDecoder::UpBlock::each_weight(const WeightVisitor& visit) {
+  for (ResidualBlock& resnet : resnets) resnet.each_weight(visit);
+  if (upsample) upsample->each_weight(visit);
+}
+
+void VaeDecoder::each_weight(const WeightVisitor& visit) {
+  post_quant_.each_weight(visit);
+  conv_in_.each_weight(visit);
+  mid_.each_weight(visit);
+  for (UpBlock& block : blocks_) block.each_weight(visit);
+  norm_out_.each_weight(visit);
+  conv_out_.each_weight(visit);
+}
+
 at::Tensor VaeDecoder::decode_next(const at::Tensor& latent_1YXC, FrameMemory& memory) const {
   at::Tensor x_TYXC = mid_(conv_in_(post_quant_(latent_1YXC), memory), memory);
   for (const UpBlock& block : blocks_) x_TYXC = block(std::move(x_TYXC), memory);
@@ -102,6 +116,17 @@ void VaeEncoder::add_residual_stage(const VaeConfig& config, const VaeLoader& lo
   ResidualDown block{resnets(load, name, config.num_res_blocks, in, out), std::nullopt, {out, !last, in_time}};
   if (!last) block.down = Downsample::load(load, name + ".downsampler", out, in_time);
   blocks_.emplace_back(std::move(block));
+}
+
+void VaeEncoder::each_weight(const WeightVisitor& visit) {
+  conv_in_.each_weight(visit);
+  for (auto& block : blocks_) {
+    std::visit([&](auto& layer) { layer.each_weight(visit); }, block);
+  }
+  mid_.each_weight(visit);
+  norm_out_.each_weight(visit);
+  conv_out_.each_weight(visit);
+  quant_.each_weight(visit);
 }
 
 at::Tensor VaeEncoder::encode_next(const at::Tensor& cells_TYXC, FrameMemory& memory) const {

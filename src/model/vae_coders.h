@@ -19,12 +19,15 @@ class VaeDecoder {
   /// four.
   at::Tensor decode_next(const at::Tensor& latent_1YXC, FrameMemory& memory) const;
 
+  void each_weight(const WeightVisitor& visit);
+
  private:
   struct UpBlock {
     std::vector<ResidualBlock> resnets;
     std::optional<Upsample> upsample;
     std::optional<RepeatUp> shortcut;
     at::Tensor operator()(at::Tensor x_TYXC, FrameMemory& memory) const;
+    void each_weight(const WeightVisitor& visit);
   };
   Pointwise post_quant_;
   CausalConv conv_in_;
@@ -41,6 +44,8 @@ class VaeEncoder {
   /// The video's first frame [1, H, W, C], then four at a time, to one latent frame each: [1, Y, X, 2 * z_dim], mean
   /// and logarithm of the variance, not normalised.
   at::Tensor encode_next(const at::Tensor& cells_TYXC, FrameMemory& memory) const;
+
+  void each_weight(const WeightVisitor& visit);
 
  private:
   void add_stage(const VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in, std::int64_t out);

@@ -215,6 +215,59 @@ at::Tensor ResidualDown::operator()(const at::Tensor& x_TYXC, FrameMemory& memor
   return y_TYXC + shortcut(x_TYXC);
 }
 
+void Conv::each_weight(const WeightVisitor& visit) {
+  visit(weight);
+  visit(bias);
+}
+
+void Pointwise::each_weight(const WeightVisitor& visit) {
+  visit(weight);
+  visit(bias);
+}
+
+void ChannelNorm::each_weight(const WeightVisitor& visit) {
+  visit(gamma);
+}
+
+void CausalConv::each_weight(const WeightVisitor& visit) {
+  conv.each_weight(visit);
+}
+
+void ResidualBlock::each_weight(const WeightVisitor& visit) {
+  norm1.each_weight(visit);
+  norm2.each_weight(visit);
+  conv1.each_weight(visit);
+  conv2.each_weight(visit);
+  if (shortcut) shortcut->each_weight(visit);
+}
+
+void AttentionBlock::each_weight(const WeightVisitor& visit) {
+  norm.each_weight(visit);
+  qkv.each_weight(visit);
+  out.each_weight(visit);
+}
+
+void MidBlock::each_weight(const WeightVisitor& visit) {
+  first.each_weight(visit);
+  second.each_weight(visit);
+  attention.each_weight(visit);
+}
+
+void Upsample::each_weight(const WeightVisitor& visit) {
+  conv.each_weight(visit);
+  if (time_conv) time_conv->each_weight(visit);
+}
+
+void Downsample::each_weight(const WeightVisitor& visit) {
+  conv.each_weight(visit);
+  if (time_conv) time_conv->each_weight(visit);
+}
+
+void ResidualDown::each_weight(const WeightVisitor& visit) {
+  for (ResidualBlock& resnet : resnets) resnet.each_weight(visit);
+  if (down) down->each_weight(visit);
+}
+
 at::Tensor to_cells(const at::Tensor& x_TYXC, std::int64_t patch) {
   if (patch == 1) return x_TYXC;
   return x_TYXC.unflatten(1, {-1, patch}).unflatten(3, {-1, patch}).permute({0, 1, 3, 5, 4, 2}).flatten(3);

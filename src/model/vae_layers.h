@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "model/onednn.h"
+#include "nightreel/model/weight_visitor.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
@@ -56,6 +57,7 @@ struct Conv {
                    const std::vector<std::int64_t>& kernel);
   at::Tensor operator()(const at::Tensor& x_TYXC, const std::array<std::int64_t, 3>& padding,
                         const std::array<std::int64_t, 3>& stride = {1, 1, 1}) const;
+  void each_weight(const WeightVisitor& visit);
 
  private:
   at::Tensor by_onednn(const at::Tensor& x_1CTYX, const ConvSteps& steps) const;
@@ -69,6 +71,7 @@ struct Pointwise {
   /// `axes` is how many axes of size one the checkpoint's kernel has.
   static Pointwise load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out, int axes);
   at::Tensor operator()(const at::Tensor& x) const;
+  void each_weight(const WeightVisitor& visit);
 };
 
 /// WanRMS_norm: x / |x| * sqrt(C) * gamma over the channels.
@@ -79,6 +82,7 @@ struct ChannelNorm {
   at::Tensor operator()(const at::Tensor& x) const;
   /// silu(norm(x)) into `out`, of x's shape and dtype.
   void then_silu(const at::Tensor& x, at::Tensor out) const;
+  void each_weight(const WeightVisitor& visit);
 };
 
 /// 3x3x3, zero padding in space, only earlier frames in time.
@@ -89,6 +93,7 @@ struct CausalConv {
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
   /// The same over silu(norm(x)).
   at::Tensor operator()(const at::Tensor& x_TYXC, const ChannelNorm& norm, FrameMemory& memory) const;
+  void each_weight(const WeightVisitor& visit);
 
  private:
   std::int64_t in_channels() const { return conv.weight.size(1); }
@@ -101,6 +106,7 @@ struct ResidualBlock {
 
   static ResidualBlock load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+  void each_weight(const WeightVisitor& visit);
 };
 
 /// Self-attention of one head over the pixels of each frame.
@@ -110,6 +116,7 @@ struct AttentionBlock {
 
   static AttentionBlock load(const VaeLoader& load, const std::string& name, std::int64_t channels);
   at::Tensor operator()(const at::Tensor& x_TYXC) const;
+  void each_weight(const WeightVisitor& visit);
 };
 
 /// Residual, attention, residual.
@@ -119,6 +126,7 @@ struct MidBlock {
 
   static MidBlock load(const VaeLoader& load, const std::string& name, std::int64_t channels);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+  void each_weight(const WeightVisitor& visit);
 };
 
 /// Doubles rows and columns; with time_conv it also doubles the frames, but for the first.
@@ -129,6 +137,7 @@ struct Upsample {
   static Upsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, std::int64_t out,
                        bool in_time);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+  void each_weight(const WeightVisitor& visit);
 };
 
 /// Halves rows and columns; with time_conv also the frames, but for the first.
@@ -138,6 +147,7 @@ struct Downsample {
 
   static Downsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+  void each_weight(const WeightVisitor& visit);
 };
 
 /// The shortcut around a stage that halves rows and columns, and the frames with `in_time`: the means of groups of what
@@ -163,6 +173,7 @@ struct ResidualDown {
   std::optional<Downsample> down;
   AverageDown shortcut;
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
+  void each_weight(const WeightVisitor& visit);
 };
 
 /// Pixels [T, Y * p, X * p, 3] as the layers see them, [T, Y, X, 3 * p * p], and back: channel, column, row.

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/model/weight_visitor.h"
+
 namespace nightreel::model {
 
 class WeightMap;
@@ -53,6 +55,9 @@ class ClipVision {
 
   const ClipVisionConfig& config() const { return config_; }
   const ClipPictureConfig& picture() const { return picture_; }
+
+  /// Shows every weight; see weight_visitor.h.
+  void each_weight(const WeightVisitor& visit);
 
   /// Pictures [N, crop, crop, 3] uint8 to the hidden state after the last layer but one, [N, tokens, hidden_size].
   at::Tensor encode(const at::Tensor& pictures_NHW3) const;

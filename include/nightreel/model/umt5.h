@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/model/weight_visitor.h"
+
 namespace nightreel::model {
 
 class WeightMap;
@@ -39,6 +41,9 @@ class Umt5Encoder {
   Umt5Encoder(const Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
 
   const Umt5Config& config() const { return config_; }
+
+  /// Shows every weight but the token embedding; see weight_visitor.h.
+  void each_weight(const WeightVisitor& visit);
 
   /// The last hidden state [1, S, d_model] of S tokens, S >= 1, without padding: padded keys get no attention, so the
   /// rows are those of a run padded to any length. A token outside the vocabulary throws Error{model}.

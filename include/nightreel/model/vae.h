@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/model/weight_visitor.h"
+
 namespace nightreel::model {
 
 class WeightMap;
@@ -65,6 +67,9 @@ class Vae {
 
   const VaeConfig& config() const { return config_; }
 
+  /// Shows every weight; see weight_visitor.h.
+  void each_weight(const WeightVisitor& visit);
+
   /// Receives the video piece by piece, in order: pixels [1, 3, frames, height, width] in [-1, 1].
   using PixelSink = std::function<void(const at::Tensor& pixels_13FHW)>;
 
@@ -94,7 +99,7 @@ class Vae {
   VaeConfig config_;
   at::Device device_;
   at::ScalarType dtype_;
-  std::unique_ptr<const Parts> parts_;
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace nightreel::model
