@@ -1,0 +1,25 @@
+#include "nightreel/job/lora_set.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "nightreel/base/hash.h"
+#include "nightreel/base/json.h"
+
+namespace nightreel::job {
+
+std::vector<Lora> in_merge_order(std::vector<Lora> loras) {
+  std::sort(loras.begin(), loras.end(), [](const Lora& a, const Lora& b) {
+    return std::tie(a.path, a.expert, a.scale) < std::tie(b.path, b.expert, b.scale);
+  });
+  return loras;
+}
+
+std::string lora_set(const std::vector<Lora>& loras) {
+  if (loras.empty()) return {};
+  base::Json list = base::Json::array();
+  for (const Lora& lora : in_merge_order(loras)) list.push_back({lora.path, lora.expert, lora.scale});
+  return base::xxh128_hex(list.dump(-1, ' ', false, base::Json::error_handler_t::replace));
+}
+
+}  // namespace nightreel::job
