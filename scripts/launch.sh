@@ -135,7 +135,9 @@ $launch_file
 launch_exit_code_of() { sed -n 's/^.*"exit_code": *\([0-9][0-9]*\).*$/\1/p' "$1"; }
 
 # The launcher's code is the ranks' own, except 1 and those of signals, which may be the launcher's; then runs/RUN.json
-# says what the ranks agreed upon. More than one new summary: others share this OUT, and to be run again does no harm.
+# says what the ranks agreed upon. A run that ends with 1 has written one, so 1 without it is a launcher that started none
+# (a host that does not answer, an srun without PMIx): 3. More than one new summary: others share this OUT, and to be run
+# again does no harm.
 launch_judge() {
   launch_new=$(launch_new_summaries)
   launch_summary=$(printf '%s\n' "$launch_new" | tail -n 1)
@@ -150,6 +152,9 @@ launch_judge() {
     [ "$(printf '%s\n' "$launch_new" | wc -l)" -ne 1 ] || launch_code=${launch_told:-75}
   elif [ "$launch_code" -eq 1 ] && [ "$launch_told" = 75 ]; then
     launch_code=75 # the launcher alone was sent a signal
+  elif [ "$launch_code" -eq 1 ] && [ -z "$launch_told" ]; then
+    launch_say "the launcher ended with 1 before the ranks began"
+    launch_code=3
   fi
 }
 

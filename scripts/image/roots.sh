@@ -31,7 +31,8 @@ root_make() {
 
 # Proxies that sign with an authority of their own are trusted as this host trusts them.
 root_trust() {
-  [ ! -e /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/ca-certificates.crt"
+  mkdir -p "$1/etc/ssl/certs"
+  [ ! -e /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/"
 }
 
 root_run() {

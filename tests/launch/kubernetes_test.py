@@ -1,16 +1,19 @@
-"""scripts/k8s-mpijob/: every overlay rendered and held against the MPIJob's schema and against itself; the pods' scripts
-executed as a normal user between two network namespaces.
+"""scripts/k8s-mpijob/: every overlay rendered and held against the MPIJob's schema, Kubernetes' own, and itself; the pods'
+scripts executed as a normal user between two and three network namespaces.
 """
 import copy
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import unittest
 
+import kubernetes_validate
 import yaml
 
-from launching import LaunchTest, SCRIPTS, SOURCE, program
+from launching import LaunchTest, NIGHTREEL, SCRIPTS, SOURCE, program, until
 import pods
 import schema_check
 
@@ -19,6 +22,7 @@ OVERLAYS = ("base", "overlays/single-node", "overlays/many-nodes", "overlays/cpu
 RANKS = {"base": 16, "overlays/single-node": 8, "overlays/many-nodes": 64, "overlays/cpu-demo": 2}
 MADE_BY_HAND = {("Secret", "nightreel-redis")}  # docs/kubernetes.md
 GPU = "nvidia.com/gpu"
+KUBERNETES = ("1.25", "1.32", "1.37")  # the oldest that kubernetes-validate knows, one between, the newest
 
 
 def render(overlay):
@@ -71,6 +75,41 @@ class Manifests(unittest.TestCase):
                 place = place[step]
             place[path[-1]] = value
             self.assertIn(part, "\n".join(schema_check.faults(job, schema)))
+
+    def test_all_but_mpijobs_and_all_pods_fit_kubernetes_own_schemas(self):
+        """Strictly: a field that it does not know is a fault. Kubernetes has no schema for an MPIJob, but for its pods."""
+        kinds = set()
+        for _, resources, _ in self.each():
+            for resource in resources:
+                named = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name.lower(), **template["metadata"]},
+                          "spec": {"restartPolicy": "Never", **template["spec"]}} for name, template in pod_specs(resource)]
+                for fitting in named + ([] if resource["kind"] == "MPIJob" else [resource]):
+                    kinds.add(fitting["kind"])
+                    for version in KUBERNETES:
+                        kubernetes_validate.validate(fitting, version, strict=True)
+        self.assertGreaterEqual(kinds, {"Pod", "CronJob", "Deployment", "NetworkPolicy", "Role", "ConfigMap",
+                                        "PersistentVolumeClaim", "Service"})
+
+    def test_kubernetes_schemas_find_what_is_wrong(self):
+        cron = next(r for r in self.rendered["base"] if r["kind"] == "CronJob")
+        for field, value in (("schedules", "0 20 * * *"), ("schedule", 20), ("concurrencyPolicy", 1)):
+            wrong = copy.deepcopy(cron)
+            wrong["spec"][field] = value
+            with self.assertRaises(kubernetes_validate.ValidationError, msg=field):
+                kubernetes_validate.validate(wrong, KUBERNETES[-1], strict=True)
+
+    def test_scripts_within_the_manifests_pass_shellcheck(self):
+        found = 0
+        for resource in self.rendered["base"]:
+            for _, template in pod_specs(resource):
+                for container in template["spec"]["containers"]:
+                    probe = container.get("readinessProbe", {}).get("exec", {}).get("command", [])
+                    for words in (container.get("command", []) + container.get("args", []), probe):
+                        if words[:2] == ["sh", "-ceu"]:
+                            found += 1
+                            done = subprocess.run(["shellcheck", "-s", "sh", "-"], input=words[2], capture_output=True, text=True)
+                            self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(found, 2, "Redis' start and its readiness")
 
     def test_every_name_that_is_used_is_there(self):
         for overlay, resources, _ in self.each():
@@ -127,6 +166,38 @@ class Manifests(unittest.TestCase):
                 self.assertTrue(os.access(SOURCE / command.removeprefix("/opt/nightreel/"), os.X_OK), command)
 
 
+class TheRedisPod(LaunchTest):
+    def test_its_words_start_a_server_with_the_password_and_lasting_data(self):
+        """The pod's own command and probe, with its folders moved into the test's."""
+        (deployment,) = [part for part in yaml.safe_load_all((FOLDER / "base/redis.yaml").read_text())
+                         if part["kind"] == "Deployment"]
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+
+        def here(words):
+            for there in ("/etc/redis", "/run/redis", "/secret"):
+                words = [word.replace(there, f"{self.folder}{there}") for word in words]
+            return [word.replace("redis-cli", f"redis-cli -p {port}") for word in words]
+        for name in ("etc/redis", "run/redis", "secret", "data"):
+            (self.folder / name).mkdir(parents=True)
+        (self.folder / "secret/password").write_text("a secret of 17 b")
+        settings = (FOLDER / "base/redis.conf").read_text().replace("/data", f"{self.folder}/data")
+        (self.folder / "etc/redis/redis.conf").write_text(f"{settings}port {port}\nbind 127.0.0.1\n")
+        probe = here(container["readinessProbe"]["exec"]["command"])
+        self.assertNotEqual(self.call(*probe).code, 0, "nothing is there yet")
+        server = self.start(*here(container["command"] + container["args"]))
+        self.assertTrue(until(lambda: self.call(*probe).code == 0 or server.poll() is not None))
+        self.assertIsNone(server.poll())
+        cli = ["redis-cli", "-p", port]
+        self.assertIn("NOAUTH", self.call(*cli, "get", "a").out)
+        for words, told in ((("set", "a", "b"), "OK"), (("config", "get", "maxmemory-policy"), "noeviction"),
+                            (("config", "get", "appendfsync"), "always")):
+            self.assertIn(told, self.call(*cli, *words, REDISCLI_AUTH="a secret of 17 b").out)
+        self.assertTrue(any((self.folder / "data").rglob("*.aof")))
+        self.assertEqual((self.folder / "run/redis/redis.conf").stat().st_mode & 0o077, 0)
+
+
 class TheNight(LaunchTest):
     def test_a_job_that_has_not_finished_is_not_started_again(self):
         for conditions, code, replaced in (("", 3, False), ("Succeeded", 0, True), ("Failed", 0, True)):
@@ -142,13 +213,14 @@ class TheNight(LaunchTest):
 
 
 @unittest.skipIf(pods.missing(), pods.missing())
-class TwoPods(LaunchTest):
+class SeveralPods(LaunchTest):
     """The operator is not here: the host file, the keys and the names are as it makes them."""
+    COUNT = 2
 
     def setUp(self):
         super().setUp()
         self.folder.chmod(0o755)
-        self.pods = pods.TwoPods(self.folder)
+        self.pods = pods.Pods(self.folder, self.COUNT)
         self.addCleanup(self.pods.stop)
         self.out.mkdir(mode=0o777)
         self.out.chmod(0o777)
@@ -162,28 +234,97 @@ class TwoPods(LaunchTest):
                                        OMPI_MCA_plm_rsh_args="-o ConnectionAttempts=10", **more)
         return self.pods.start(0, FOLDER / "launcher.sh", *arguments, **environment)
 
+    def workers(self):
+        return [self.pods.start(pod, FOLDER / "worker.sh") for pod in range(1, self.COUNT)]
+
+    def ask_status(self):
+        """The private Redis is that of the pods' user."""
+        return program.finish(self.pods.start(0, NIGHTREEL, "status", "--json", "--all", "--out", self.out))
+
+    def hosts_of_last_run(self):
+        return [rank["host"] for rank in self.summaries()[-1]["ranks"]]
+
+    def assert_last_words(self, code):
+        self.assertTrue(self.last_words.read_text().startswith(f"exit code {code}, "), self.last_words.read_text())
+
+
+class TwoPods(SeveralPods):
+    def setUp(self):
+        super().setUp()
+        self.line = f"{self.pods.names[1]} slots=2\n"
+
     def test_a_worker_that_never_answers_is_named(self):
-        ended = program.finish(self.launcher(f"{self.pods.NAMES[1]} slots=2\n", "x.jsonl", LAUNCH_WAIT_SECONDS="1"))
+        ended = program.finish(self.launcher(self.line, "x.jsonl", LAUNCH_WAIT_SECONDS="1"))
         self.assert_ended(ended, 3)
-        self.assertIn(f"{self.pods.NAMES[1]} did not answer on port 2222 within 1 s", self.last_words.read_text())
+        self.assertIn(f"{self.pods.names[1]} did not answer on port 2222 within 1 s", self.last_words.read_text())
 
     def test_launcher_and_worker_stopped_and_started_again(self):
-        worker = self.pods.start(1, FOLDER / "worker.sh")
-        line, jobs = f"{self.pods.NAMES[1]} slots=2\n", self.jobs()
-        launcher = self.launcher(line, jobs)
+        (worker,) = self.workers()
+        jobs = self.jobs()
+        launcher = self.launcher(self.line, jobs)
         self.wait_for_first(launcher)
         launcher.send_signal(signal.SIGTERM)
         self.assert_ended(program.finish(launcher), 75)
-        self.assertTrue(self.last_words.read_text().startswith("exit code 75, stopped early"), self.last_words.read_text())
-        self.assert_ended(program.finish(self.launcher(line, jobs)), 0)
-        self.assertEqual(len(self.videos()), 6)
-        self.assertEqual({rank["host"] for rank in self.summaries()[-1]["ranks"]}, {self.pods.HOSTS[1]})
+        self.assert_last_words("75")
+        self.assert_ended(program.finish(self.launcher(self.line, jobs)), 0)
+        self.assert_each_once()
+        self.assertEqual(self.hosts_of_last_run(), [self.pods.hosts[1]] * 2)
         self.assertIsNone(worker.poll())
 
+    def test_codes_of_the_run_arrive_unchanged(self):
+        self.workers()
+        fails = self.write_jobs(self.small("a", prompt="step_ms=0 at=denoise:1 times=9 do=fail:renderer", max_attempts=1))
+        good = self.write_jobs(self.small("b"), name="good.jsonl")
+        for code, arguments, more in ((1, [fails], {}), (3, [good], {"NIGHTREEL_MODEL": "/nowhere"}),
+                                      (2, [self.write_jobs({"promt": "x"}, name="bad.jsonl")], {}),
+                                      # the hosts file names two, mpirun starts one
+                                      (3, [good], {"LAUNCH_MPIRUN_OPTIONS": "-np 1"})):
+            with self.subTest(code=code, **more):
+                ended = program.finish(self.launcher(self.line, *arguments, **more))
+                self.assert_ended(ended, code)
+                self.assert_last_words(code)
+        self.assertIn("--expect-ranks 2, but MPI started 1 rank", ended.log)
+
     def test_a_launcher_that_is_the_only_worker_needs_no_sshd(self):
-        ended = program.finish(self.launcher(f"{self.pods.NAMES[0]} slots=2\n", self.write_jobs(self.small("a"))))
+        ended = program.finish(self.launcher(f"{self.pods.names[0]} slots=2\n", self.write_jobs(self.small("a"))))
         self.assert_ended(ended, 0)
-        self.assertEqual([rank["host"] for rank in self.summaries()[0]["ranks"]], [self.pods.HOSTS[0]] * 2)
+        self.assertEqual(self.hosts_of_last_run(), [self.pods.hosts[0]] * 2)
+
+
+class ThreePods(SeveralPods):
+    """A launcher and two workers that reach each other over the network only."""
+    COUNT = 3
+
+    def setUp(self):
+        super().setUp()
+        self.line = "".join(f"{name} slots=1\n" for name in self.pods.names[1:])
+
+    def test_the_model_is_rendered_by_two_workers(self):
+        self.with_the_model()
+        self.workers()
+        jobs = self.write_jobs(*map(self.small, "abcd"))
+        self.assert_ended(program.finish(self.launcher(self.line, jobs)), 0)
+        self.assertEqual(self.videos(), list("abcd"))
+        self.assertEqual(self.hosts_of_last_run(), self.pods.hosts[1:])
+        made = {json.loads(file.read_text())["host"] for file in self.out.glob("videos/*.json")}
+        self.assertLessEqual(made, set(self.pods.hosts[1:]))
+
+    def test_bare_metal_with_a_host_file_of_two_other_hosts(self):
+        """scripts/mpirun/run.sh between the same hosts; its ssh words come from LAUNCH_MPIRUN_OPTIONS."""
+        self.workers()
+        hosts = self.folder / "hosts.mpirun"
+        hosts.write_text(self.line)
+        words = f"-p 2222 -l mpiuser -i {self.pods.home}/.ssh/id_rsa -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        remote = self.script("ssh-there", f'exec ssh {words} -o LogLevel=ERROR -o ConnectionAttempts=20 "$@"')
+        jobs = self.jobs()
+        how = self.environment(LAUNCH_HOSTFILE=str(hosts), LAUNCH_MPIRUN_OPTIONS=f"--mca plm_rsh_agent {remote}")
+        first = self.pods.start(0, SCRIPTS / "mpirun/run.sh", jobs, **how)
+        self.wait_for_first(first)
+        first.send_signal(signal.SIGTERM)
+        self.assert_ended(program.finish(first), 75)
+        self.assert_ended(program.finish(self.pods.start(0, SCRIPTS / "mpirun/run.sh", jobs, **how)), 0)
+        self.assert_each_once()
+        self.assertEqual(self.hosts_of_last_run(), self.pods.hosts[1:])
 
 
 if __name__ == "__main__":

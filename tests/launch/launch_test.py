@@ -15,12 +15,14 @@ SCRIPT = """set -eu
 launch "$2" sh -c "$3"
 echo "$launch_code ${launch_summary##*/}"
 """
+SOURCED = ("launch.sh", "roots.sh")
 TOLD = """summary() { printf '{\\n  "error": {"message": "\\\\"exit_code\\\\": 9"},\\n  "exit_code": %s,\\n}\\n' "$1" >"OUT/runs/$2.json"; }
 """
 
 
 def shell_scripts():
-    files = [file for file in SCRIPTS.rglob("*") if file.is_file()]
+    folders = (SCRIPTS, SOURCE / "packaging", SOURCE / ".ci", SOURCE / "tests/launch")
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
     return sorted(file for file in files if file.suffix in (".sh", ".sbatch")
                   or file.read_bytes()[:256].startswith((b"#!/bin/sh", b"#!/bin/bash")))
 
@@ -38,7 +40,7 @@ class TheCode(LaunchTest):
     def test_without_a_signal_the_launchers_code_stands(self):
         for line, expected in (("exit 0", "0 "), ("summary 0 a; exit 0", "0 a.json"), ("summary 3 a; exit 3", "3 a.json"),
                                ("exit 2", "2 "), ("summary 75 a; exit 75", "75 a.json"), ("summary 4 a; exit 4", "4 a.json"),
-                               ("summary 1 a; exit 1", "1 a.json"), ("exit 1", "1 "), ("kill -9 $$", "137 "),
+                               ("summary 1 a; exit 1", "1 a.json"), ("exit 1", "3 "), ("kill -9 $$", "137 "),
                                ("summary 0 a; exit 139", "139 a.json"),
                                # mpirun alone was sent TERM: the ranks know better
                                ("summary 75 a; exit 1", "75 a.json"),
@@ -84,14 +86,14 @@ class Style(unittest.TestCase):
     def test_shellcheck_has_nothing_to_say(self):
         self.assertTrue(shutil.which("shellcheck"), "apt-get install shellcheck")
         scripts = shell_scripts()
-        self.assertGreaterEqual({file.name for file in scripts}, {"launch.sh", "run.sh", "setup"})
+        self.assertGreaterEqual({file.name for file in scripts}, {"launch.sh", "run.sh", "setup", "postinst", "quick_engine.sh"})
         done = subprocess.run(["shellcheck", "-x", "-s", "sh", *scripts], cwd=SOURCE, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout)
 
     def test_every_script_stops_at_the_first_error_and_can_be_started(self):
         for file in shell_scripts():
             with self.subTest(file.name):
-                if file.name != "launch.sh":
+                if file.name not in SOURCED:
                     self.assertRegex(file.read_text(), r"(?m)^set -eu$")
                     self.assertTrue(file.stat().st_mode & 0o111, "not executable")
 

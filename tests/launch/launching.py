@@ -88,10 +88,13 @@ class LaunchTest(program.ProgramTest):
         until(lambda: first.exists() or process.poll() is not None)
         self.assertTrue(first.exists(), "no video was made" if process.poll() is None else program.finish(process).said)
 
+    def ask_status(self):
+        return program.nightreel("status", "--json", "--all", "--out", self.out)
+
     def assert_each_once(self, names=tuple(MADE)):
         """Every video is there; what was stopped used up no attempt, and nothing was made twice."""
         self.assertEqual(self.videos(), sorted(names))
-        ended = program.nightreel("status", "--json", "--all", "--out", self.out)
+        ended = self.ask_status()
         self.assert_ended(ended, 0)
         jobs = {job["id"]: (job["state"], job["attempts"]) for job in json.loads(ended.out)["jobs"]}
         self.assertEqual(jobs, {name: ("done", 1) for name in names})

@@ -84,8 +84,16 @@ class BareMetal(LaunchTest):
                                 name="fails.jsonl")
         self.assert_said(self.call(RUN, fails), 1, "some jobs failed for good")
         good = self.write_jobs(self.small("b"), name="good.jsonl")
+        self.assert_said(self.call(RUN, good, NIGHTREEL_MODEL="/nowhere"), 3, "/nowhere")
+        self.assert_said(self.call(RUN, good, NIGHTREEL_MIN_FREE="900TB"), 75, "--min-free")
         self.assert_said(self.call(RUN, good, LAUNCH_RANKS="1", LAUNCH_MPIRUN_OPTIONS="-np 2"), 3, "--expect-ranks 1")
         self.assertEqual(self.videos(), [])
+
+    def test_a_host_that_does_not_answer_is_no_failed_job(self):
+        """mpirun ends with 1 then, as a run does whose jobs failed."""
+        self.hosts.write_text("elsewhere.invalid slots=2\n")
+        ended = self.call(RUN, self.write_jobs(self.small("a")), LAUNCH_MPIRUN_OPTIONS="--mca plm_rsh_agent false")
+        self.assert_said(ended, 3, "the launcher ended with 1 before the ranks began")
 
     def test_what_is_missing_is_named(self):
         missing = self.folder / "missing"

@@ -1,5 +1,5 @@
-"""Two hosts on this one, as two pods would be: a network namespace for the second, with a host name, an /etc/hosts and a
-user database of their own, and all processes those of a normal user.
+"""Several hosts on this one, as pods would be: a network namespace for each but the first, all on one bridge, with a host
+name, an /etc/hosts and a user database of their own, and all processes those of a normal user.
 """
 import os
 import pathlib
@@ -21,13 +21,13 @@ def missing():
     return "" if os.geteuid() == 0 else "network namespaces need root"
 
 
-class TwoPods:
-    """Pod 0 is on this host's network, pod 1 in a namespace; NAMES are theirs, as in an MPIJob called `nightreel`."""
-    HOSTS = ("nightreel-launcher", "nightreel-worker-0")
-    NAMES = tuple(f"{host}.nightreel.default.svc" for host in HOSTS)
+class Pods:
+    """Pod 0 is on this host's network, the others in namespaces; `hosts` are named as in an MPIJob called `nightreel`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, count):
         self.folder = pathlib.Path(folder)
+        self.hosts = ["nightreel-launcher", *(f"nightreel-worker-{index}" for index in range(count - 1))]
+        self.names = [f"{host}.nightreel.default.svc" for host in self.hosts]
         self._tag = f"nr{os.getpid() % 100000}"
         self._network = f"10.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}"
         self._started = []
@@ -37,7 +37,7 @@ class TwoPods:
                                             f"mpiuser:x:{USER}:{USER}::{self.home}:/bin/sh\n")
         (self.folder / "hosts").write_text("127.0.0.1 localhost\n" + "".join(
             f"{self._network}.{index + 1} {name} {host}\n"
-            for index, (name, host) in enumerate(zip(self.NAMES, self.HOSTS))))
+            for index, (name, host) in enumerate(zip(self.names, self.hosts))))
         key = self.home / ".ssh/id_rsa"
         subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", key], check=True)
         (self.home / ".ssh/id_rsa.pub").rename(self.home / ".ssh/authorized_keys")
@@ -45,21 +45,28 @@ class TwoPods:
             os.chown(path, USER, USER)
         self._connect()
 
+    def _space(self, pod):
+        return f"{self._tag}n{pod}"
+
     def _connect(self):
-        a, b, space = f"{self._tag}a", f"{self._tag}b", self._tag
-        for line in (f"netns add {space}", f"link add {a} type veth peer name {b}", f"link set {b} netns {space}",
-                     f"addr add {self._network}.1/24 dev {a}", f"link set {a} up",
-                     f"-n {space} addr add {self._network}.2/24 dev {b}", f"-n {space} link set {b} up",
-                     f"-n {space} link set lo up"):
+        bridge = f"{self._tag}b"
+        lines = [f"link add {bridge} type bridge", f"addr add {self._network}.1/24 dev {bridge}", f"link set {bridge} up"]
+        for pod in range(1, len(self.hosts)):
+            space, ours, its = self._space(pod), f"{self._tag}v{pod}", f"{self._tag}w{pod}"
+            lines += [f"netns add {space}", f"link add {ours} type veth peer name {its}", f"link set {its} netns {space}",
+                      f"link set {ours} master {bridge}", f"link set {ours} up",
+                      f"-n {space} addr add {self._network}.{pod + 1}/24 dev {its}", f"-n {space} link set {its} up",
+                      f"-n {space} link set lo up"]
+        for line in lines:
             subprocess.run(["ip", *line.split()], check=True)
 
     def start(self, pod, *command, **environment):
-        inside = (f"hostname {self.HOSTS[pod]}; mount --bind {self.folder}/passwd /etc/passwd; "
+        inside = (f"hostname {self.hosts[pod]}; mount --bind {self.folder}/passwd /etc/passwd; "
                   f"mount --bind {self.folder}/hosts /etc/hosts; "
                   f"exec setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs \"$@\"")
         words = ["unshare", "--mount", "--uts", "sh", "-ceu", inside, "sh", *map(str, command)]
         if pod:
-            words = ["ip", "netns", "exec", self._tag, *words]
+            words = ["ip", "netns", "exec", self._space(pod), *words]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
                                    start_new_session=True, cwd=self.home,
                                    env=program.without_redis(**{"HOME": str(self.home), **environment}))
@@ -71,5 +78,6 @@ class TwoPods:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-        subprocess.run(["ip", "link", "del", f"{self._tag}a"], check=False)
-        subprocess.run(["ip", "netns", "del", self._tag], check=False)
+        for pod in range(1, len(self.hosts)):
+            subprocess.run(["ip", "netns", "del", self._space(pod)], check=False)
+        subprocess.run(["ip", "link", "del", f"{self._tag}b"], check=False)

@@ -43,7 +43,10 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=2000 Gres=gpu:4 State=UNKNOWN
-PartitionName=test Nodes={host} Default=YES MaxTime=30 State=UP OverSubscribe=NO
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=test Nodes={host} Default=YES MaxTime=30 State=UP OverSubscribe=NO PriorityTier=1
+PartitionName=urgent Nodes={host} MaxTime=30 State=UP OverSubscribe=NO PriorityTier=10
 """
 
 

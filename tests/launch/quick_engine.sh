@@ -2,6 +2,7 @@
 # A stand-in for nightreel-engine that starts at once and takes the time that its prompts name: tests/rank's fake_renderer,
 # which speaks for one renderer, with the meeting of several answered here.
 #   quick_engine.sh FAKE_RENDERER FOLDER
+set -eu
 exec 3>&1
 while IFS= read -r line; do
   case $line in

@@ -1,5 +1,6 @@
 """scripts/slurm/ under a Slurm of the test's own, one node: submitted, signalled, cancelled, requeued, as an array."""
 import json
+import shutil
 import sys
 import time
 
@@ -8,6 +9,7 @@ import private_slurm  # after launching, which names the folder of program
 
 HERE = ["--nodes=1", "--cpus-per-task=1", "--time=20"]
 TWO_RANKS = [*HERE, "--ntasks-per-node=2", "--gpus-per-node=2"]
+ONE_RANK = [*HERE, "--ntasks-per-node=1", "--gpus-per-node=1"]
 
 
 class OneNode(LaunchTest):
@@ -27,7 +29,7 @@ class OneNode(LaunchTest):
         waits.write_text("#!/bin/sh\ntrap 'exit 75' USR1\nwhile :; do sleep 0.1; done\n")
         waits.chmod(0o755)
         cls.limited = cls.slurm.call(
-            "sbatch", "--parsable", "--nodes=1", "--cpus-per-task=1", "--ntasks-per-node=1", "--gpus-per-node=1", "--time=5",
+            "sbatch", "--parsable", "--partition=urgent", "--nodes=1", "--cpus-per-task=1", "--ntasks-per-node=1", "--gpus-per-node=1", "--time=5",
             SCRIPTS / "slurm/requeue.sbatch", "tonight.jsonl", cwd=cls.limited_folder, LAUNCH_HOME=str(SOURCE),
             LAUNCH_PROGRAM=str(waits), NIGHTREEL_OUT=str(cls.limited_folder / "out")).strip()
 
@@ -79,7 +81,7 @@ class OneNode(LaunchTest):
         self.assertEqual([rank["rank"] for rank in self.summaries()[-1]["ranks"]], [0, 1])
 
     def test_an_array_of_drainers_shares_one_queue_and_one_out(self):
-        each = [*HERE, "--array=0-1", "--ntasks-per-node=1", "--gpus-per-node=1"]
+        each = [*ONE_RANK, "--array=0-1"]
         jobs = self.write_jobs(*(self.small(name, steps=20, prompt="step_ms=10 encode_ms=0") for name in "abcdef"))
         job = self.submit("array", jobs, options=each)
         self.assertTrue(until(lambda: self.log(job).count("set REDIS_URL") == 2), self.log(job))
@@ -123,16 +125,65 @@ class OneNode(LaunchTest):
         self.assertEqual(facts["Restarts"], "2")
         self.assertIn("two requeues in a row got no further", self.log(job))
 
+    def test_the_model_is_rendered_under_both_launchers(self):
+        self.with_the_model()
+        made = {}
+        for script in ("mpirun", "srun"):
+            out = self.folder / f"of-{script}"
+            job = self.submit(script, self.write_jobs(self.small("a"), self.small("b")), NIGHTREEL_OUT=str(out))
+            self.assert_job(job, "COMPLETED", 0)
+            self.assertEqual(json.loads((out / "videos/b.json").read_text())["launcher_job"], job)
+            made[script] = {file.name: file.read_bytes() for file in out.glob("videos/*.mp4")}
+        self.assertEqual(len(made["srun"]), 2)
+        self.assertEqual(made["mpirun"], made["srun"])
+
     def test_codes_of_the_run_arrive_unchanged(self):
-        bad = self.write_jobs({"promt": "x"}, name="bad.jsonl")
-        fails = self.write_jobs(self.small("a", prompt="step_ms=0 at=denoise:1 times=9 do=fail:renderer", max_attempts=1),
-                                name="fails.jsonl")
-        jobs = ((2, self.submit("mpirun", bad)), (2, self.submit("srun", bad)),
-                (3, self.submit("srun", fails, NIGHTREEL_MODEL="/nowhere")),
-                (1, self.submit("mpirun", fails)))
-        for code, job in jobs:
-            with self.subTest(code=code):
-                self.assert_job(job, "FAILED", code)
+        """All at once: every form of launch with every code but 4. 75: no room is left on the disk that it may use."""
+        ends = ((0, [self.write_jobs(self.small("a"), name="good.jsonl")], {}),
+                (1, [self.write_jobs(self.small("a", prompt="step_ms=0 at=denoise:1 times=9 do=fail:renderer", max_attempts=1),
+                                     name="fails.jsonl")], {}),
+                (2, [self.write_jobs({"promt": "x"}, name="bad.jsonl")], {}),
+                (3, [self.folder / "good.jsonl"], {"NIGHTREEL_MODEL": "/nowhere"}),
+                (75, [self.folder / "good.jsonl"], {"NIGHTREEL_MIN_FREE": "900TB"}))
+        started, redis = [], self.redis()
+        for script, options in (("mpirun", TWO_RANKS), ("srun", TWO_RANKS), ("array", [*ONE_RANK, "--array=0-0"]),
+                                ("requeue", ONE_RANK)):
+            for code, arguments, more in ends:
+                if (script, code) == ("requeue", 75):
+                    continue  # that one is requeued, which the other tests show
+                if script == "array":
+                    more = {**more, "REDIS_URL": redis, "NIGHTREEL_QUEUE": f"ends-{code}"}
+                out = self.folder / f"{script}-{code}"
+                job = self.submit(script, *arguments, options=options, **{"NIGHTREEL_OUT": str(out), **more})
+                started.append((script, code, f"{job}_0" if script == "array" else job))
+        for script, code, job in started:
+            with self.subTest(script, code=code):
+                facts = self.slurm.wait(job, seconds=120)
+                self.assertEqual((facts["JobState"], facts["ExitCode"]), ("FAILED" if code else "COMPLETED", f"{code}:0"),
+                                 self.log(job.partition("_")[0]))
+
+    def test_the_wrong_number_of_ranks_is_refused(self):
+        """A launcher that starts one rank instead of two; an srun without PMIx, whose ranks Open MPI ends with 1."""
+        real = {name: shutil.which(name) for name in ("mpirun", "srun")}
+        self.script("mpirun", f'exec {real["mpirun"]} $(echo "$@" | sed "s/ -np 2 / -np 1 /")')
+        self.script("srun", 'shift', f'exec {real["srun"]} --mpi=none "$@"')
+        path = f"{self.folder}/tools:{self.slurm.environment['PATH']}"
+        for script, part in (("mpirun", "--expect-ranks 2, but MPI started 1 rank"),
+                             ("srun", "the launcher ended with 1 before the ranks began")):
+            with self.subTest(script):
+                job = self.submit(script, self.write_jobs(self.small("a")), PATH=path)
+                self.assert_job(job, "FAILED", 3)
+                self.assertIn(part, self.log(job))
+
+    def test_preempted_it_gives_its_leases_back_and_goes_on_when_requeued(self):
+        job = self.submit("requeue", self.jobs())
+        self.wait_for_first(job)
+        urgent = self.slurm.call("sbatch", "--parsable", "--partition=urgent", "--nodes=1", "--gpus-per-node=3", "--wrap=true",
+                                 "--output=/dev/null", cwd=self.folder).strip()
+        self.go_on(job, 1)
+        self.assertEqual(self.slurm.wait(urgent)["JobState"], "COMPLETED")
+        self.assert_job(job, "COMPLETED", 0)
+        self.assert_each_once()
 
     def test_the_container_forms_hand_on_the_same_command(self):
         """What stands behind an image is not here: only the command lines are shown."""
