@@ -48,11 +48,26 @@ def _pipeline(**more):
 # Of the models distilled to four steps; no guidance, and two steps for each expert.
 _FOUR_STEPS = dict(sigmas=[1.0, 0.9375, 0.8333, 0.625], steps=4, guidance_scale=1.0)
 
+
+def _loras(*files, **more):
+    """A set that is merged together: a file of loras.py, its scale, its expert. `run`: what its whole run changes."""
+    return dict(files=[(file, scale, expert) for file, scale, expert in files], **more)
+
+
 CASES = {
     "plain": _case(
         "F32", None, _text(24, 8, 3, 2, 40), _transformer(2, 12, 2, (1, 2, 2), 4, 48), _vae(8, [1, 2, 2, 2], 4),
         flow_shift=3.0, pipeline=_pipeline(),
         runs={"run_dpm": {"sampler": "dpm++", "steps": 16}, "run_euler": {"sampler": "euler"}},
+        loras={
+            **{
+                style: _loras((style, 1.0, "both"))
+                for style in ("peft", "peft_rslora", "peft_named", "comfy_down", "kohya", "original", "differences")
+            },
+            "peft_alpha": _loras(("peft_alpha", 1.0, "both"), run={"steps": 6}),
+            "comfy": _loras(("comfy", 1.0, "high"), run=_FOUR_STEPS),
+            "two": _loras(("differences", 0.5, "both"), ("kohya", -0.4, "both"), ("peft_alpha", 0.7, "both"), run={}),
+        },
     ),
     "experts": _case(
         "BF16", "40KB", _text(32, 16, 2, 3, 48), _transformer(3, 16, 3, (1, 2, 2), 8, 96), _vae(8, [1, 2, 4, 4], 8, 2),
@@ -65,6 +80,15 @@ CASES = {
             "run_four_dpm": _FOUR_STEPS | {"guidance_scale_2": 1.0, "sampler": "dpm++"},
             "run_four_euler": _FOUR_STEPS | {"guidance_scale_2": 1.0, "sampler": "euler"},
             "run_half_guided": {"guidance_scale_2": 1.0},
+        },
+        loras={
+            "high": _loras(("peft", 1.0, "high")),
+            "low": _loras(("comfy", 1.3, "low")),
+            "both": _loras(("kohya", 0.8, "both"), run={"steps": 6}),
+            "apart": _loras(("comfy", 1.0, "high"), ("original", 0.6, "low"), ("differences", 0.5, "low"), run={}),
+            "four": _loras(
+                ("kohya", 1.0, "high"), ("peft_alpha", 1.0, "low"), run=_FOUR_STEPS | {"guidance_scale_2": 1.0}
+            ),
         },
     ),
     "half": _case(
@@ -110,6 +134,10 @@ CASES = {
         dict(_transformer(2, 16, 2, (1, 2, 2), 4, 48), in_channels=12, image_dim=24, added_kv_proj_dim=32),
         _vae(8, [1, 2, 2, 2], 4), flow_shift=3.0, clip=_clip(24, 2, 3, 28, 14, 40, "gelu"),
         pipeline=_pipeline(image=6, height=32, width=48, num_frames=5, seed=6),
+        loras={
+            "kohya": _loras(("kohya", 1.0, "both")),
+            "comfy": _loras(("comfy", 0.9, "both"), run={"steps": 6}),
+        },
     ),
     "first_last": _case(
         "F16", None, _text(16, 8, 2, 1, 24),

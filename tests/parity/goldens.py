@@ -139,7 +139,7 @@ def pipeline(pipe, settings, folder, name="pipeline"):
         tensors.update(embeds=values["prompt_embeds"], negative_embeds=values["negative_prompt_embeds"])
         return {}
 
-    call = {k: v for k, v in settings.items() if k not in ("seed", "steps", "sampler", "sigmas")}
+    call = {k: v for k, v in settings.items() if k not in ("seed", "steps", "sampler", "sigmas", "loras")}
     for key in ("image", "last_image"):
         if key in call:
             call[key] = picture(settings[key], 2 * settings["width"] - 7, settings["height"] + 5)

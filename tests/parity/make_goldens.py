@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-LIBRARIES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece", "tokenizers", "numpy")
+LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "sentencepiece", "tokenizers", "numpy")
 
 
 def stamp():
@@ -31,6 +31,7 @@ def make(out):
     import torch
 
     import goldens
+    import loras
     from cases import CASES
     from checkpoints import modules, save, scheduler
 
@@ -54,6 +55,9 @@ def make(out):
                 pipe = pipelines[1 if "image" in settings else 0]
                 pipe.scheduler = scheduler(case["flow_shift"], more.get("sampler", "unipc"), more.get("sigmas"))
                 goldens.pipeline(pipe, settings, folder, run)
+            if "loras" in case:
+                pipe = pipelines[1 if "image" in case["pipeline"] else 0]
+                loras.record(case, pipe, folder, generator)
     goldens.samplers(out / "samplers")
 
 
