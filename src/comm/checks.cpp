@@ -43,27 +43,30 @@ const char* name(Verb verb) {
       return "all_gather";
     case Verb::all_to_all:
       return "all_to_all";
+    case Verb::shift:
+      return "shift";
     case Verb::all_reduce:
       return "all_reduce";
   }
   return "";
 }
 
-std::string describe(Verb verb, const at::Tensor& tensor, int root) {
+std::string describe(Verb verb, const at::Tensor& tensor, int whither) {
   std::string text = name(verb);
-  if (verb == Verb::broadcast) text += " from rank " + std::to_string(root);
+  if (verb == Verb::broadcast) text += " from rank " + std::to_string(whither);
+  if (verb == Verb::shift) text += " by " + std::to_string(whither);
   return text + " " + c10::toString(tensor.scalar_type()) + " " + shape_text(tensor);
 }
 
-std::string misfit(Verb verb, const at::Tensor& tensor, int root, int size, at::DeviceType device) {
+std::string misfit(Verb verb, const at::Tensor& tensor, int whither, int size, at::DeviceType device) {
   const std::string what = std::string("cannot ") + name(verb) + " ";
   if (!tensor.defined()) return what + "an undefined tensor";
   const std::string which = what + c10::toString(tensor.scalar_type()) + " " + shape_text(tensor) + ": ";
   if (tensor.device().type() != device) return which + "the tensor is on " + tensor.device().str();
   if (tensor.layout() != at::kStrided) return which + "the tensor is not dense";
   if (in_place(verb) && !tensor.is_contiguous()) return which + "the tensor is not contiguous";
-  if (verb == Verb::broadcast && (root < 0 || root >= size)) {
-    return which + "root " + std::to_string(root) + " is not one of " + std::to_string(size) + " ranks";
+  if (verb == Verb::broadcast && (whither < 0 || whither >= size)) {
+    return which + "root " + std::to_string(whither) + " is not one of " + std::to_string(size) + " ranks";
   }
   if (verb == Verb::all_reduce && !reducible(tensor.scalar_type())) return which + "no sum of this type";
   if (!in_place(verb) && tensor.dim() == 0) return which + "the tensor has no dimension 0";
@@ -71,6 +74,14 @@ std::string misfit(Verb verb, const at::Tensor& tensor, int root, int size, at::
     return which + "dimension 0 is not a multiple of " + std::to_string(size) + " ranks";
   }
   return "";
+}
+
+std::string part_misfit(int part) {
+  return part < 0 ? "cannot split: part " + std::to_string(part) + " is below 0" : "";
+}
+
+int around(int rank, int by, int size) {
+  return ((rank + by) % size + size) % size;
 }
 
 }  // namespace nightreel::comm

@@ -39,13 +39,6 @@ Bytes bytes_of(const std::string& text) {
   return Bytes(text.begin(), text.end());
 }
 
-/// "rank 3", "ranks 0, 2".
-std::string rank_list(const std::vector<int>& ranks) {
-  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
-  for (std::size_t i = 0; i < ranks.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(ranks[i]);
-  return text;
-}
-
 /// A listening socket on `host` alone, and the port that the system chose: TCPStore itself would listen everywhere.
 base::Fd listen_on(const std::string& host, std::uint16_t& port) {
   addrinfo hints{};
@@ -84,19 +77,6 @@ std::pair<std::string, std::uint16_t> parse_address(const std::string& address) 
   return {host, static_cast<std::uint16_t>(std::stoi(digits))};
 }
 
-std::string header_key(std::int64_t call, int rank) {
-  return "h/" + std::to_string(call) + "/" + std::to_string(rank);
-}
-
-std::string chunk_key(std::int64_t call, int rank, int piece, std::size_t chunk) {
-  return "d/" + std::to_string(call) + "/" + std::to_string(rank) + "/" + std::to_string(piece) + "/" +
-         std::to_string(chunk);
-}
-
-std::string left_key(int rank) {
-  return "left/" + std::to_string(rank);
-}
-
 }  // namespace
 
 // ---- server --------------------------------------------------------------------------------------------------------
@@ -133,7 +113,7 @@ std::int64_t StoreServer::keys() const {
 
 // Shared with the thread of the call in flight, which may be left behind.
 struct Mailbox::State {
-  std::string address;
+  Seat seat;
   int rank;
   int size;
   milliseconds deadline;
@@ -156,20 +136,38 @@ struct Mailbox::State {
   milliseconds remaining() const {
     return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(until - Clock::now()));
   }
-  std::string where() const { return "store at " + address + ", rank " + std::to_string(rank) + ": "; }
+  std::string name_of(int r) const { return std::to_string(seat.members[static_cast<std::size_t>(r)]); }
+  std::string where() const { return "store at " + seat.address + ", rank " + name_of(rank) + ": "; }
+  /// "rank 3", "ranks 0, 2".
+  std::string named(const std::vector<int>& ranks) const;
+  std::string header_key(int r) const { return key("h", r); }
+  std::string left_key(int r) const { return seat.prefix + "left/" + std::to_string(r); }
+  std::string member_key() const { return seat.prefix + "member/" + std::to_string(rank); }
+  std::string chunk_key(int r, int piece, std::size_t chunk) const {
+    return key("d", r) + "/" + std::to_string(piece) + "/" + std::to_string(chunk);
+  }
+  std::string key(const char* kind, int r) const {
+    return seat.prefix + kind + "/" + std::to_string(call) + "/" + std::to_string(r);
+  }
 };
+
+std::string Mailbox::State::named(const std::vector<int>& ranks) const {
+  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
+  for (std::size_t i = 0; i < ranks.size(); ++i) text += (i == 0 ? "" : ", ") + name_of(ranks[i]);
+  return text;
+}
 
 void Mailbox::State::connect() {
   c10d::TCPStoreOptions options;
-  const auto [host, port] = parse_address(address);
+  const auto [host, port] = parse_address(seat.address);
   options.port = port;
   options.waitWorkers = false;
   options.timeout = deadline;
   store = c10::make_intrusive<c10d::TCPStore>(host, options);
-  if (store->add("member/" + std::to_string(rank), 1) != 1) {
+  if (store->add(member_key(), 1) != 1) {
     fail(where() + "another member has this rank already");
   }
-  posted.push_back("member/" + std::to_string(rank));
+  posted.push_back(member_key());
 }
 
 void Mailbox::State::begin() {
@@ -186,7 +184,7 @@ void Mailbox::State::post_piece(int piece, const at::Tensor& tensor) {
   const auto* data = static_cast<const std::uint8_t*>(tensor.const_data_ptr());
   for (std::size_t at = 0, chunk = 0; at < tensor.nbytes(); at += kChunk, ++chunk) {
     const std::size_t end = std::min(tensor.nbytes(), at + kChunk);
-    post(chunk_key(call, rank, piece, chunk), Bytes(data + at, data + end));
+    post(chunk_key(rank, piece, chunk), Bytes(data + at, data + end));
   }
 }
 
@@ -202,13 +200,14 @@ void Mailbox::State::await(const std::vector<std::string>& keys, const std::stri
     if (!store->check({keys[r]})) missing.push_back(static_cast<int>(r));
   }
   if (missing.empty()) return;  // came between the two looks
-  fail(where() + rank_list(missing) + " of " + std::to_string(size) + " did not come within " +
+  const char* whole = seat.prefix.empty() ? "" : " in this part";
+  fail(where() + named(missing) + " of " + std::to_string(size) + whole + " did not come within " +
        std::to_string(deadline.count()) + " ms to " + what);
 }
 
 void Mailbox::State::compare_headers(const std::string& mine) {
   std::vector<std::string> keys;
-  for (int r = 0; r < size; ++r) keys.push_back(header_key(call, r));
+  for (int r = 0; r < size; ++r) keys.push_back(header_key(r));
   await(keys, "call " + std::to_string(call) + " (" + mine + ")");
   std::map<std::string, std::vector<int>> said;
   const std::vector<Bytes> headers = store->multiGet(keys);
@@ -217,7 +216,7 @@ void Mailbox::State::compare_headers(const std::string& mine) {
   std::string message;
   for (const auto& [header, ranks] : said) {
     const bool refused = header.front() == kRefused;
-    message += (message.empty() ? "" : "; ") + rank_list(ranks) + ": " + header.substr(refused ? 1 : 0);
+    message += (message.empty() ? "" : "; ") + named(ranks) + ": " + header.substr(refused ? 1 : 0);
   }
   fail(where() + "the ranks' calls do not fit (call " + std::to_string(call) + "): " + message);
 }
@@ -226,9 +225,9 @@ void Mailbox::State::take(const Take& take) {
   auto* data = static_cast<std::uint8_t*>(take.buffer.mutable_data_ptr());
   const std::size_t bytes = take.buffer.nbytes();
   for (std::size_t at = 0, chunk = 0; at < bytes; at += kChunk, ++chunk) {
-    const Bytes value = store->multiGet({chunk_key(call, take.source, take.piece, chunk)}).at(0);
+    const Bytes value = store->multiGet({chunk_key(take.source, take.piece, chunk)}).at(0);
     if (value.size() != std::min(kChunk, bytes - at)) {
-      fail(where() + "rank " + std::to_string(take.source) + " sent " + std::to_string(value.size()) + " bytes where " +
+      fail(where() + "rank " + name_of(take.source) + " sent " + std::to_string(value.size()) + " bytes where " +
            std::to_string(std::min(kChunk, bytes - at)) + " were expected");
     }
     std::memcpy(data + at, value.data(), value.size());
@@ -247,7 +246,7 @@ void Mailbox::State::exchange(const std::string& header, const std::vector<at::T
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (pieces[i].defined()) post_piece(static_cast<int>(i), pieces[i]);
   }
-  post(header_key(call, rank), bytes_of(header));
+  post(header_key(rank), bytes_of(header));
   compare_headers(header);
   remove(outdated);
   for (const Take& one : takes) take(one);
@@ -260,10 +259,10 @@ void Mailbox::State::leave() {
     store->set(left_key(rank), Bytes{1});  // unanswered: the server may go as soon as it has it
     return;
   }
-  std::vector<std::string> keys{header_key(call, 0)};
+  std::vector<std::string> keys{header_key(0)};
   for (int r = 1; r < size; ++r) keys.push_back(left_key(r));
   await(keys, "the end");
-  for (int r = 1; r < size; ++r) keys.push_back(header_key(call, r));
+  for (int r = 1; r < size; ++r) keys.push_back(header_key(r));
   remove(keys);
 }
 
@@ -286,13 +285,12 @@ void Mailbox::guarded(const Work& work) {
   }
 }
 
-Mailbox::Mailbox(const std::string& address, int rank, int size, milliseconds deadline)
-    : state_(std::make_shared<State>()) {
-  state_->address = address;
-  state_->rank = rank;
-  state_->size = size;
+Mailbox::Mailbox(Seat seat, milliseconds deadline) : state_(std::make_shared<State>()) {
+  parse_address(seat.address);
+  state_->rank = seat.rank;
+  state_->size = static_cast<int>(seat.members.size());
+  state_->seat = std::move(seat);
   state_->deadline = deadline;
-  parse_address(address);
   guarded([](State& state) {
     state.connect();
     state.exchange("join a group of " + std::to_string(state.size), {}, {});

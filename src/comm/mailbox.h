@@ -37,11 +37,19 @@ struct Take {
   at::Tensor buffer;  // contiguous; filled
 };
 
+/// A place in a group that meets at a store. Several groups may, as parts of one another.
+struct Seat {
+  std::string address;
+  std::string prefix;        // of the group's keys: empty for the first group, else unlike any other group's
+  std::vector<int> members;  // what messages call its ranks: their ranks in the first group
+  int rank = 0;              // this one's, an index into members
+};
+
 /// One member's connection. One thread.
 class Mailbox {
  public:
   /// Connects and meets the others.
-  Mailbox(const std::string& address, int rank, int size, std::chrono::milliseconds deadline);
+  Mailbox(Seat seat, std::chrono::milliseconds deadline);
   ~Mailbox();
   /// One call. Posts `pieces` (undefined ones are left out) under `header`, checks that all ranks have the same
   /// header, fills the buffers of `takes`. Throws Error{comm}; the buffers are then not to be looked at, and every

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "comm/checks.h"
 #include "nightreel/base/error.h"
@@ -128,6 +129,16 @@ class Nccl final : public Communicator {
     const ncclResult_t result = ncclCommInitRankConfig(&comm_, size, id, rank, &config);
     guarded([&] { settle(result); });
   }
+  /// Takes over `part`, which was split off and is ready.
+  Nccl(ncclComm_t part, int device, std::chrono::milliseconds deadline)
+      : rank_(0), size_(0), device_(device), deadline_(deadline), comm_(part) {
+    begin("split");
+    guarded([&] {
+      check_result(ncclCommUserRank(comm_, &rank_));
+      check_result(ncclCommCount(comm_, &size_));
+      event_ = std::make_unique<Event>();
+    });
+  }
   Nccl(const Nccl&) = delete;
   Nccl& operator=(const Nccl&) = delete;
   ~Nccl() override { abort(); }
@@ -137,7 +148,7 @@ class Nccl final : public Communicator {
 
   void broadcast(at::Tensor& tensor, int root) override {
     check(Verb::broadcast, tensor, root);
-    run(Verb::broadcast, tensor, [&](cudaStream_t stream) {
+    run(Verb::broadcast, tensor, root, [&](cudaStream_t stream) {
       return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.nbytes(), ncclUint8, root, comm_, stream);
     });
   }
@@ -148,7 +159,7 @@ class Nccl final : public Communicator {
     std::vector<std::int64_t> shape = tensor.sizes().vec();
     shape[0] *= size_;
     at::Tensor out = at::empty(shape, tensor.options());
-    run(Verb::all_gather, source, [&](cudaStream_t stream) {
+    run(Verb::all_gather, source, 0, [&](cudaStream_t stream) {
       return ncclAllGather(source.const_data_ptr(), out.data_ptr(), source.nbytes(), ncclUint8, comm_, stream);
     });
     return out;
@@ -159,18 +170,46 @@ class Nccl final : public Communicator {
     const at::Tensor source = tensor.contiguous();
     at::Tensor out = at::empty_like(source);
     const std::size_t piece = source.nbytes() / static_cast<std::size_t>(size_);
-    run(Verb::all_to_all, source, [&](cudaStream_t stream) {
+    run(Verb::all_to_all, source, 0, [&](cudaStream_t stream) {
       return ncclAlltoAll(source.const_data_ptr(), out.data_ptr(), piece, ncclUint8, comm_, stream);
+    });
+    return out;
+  }
+
+  at::Tensor shift(const at::Tensor& tensor, int by) override {
+    check(Verb::shift, tensor, by);
+    const int to = around(rank_, by, size_);
+    const int from = around(rank_, -by, size_);
+    if (to == rank_) return tensor;
+    const at::Tensor source = tensor.contiguous();
+    at::Tensor out = at::empty_like(source);
+    run(Verb::shift, source, by, [&](cudaStream_t stream) {
+      ncclGroupStart();
+      ncclSend(source.const_data_ptr(), source.nbytes(), ncclUint8, to, comm_, stream);
+      ncclRecv(out.data_ptr(), out.nbytes(), ncclUint8, from, comm_, stream);
+      return ncclGroupEnd();  // says what went wrong in between too
     });
     return out;
   }
 
   void all_reduce(at::Tensor& tensor) override {
     check(Verb::all_reduce, tensor, 0);
-    run(Verb::all_reduce, tensor, [&](cudaStream_t stream) {
+    run(Verb::all_reduce, tensor, 0, [&](cudaStream_t stream) {
       return ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), static_cast<std::size_t>(tensor.numel()),
                            data_type(tensor.scalar_type()), ncclSum, comm_, stream);
     });
+  }
+
+  std::unique_ptr<Communicator> split(int part) override {
+    const std::string problem = part_misfit(part);
+    if (!problem.empty()) fail("nccl, rank " + std::to_string(rank_) + ": " + problem);
+    require_usable();
+    begin("split");
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    // NCCL writes it from a thread of its own, when this communicator says that it is done.
+    guarded([&] { settle(ncclCommSplit(comm_, part, rank_, &part_, &config)); });
+    return std::make_unique<Nccl>(std::exchange(part_, nullptr), device_, deadline_);
   }
 
   void finalize() override {
@@ -188,8 +227,8 @@ class Nccl final : public Communicator {
     return "nccl, rank " + std::to_string(rank_) + " of " + std::to_string(size_) + ", " + doing_ + ": ";
   }
 
-  void check(Verb verb, const at::Tensor& tensor, int root) const {
-    std::string problem = misfit(verb, tensor, root, size_, at::kCUDA);
+  void check(Verb verb, const at::Tensor& tensor, int whither) const {
+    std::string problem = misfit(verb, tensor, whither, size_, at::kCUDA);
     if (problem.empty() && tensor.device().index() != device_) {
       problem = std::string("cannot ") + name(verb) + ": the tensor is on " + tensor.device().str() +
                 ", the communicator on cuda:" + std::to_string(device_);
@@ -247,10 +286,10 @@ class Nccl final : public Communicator {
   }
 
   template <typename Enqueue>
-  void run(Verb verb, const at::Tensor& tensor, const Enqueue& enqueue) {
+  void run(Verb verb, const at::Tensor& tensor, int whither, const Enqueue& enqueue) {
     require_usable();
     if (tensor.nbytes() == 0) return;
-    begin(describe(verb, tensor, 0));
+    begin(describe(verb, tensor, whither));
     const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device_)).stream();
     guarded([&] {
       settle(enqueue(stream));
@@ -281,6 +320,7 @@ class Nccl final : public Communicator {
   std::chrono::milliseconds deadline_;
   std::unique_ptr<Event> event_;
   ncclComm_t comm_ = nullptr;
+  ncclComm_t part_ = nullptr;  // while it is split off
   Clock::time_point until_;
   std::string doing_;
   std::string broken_;

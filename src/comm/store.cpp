@@ -1,6 +1,8 @@
 // The verbs over a mailbox. Whole tensors go through the store, every rank reads what it needs: correct before fast.
 #include <ATen/ATen.h>
 
+#include <numeric>
+
 #include "comm/checks.h"
 #include "comm/mailbox.h"
 #include "nightreel/base/error.h"
@@ -27,8 +29,12 @@ at::Tensor room_for(const at::Tensor& tensor, std::int64_t size) {
 
 class Store final : public Communicator {
  public:
-  Store(const std::string& address, int rank, int size, const Options& options)
-      : rank_(rank), size_(size), mailbox_(address, rank, size, options.deadline) {}
+  Store(Seat seat, const Options& options)
+      : seat_(std::move(seat)),
+        options_(options),
+        rank_(seat_.rank),
+        size_(static_cast<int>(seat_.members.size())),
+        mailbox_(seat_, options.deadline) {}
   int rank() const override { return rank_; }
   int size() const override { return size_; }
 
@@ -41,16 +47,7 @@ class Store final : public Communicator {
   }
 
   at::Tensor all_gather(const at::Tensor& tensor) override {
-    const std::string header = checked(Verb::all_gather, tensor, 0);
-    at::Tensor out = room_for(tensor, size_);
-    std::vector<Take> takes;
-    for (int r = 0; r < size_; ++r) {
-      const at::Tensor slot = out.narrow(0, r * tensor.size(0), tensor.size(0));
-      if (r == rank_) slot.copy_(tensor);
-      if (r != rank_) takes.push_back({r, 0, slot});
-    }
-    mailbox_.exchange(header, {tensor.contiguous()}, std::move(takes));
-    return out;
+    return gathered(checked(Verb::all_gather, tensor, 0), tensor);
   }
 
   at::Tensor all_to_all(const at::Tensor& tensor) override {
@@ -74,6 +71,15 @@ class Store final : public Communicator {
     return out;
   }
 
+  at::Tensor shift(const at::Tensor& tensor, int by) override {
+    const std::string header = checked(Verb::shift, tensor, by);
+    const int source = around(rank_, -by, size_);
+    if (source == rank_) return tensor;
+    at::Tensor out = at::empty(tensor.sizes(), tensor.options());
+    mailbox_.exchange(header, {tensor.contiguous()}, {{source, 0, out}});
+    return out;
+  }
+
   void all_reduce(at::Tensor& tensor) override {
     const std::string header = checked(Verb::all_reduce, tensor, 0);
     std::vector<at::Tensor> all(static_cast<std::size_t>(size_), tensor);
@@ -89,18 +95,46 @@ class Store final : public Communicator {
     tensor.copy_(sum);
   }
 
+  std::unique_ptr<Communicator> split(int part) override {
+    const std::string problem = part_misfit(part);
+    if (!problem.empty()) mailbox_.refuse(problem);
+    const at::Tensor parts = gathered("split", at::full({1}, part, at::kLong));
+    Seat seat{seat_.address, seat_.prefix + std::to_string(splits_++) + "." + std::to_string(part) + "/", {}, 0};
+    for (int r = 0; r < size_; ++r) {
+      if (parts[r].item<std::int64_t>() != part) continue;
+      if (r == rank_) seat.rank = static_cast<int>(seat.members.size());
+      seat.members.push_back(seat_.members[static_cast<std::size_t>(r)]);
+    }
+    return std::make_unique<Store>(std::move(seat), options_);
+  }
+
   void finalize() override { mailbox_.leave(); }
 
  private:
   // The header of a call that this rank can make; else all ranks are told why it cannot.
-  std::string checked(Verb verb, const at::Tensor& tensor, int root) {
-    const std::string problem = misfit(verb, tensor, root, size_, at::kCPU);
+  std::string checked(Verb verb, const at::Tensor& tensor, int whither) {
+    const std::string problem = misfit(verb, tensor, whither, size_, at::kCPU);
     if (!problem.empty()) mailbox_.refuse(problem);
-    return describe(verb, tensor, root);
+    return describe(verb, tensor, whither);
   }
 
+  at::Tensor gathered(const std::string& header, const at::Tensor& tensor) {
+    at::Tensor out = room_for(tensor, size_);
+    std::vector<Take> takes;
+    for (int r = 0; r < size_; ++r) {
+      const at::Tensor slot = out.narrow(0, r * tensor.size(0), tensor.size(0));
+      if (r == rank_) slot.copy_(tensor);
+      if (r != rank_) takes.push_back({r, 0, slot});
+    }
+    mailbox_.exchange(header, {tensor.contiguous()}, std::move(takes));
+    return out;
+  }
+
+  Seat seat_;
+  Options options_;
   int rank_;
   int size_;
+  int splits_ = 0;
   Mailbox mailbox_;
 };
 
@@ -115,7 +149,9 @@ std::unique_ptr<Communicator> make_store(const std::string& address, int rank, i
     throw base::Error(base::ErrorKind::comm,
                       "rank " + std::to_string(rank) + " is not one of " + std::to_string(size) + " ranks");
   }
-  return std::make_unique<Store>(address, rank, size, options);
+  std::vector<int> members(static_cast<std::size_t>(size));
+  std::iota(members.begin(), members.end(), 0);
+  return std::make_unique<Store>(Seat{address, "", std::move(members), rank}, options);
 }
 
 }  // namespace nightreel::comm

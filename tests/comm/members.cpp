@@ -87,7 +87,7 @@ std::vector<std::string> run_members(int size, const std::function<std::string(i
   for (int r = 0; r < size; ++r) members.emplace_back([&work, r] { return work(r); });
   after_fork();
   std::vector<std::string> outcomes;
-  for (Member& member : members) outcomes.push_back(member.outcome(std::chrono::seconds(30)));
+  for (Member& member : members) outcomes.push_back(member.outcome(std::chrono::seconds(100)));
   return outcomes;
 }
 

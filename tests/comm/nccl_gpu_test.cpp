@@ -39,6 +39,15 @@ std::string wrong_verbs(const std::string& address, int rank, int size) {
   std::vector<at::Tensor> pieces;
   for (const at::Tensor& one : all) pieces.push_back(one.chunk(size, 0)[static_cast<std::size_t>(rank)]);
   if (!at::equal(group->all_to_all(shard(rank)).cpu(), at::cat(pieces))) wrong += "all_to_all ";
+  if (!at::equal(group->shift(shard(rank), 1).cpu(), all[static_cast<std::size_t>((rank + size - 1) % size)])) {
+    wrong += "shift ";
+  }
+  const auto part = group->split(rank % 2);
+  if (part->rank() != rank / 2 || part->size() != (size + 1 - rank % 2) / 2) wrong += "split ";
+  tensor = shard(rank);
+  part->broadcast(tensor, 0);
+  if (!at::equal(tensor.cpu(), all[static_cast<std::size_t>(rank % 2)])) wrong += "broadcast in a part ";
+  part->finalize();
   tensor = shard(rank);
   group->all_reduce(tensor);
   if (!at::equal(tensor.cpu(), at::stack(all).sum(0))) wrong += "all_reduce ";

@@ -7,14 +7,16 @@
 
 #include "comm/mailbox.h"
 #include "comm/members.h"
+#include "comm/store_group.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/comm/communicator.h"
 
 using nightreel::base::Stopwatch;
 using nightreel::test::Announcement;
+using nightreel::test::in_group;
 using nightreel::test::Member;
-using nightreel::test::run_members;
+using nightreel::test::with_store;
 using std::chrono::milliseconds;
 namespace comm = nightreel::comm;
 
@@ -56,6 +58,12 @@ std::string every_verb(comm::Communicator& group) {
                      return views;
                    }()));
   wrong += compare("all_to_all", group.all_to_all(shard(rank)), expected_exchange(rank, size));
+  for (const int by : {1, -1, 2, -3, 0}) {
+    const int source = ((rank - by) % size + size) % size;
+    wrong += compare("shift", group.shift(shard(rank), by), shard(source));
+    wrong +=
+        compare("shift of a view", group.shift(shard(rank).reshape({3, 4}).t(), by), shard(source).reshape({3, 4}).t());
+  }
   at::Tensor sum = shard(rank);
   group.all_reduce(sum);
   wrong += compare("all_reduce", sum, at::stack(all).sum(0));
@@ -65,27 +73,6 @@ std::string every_verb(comm::Communicator& group) {
   group.all_reduce(scalar);
   wrong += compare("a scalar sum", scalar, at::scalar_tensor(size * (size - 1) / 2, at::kLong));
   return wrong;
-}
-
-// Outcomes of `size` members that know a store's address.
-std::vector<std::string> with_store(int size, const std::function<std::string(const std::string&, int)>& work) {
-  const Announcement address;
-  std::unique_ptr<comm::Rendezvous> rendezvous;
-  return run_members(
-      size, [&](int rank) { return work(address.wait(), rank); },
-      [&] {
-        rendezvous = comm::make_store_rendezvous("127.0.0.1");
-        address.tell(rendezvous->address(), size);
-      });
-}
-
-// Outcomes of `size` members that join one store and run `work`.
-std::vector<std::string> in_group(int size, milliseconds deadline,
-                                  const std::function<std::string(comm::Communicator&)>& work) {
-  return with_store(size, [&](const std::string& address, int rank) {
-    const auto group = comm::make_store(address, rank, size, {deadline});
-    return work(*group);
-  });
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -206,6 +193,11 @@ TEST_CASE("members whose calls do not fit are named, at once and on every rank")
          group.all_reduce(tensor);
        },
        "rank 1: cannot all_reduce Float [4, 2]: the tensor is not contiguous"},
+      {"another way round the ring",
+       [](comm::Communicator& group) { group.shift(at::ones({2}), group.rank() == 1 ? -1 : 1); },
+       "rank 1: shift by -1 Float [2]; ranks 0, 2: shift by 1 Float [2]"},
+      {"a part below 0", [](comm::Communicator& group) { group.split(group.rank() == 2 ? -1 : 0); },
+       "rank 2: cannot split: part -1 is below 0"},
       {"one is at the end",
        [](comm::Communicator& group) {
          at::Tensor tensor = at::ones({2});
@@ -230,6 +222,55 @@ TEST_CASE("members whose calls do not fit are named, at once and on every rank")
       CHECK(outcome.rfind("comm: ", 0) == 0);
     }
     CHECK(watch.seconds() < 5.0);
+  }
+}
+
+TEST_CASE("parts of a group, and parts of parts, work side by side with it") {
+  for (const int size : {1, 2, 3, 4}) {
+    CAPTURE(size);
+    const auto outcomes = in_group(size, kLong, [](comm::Communicator& group) {
+      const int rank = group.rank();
+      const auto part = group.split(rank % 2 == 0 ? 7 : 0);
+      const auto alone = part->split(part->rank());
+      std::string wrong;
+      if (part->rank() != rank / 2) wrong += "the order of ranks is wrong; ";
+      if (part->size() != (group.size() + 1 - rank % 2) / 2) wrong += "the size is wrong; ";
+      if (alone->size() != 1) wrong += "a part of its own is not alone; ";
+      at::Tensor sum = at::full({1}, rank, at::kLong);
+      part->all_reduce(sum);
+      for (int r = rank % 2; r < group.size(); r += 2) sum -= r;
+      wrong += compare("a part's sum", sum, at::zeros({1}, at::kLong));
+      wrong += every_verb(*part) + every_verb(group) + every_verb(*alone) + every_verb(*part);
+      alone->finalize();
+      part->finalize();
+      group.finalize();
+      return wrong + "end";
+    });
+    for (const std::string& outcome : outcomes) CHECK(outcome == "end");
+  }
+}
+
+TEST_CASE("a part's errors name the ranks of the whole group") {
+  const Announcement address;
+  const int size = 4;
+  std::vector<Member> members;
+  for (int rank = 0; rank < size; ++rank) {
+    members.emplace_back([&, rank]() -> std::string {
+      const auto group = comm::make_store(address.wait(), rank, size, {kShort * 2});
+      const auto part = group->split(rank % 2);
+      if (rank == 3) ::raise(SIGSTOP);
+      part->shift(at::ones({rank == 2 ? 3 : 4}), 1);
+      return "nothing thrown";
+    });
+  }
+  const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+  address.tell(rendezvous->address(), size);
+  for (const auto& [rank, expected] : std::vector<std::pair<std::size_t, const char*>>{
+           {0, "rank 2: shift by 1 Float [3]"},
+           {2, "rank 0: shift by 1 Float [4]"},
+           {1, "rank 1: rank 3 of 2 in this part did not come within 1200 ms to call 1"}}) {
+    const std::string outcome = members[rank].outcome(kLong);
+    CHECK_MESSAGE(contains(outcome, expected), outcome);
   }
 }
 
@@ -352,6 +393,9 @@ TEST_CASE("a group of one is the identity and checks like the others") {
   CHECK_THROWS_AS(single->all_reduce(view), nightreel::base::Error);
   CHECK_THROWS_AS(single->broadcast(view, 1), nightreel::base::Error);
   CHECK_THROWS_AS(single->all_gather(at::scalar_tensor(1.0)), nightreel::base::Error);
+  CHECK_THROWS_AS(single->shift(at::Tensor(), 1), nightreel::base::Error);
+  CHECK_THROWS_AS(single->split(-1), nightreel::base::Error);
+  CHECK(every_verb(*single->split(3)) == "");
   CHECK_THROWS_AS(single->all_to_all(at::Tensor()), nightreel::base::Error);
   single->finalize();
 }

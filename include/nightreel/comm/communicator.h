@@ -27,14 +27,20 @@ class Communicator {
   /// Fills `tensor` on every rank with that of `root`. In place.
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
   /// The ranks' tensors (equal shapes) concatenated along dimension 0, in rank order. A group of one returns the
-  /// argument itself, here and in all_to_all.
+  /// argument itself, here, in all_to_all and in shift.
   virtual at::Tensor all_gather(const at::Tensor& tensor) = 0;
   /// Dimension 0 is split evenly over the ranks; piece j goes to rank j; the answer is the pieces received, in rank
   /// order, concatenated along dimension 0.
   virtual at::Tensor all_to_all(const at::Tensor& tensor) = 0;
+  /// A step of a ring: goes to rank + by, and the answer is what rank - by sent (both modulo size; equal shapes).
+  virtual at::Tensor shift(const at::Tensor& tensor, int by) = 0;
   /// Sum over the ranks, in place; floating-point and integer types. On `store` the order of addition is rank order:
   /// the same bits on every rank.
   virtual void all_reduce(at::Tensor& tensor) = 0;
+  /// Cuts the group up: members that give the same `part` (0 or more) form a group of their own, in the order of their
+  /// ranks here, with the same deadline. A part's errors name the ranks of the group that was first cut. Parts are
+  /// finalised, or dropped, before what they were cut from.
+  virtual std::unique_ptr<Communicator> split(int part) = 0;
   /// Ends the communicator in an orderly way, on all ranks. When rank 0 returns, no member needs the rendezvous any
   /// more. Without it the destructor lets go at once (nccl: aborts), and other members fail at their next call.
   virtual void finalize() = 0;

@@ -14,4 +14,17 @@ namespace nightreel::ops {
 at::Tensor attention(const at::Tensor& q_BSHD, const at::Tensor& k_BTHD, const at::Tensor& v_BTHD,
                      const at::Tensor& bias_T = {});
 
+/// Attention to some of the keys: what is needed to put it together with that to the others.
+struct PartialAttention {
+  at::Tensor out_BSHD;    // float32, as if there were no other keys; undefined: no key yet
+  at::Tensor weight_BSH;  // float32, the logarithm of the sum of exp(score) over the keys
+};
+
+/// As attention(), with at least one key.
+PartialAttention partial_attention(const at::Tensor& q_BSHD, const at::Tensor& k_BTHD, const at::Tensor& v_BTHD);
+
+/// Adds attention to further keys (Milakov and Gimelshein, "Online normalizer calculation for softmax",
+/// arXiv:1805.02867; for blocks of keys on several devices Liu et al., "Ring Attention", arXiv:2310.01889).
+void merge(PartialAttention& sum, const PartialAttention& more);
+
 }  // namespace nightreel::ops
