@@ -29,10 +29,9 @@ root_make() {
   printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$(hostname)" >"$1/etc/hosts"
 }
 
-# Proxies that sign with an authority of their own are trusted as this host trusts them.
+# Proxies that sign with an authority of their own are trusted, by pip, as this host trusts them.
 root_trust() {
-  mkdir -p "$1/etc/ssl/certs"
-  [ ! -e /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/"
+  [ ! -e /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$1/root/trusted.crt"
 }
 
 root_run() {
@@ -46,5 +45,5 @@ root_run() {
     shift
     exec chroot "$root" "$@"' sh "$root_dir" env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    NIGHTREEL_CUDA="${NIGHTREEL_CUDA:-ON}" PIP_CERT=/etc/ssl/certs/ca-certificates.crt "$@"
+    NIGHTREEL_CUDA="${NIGHTREEL_CUDA:-ON}" PIP_CERT=/root/trusted.crt "$@"
 }
