@@ -19,7 +19,7 @@ set(CPACK_DEBIAN_COMPRESSION_TYPE zstd)  # gigabytes of LibTorch: xz would take 
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/packaging/postinst
   ${PROJECT_SOURCE_DIR}/packaging/postrm)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
-# The programs' own libraries are Debian packages; LibTorch's are told apart by their folders.
-set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${nightreel_torch_folders})
+set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_SOURCE_DIR}/cmake/NightreelPackageDepends.cmake)
+set(CPACK_NIGHTREEL_PROGRAMS ${PROJECT_BINARY_DIR}/bin/nightreel ${PROJECT_BINARY_DIR}/bin/nightreel-engine)
+set(CPACK_NIGHTREEL_TORCH_FOLDERS ${nightreel_torch_folders})
 include(CPack)

@@ -153,6 +153,25 @@ class Manifests(unittest.TestCase):
                 self.assertIn("readinessProbe", worker["containers"][0])
                 self.assertIn("activeDeadlineSeconds", worker)
 
+    def test_what_clusters_and_their_queues_need(self):
+        for overlay, resources, job in self.each():
+            self.assertIn("kueue.x-k8s.io/queue-name", job["metadata"]["labels"])
+            for name, template in pod_specs(job):
+                pod = template["spec"]
+                (container,) = pod["containers"]
+                if GPU in container["resources"]["limits"]:
+                    self.assertIn(GPU, [each["key"] for each in pod["tolerations"]], f"{overlay} {name}")
+                (shm,) = [volume for volume in pod["volumes"] if volume["name"] == "shm"]
+                self.assertEqual(shm["emptyDir"]["medium"], "Memory")
+                self.assertIn({"name": "shm", "mountPath": "/dev/shm"}, container["volumeMounts"])
+                self.assertEqual(pod["securityContext"]["runAsUser"], 1000)
+            claims = {each["metadata"]["name"]: each["spec"]["accessModes"] for each in resources
+                      if each["kind"] == "PersistentVolumeClaim"}
+            self.assertEqual(claims, {"nightreel-models": ["ReadWriteMany"], "nightreel-videos": ["ReadWriteMany"],
+                                      "nightreel-redis": ["ReadWriteOnce"]})
+            (nights,) = [each for each in resources if each["kind"] == "CronJob"]
+            self.assertEqual(nights["spec"]["concurrencyPolicy"], "Forbid", "two nights never overlap")
+
     def test_network_policies_speak_of_the_pods(self):
         for _, resources, job in self.each():
             labels = [template["metadata"]["labels"].items() for r in resources for _, template in pod_specs(r)]
