@@ -10,8 +10,8 @@
 #include "bench/inputs.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/json.h"
 #include "nightreel/bench/piece.h"
+#include "nightreel/job/checkpoint.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
@@ -35,8 +35,8 @@ std::vector<std::int64_t> latent_shape(const Workload& workload, const job::Mode
 model::Transformer load_transformer(const std::string& folder, const Workload& workload) {
   const std::string path = folder + "/config.json";
   model::WeightMap weights = model::WeightMap::open(folder);
-  model::Transformer transformer(model::parse_transformer_config(base::read_json(path), path), weights, workload.device,
-                                 workload.dtype);
+  model::Transformer transformer(model::parse_transformer_config(job::checkpoint_json(path).json, path), weights,
+                                 workload.device, workload.dtype);
   weights.expect_all_taken();
   return transformer;
 }
@@ -140,7 +140,7 @@ class Load final : public Piece {
  public:
   Load(const Workload& workload, const Inputs& inputs) : workload_(workload) {
     const std::string path = workload.model + "/text_encoder/config.json";
-    const std::int64_t vocabulary = model::parse_umt5_config(base::read_json(path), path).vocab_size;
+    const std::int64_t vocabulary = model::parse_umt5_config(job::checkpoint_json(path).json, path).vocab_size;
     prompt_ = inputs.tokens("ids", workload.tokens, vocabulary);
     negative_ = inputs.tokens("negative_ids", workload.tokens, vocabulary);
   }

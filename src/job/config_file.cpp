@@ -2,6 +2,7 @@
 
 #include "job/fields.h"
 #include "nightreel/base/error.h"
+#include "nightreel/job/checkpoint.h"
 
 namespace nightreel::job {
 
@@ -9,14 +10,11 @@ using base::Error;
 using base::ErrorKind;
 using base::Json;
 
-namespace {
-
-constexpr std::size_t kMaxFile = 16U << 20U;
-
-}  // namespace
-
-ConfigFile::ConfigFile(const std::string& path) : path_(path), json_(base::read_json(path, kMaxFile)) {
-  if (!json_.is_object()) throw Error(ErrorKind::model, base::printable(path) + ": is no JSON object");
+ConfigFile::ConfigFile(const std::string& path) {
+  CheckpointJson file = checkpoint_json(path);
+  path_ = std::move(file.path);
+  json_ = std::move(file.json);
+  if (!json_.is_object()) throw Error(ErrorKind::model, base::printable(path_) + ": is no JSON object");
 }
 
 void ConfigFile::refuse(const std::string& field, const std::string& reason) const {

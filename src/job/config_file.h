@@ -11,7 +11,7 @@ namespace nightreel::job {
 
 class ConfigFile {
  public:
-  /// Reads the file, which must hold an object.
+  /// Reads the file, which must hold an object; of an original folder what Diffusers would have there (checkpoint.h).
   explicit ConfigFile(const std::string& path);
 
   const std::string& path() const { return path_; }

@@ -1,12 +1,13 @@
-#include "job/layout.h"
-
+// Which layout of checkpoint a path is, and the one view of both.
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <string_view>
-#include <vector>
 
+#include "job/original.h"
 #include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
+#include "nightreel/job/checkpoint.h"
 
 namespace nightreel::job {
 namespace {
@@ -15,10 +16,12 @@ namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
 
-constexpr std::string_view kWanted = "give the Diffusers folder, the one that holds model_index.json";
+constexpr std::string_view kWanted =
+    "give the Diffusers folder, the one that holds model_index.json, or an original Wan folder";
 constexpr std::array<std::string_view, 6> kSingleFile{".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".sft"};
-constexpr std::array<std::string_view, 5> kOriginalWan{"Wan2.1_VAE.pth", "Wan2.2_VAE.pth", "high_noise_model",
-                                                       "low_noise_model", "models_t5_umt5-xxl-enc-bf16.pth"};
+constexpr std::size_t kMaxJson = 16U << 20U;
+constexpr std::array<const char*, 5> kComponents{"image_encoder", "text_encoder", "transformer", "transformer_2",
+                                                 "vae"};
 
 [[noreturn]] void refuse(const std::string& path, const std::string& what) {
   throw Error(ErrorKind::model, base::printable(path) + ": " + what + ": " + std::string(kWanted));
@@ -35,31 +38,40 @@ void refuse_file(const std::string& path) {
          is_single_file(path) ? "single-file checkpoints are not supported" : "is a file, not a checkpoint's folder");
 }
 
-std::vector<fs::path> entries(const std::string& folder) {
-  std::error_code error;
+std::vector<fs::path> entries(const std::string& folder, std::error_code& error) {
   std::vector<fs::path> names;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     names.push_back(it->path().filename());
   }
-  if (error) throw Error(ErrorKind::model, base::printable(folder) + ": cannot be read: " + error.message());
   return names;
+}
+
+bool exists(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+/// FOLDER of FOLDER/COMPONENT where that is in the original layout, else empty.
+std::string original_root(const std::string& folder) {
+  std::error_code error;
+  const auto names = entries(folder, error);
+  const bool original = !error && !exists(folder + "/model_index.json") &&
+                        std::any_of(names.begin(), names.end(), [](const fs::path& n) { return is_original_name(n); });
+  return original ? folder : std::string();
 }
 
 }  // namespace
 
-void require_diffusers_folder(const std::string& path) {
+Layout layout_of(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) refuse(path, "no such folder");
   if (!fs::is_directory(status)) refuse_file(path);
-  const auto names = entries(path);
+  const auto names = entries(path, error);
+  if (error) throw Error(ErrorKind::model, base::printable(path) + ": cannot be read: " + error.message());
   const auto has = [&](auto fits) { return std::any_of(names.begin(), names.end(), fits); };
-  if (has([](const fs::path& n) { return n == "model_index.json"; })) return;
-  if (has([](const fs::path& n) {
-        return std::find(kOriginalWan.begin(), kOriginalWan.end(), n.string()) != kOriginalWan.end();
-      })) {
-    refuse(path, "is a folder in the original Wan layout, which this version does not read");
-  }
+  if (has([](const fs::path& n) { return n == "model_index.json"; })) return Layout::diffusers;
+  if (has([](const fs::path& n) { return is_original_name(n.string()); })) return Layout::original;
   if (has([](const fs::path& n) { return n.extension() == ".gguf"; })) {
     refuse(path, "holds a GGUF checkpoint, which is not supported");
   }
@@ -68,6 +80,47 @@ void require_diffusers_folder(const std::string& path) {
   }
   if (has(is_single_file)) refuse(path, "holds single-file checkpoints, which are not supported");
   refuse(path, "has no model_index.json");
+}
+
+CheckpointJson checkpoint_json(const std::string& path) {
+  if (!exists(path)) {
+    const fs::path file(path);
+    const bool index = file.filename() == "model_index.json";
+    const std::string root = base::parent_folder(index ? path : base::parent_folder(path));
+    if (!original_root(root).empty()) {
+      return original_json(root,
+                           index ? "model_index.json" : (file.parent_path().filename() / file.filename()).string());
+    }
+  }
+  return {base::read_json(path, kMaxJson), path};
+}
+
+std::vector<std::string> components_of(const std::string& folder) {
+  const bool original = layout_of(folder) == Layout::original;
+  const std::string index_path = folder + "/model_index.json";
+  const Json index = original ? checkpoint_json(index_path).json : Json();
+  std::vector<std::string> found;
+  for (const char* component : kComponents) {
+    const bool there = original ? index.contains(component) && !index[component][0].is_null()
+                                : fs::is_directory(folder + "/" + component);
+    if (there) found.emplace_back(component);
+  }
+  return found;
+}
+
+std::string tokenizer_folder(const std::string& folder) {
+  return original_root(folder).empty() ? folder + "/tokenizer" : folder + "/google/umt5-xxl";
+}
+
+bool is_original_component(const std::string& path) {
+  const std::string component = fs::path(path).filename().string();
+  const bool known = std::find(kComponents.begin(), kComponents.end(), component) != kComponents.end();
+  return known && !original_root(base::parent_folder(path)).empty();
+}
+
+OriginalWeights original_weights(const std::string& path) {
+  const std::string component = fs::path(path).filename().string();
+  return {original_weights_path(base::parent_folder(path), component), checkpoint_json(path + "/config.json").json};
 }
 
 }  // namespace nightreel::job

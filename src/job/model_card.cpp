@@ -7,8 +7,8 @@
 
 #include "job/config_file.h"
 #include "job/fields.h"
-#include "job/layout.h"
 #include "job/published.h"
+#include "nightreel/job/checkpoint.h"
 
 namespace nightreel::job {
 namespace {
@@ -196,10 +196,15 @@ Overrides read_stated(const ModelCard& card) {
   return stated;
 }
 
-std::uint64_t weight_bytes(const std::string& folder) {
+std::uint64_t weight_bytes(const std::string& component) {
+  const std::string path = is_original_component(component) ? original_weights(component).path : component;
   std::uint64_t bytes = 0;
   std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+  if (fs::is_regular_file(path, error)) {
+    bytes = fs::file_size(path, error);
+    return error ? 0 : bytes;
+  }
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
     if (it->path().extension() != ".safetensors") continue;
     std::error_code dangling;
     const auto size = fs::file_size(it->path(), dangling);
@@ -216,7 +221,7 @@ std::string_view name(ModelKind kind) {
 }
 
 ModelCard read_model_card(const std::string& folder) {
-  require_diffusers_folder(folder);
+  layout_of(folder);
   const ConfigFile index(folder + "/model_index.json");
   const std::string pipeline = index.text("_class_name");
   if (pipeline != "WanPipeline" && pipeline != "WanImageToVideoPipeline") {

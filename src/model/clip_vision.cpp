@@ -8,7 +8,7 @@
 
 #include "model/config_reader.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/json.h"
+#include "nightreel/job/checkpoint.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/attention.h"
 
@@ -100,9 +100,9 @@ class ClipVision::Loader {
 
 ClipVision ClipVision::load(const std::string& dir, at::Device device, at::ScalarType dtype) {
   const std::string path = dir + "/image_encoder/config.json";
-  const ClipVisionConfig config = parse_clip_vision_config(base::read_json(path), path);
+  const ClipVisionConfig config = parse_clip_vision_config(job::checkpoint_json(path).json, path);
   const std::string picture_path = dir + "/image_processor/preprocessor_config.json";
-  const ClipPictureConfig picture = parse_clip_picture_config(base::read_json(picture_path), picture_path);
+  const ClipPictureConfig picture = parse_clip_picture_config(job::checkpoint_json(picture_path).json, picture_path);
   if (picture.crop != config.image_size) {
     throw base::Error(base::ErrorKind::model, picture_path + ": crop_size: is " + std::to_string(picture.crop) +
                                                   ", but the image encoder's image_size is " +

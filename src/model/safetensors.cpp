@@ -1,19 +1,13 @@
 #include "nightreel/model/safetensors.h"
 
-#include <ATen/ATen.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <limits>
 
+#include "model/mapped_file.h"
+#include "model/stored_dtype.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 
 namespace nightreel::model {
@@ -28,35 +22,8 @@ constexpr std::uint64_t kMaxHeader = 100'000'000;  // the reference implementati
 
 constexpr std::uint64_t kMaxSize = std::numeric_limits<std::int64_t>::max();
 
-struct Dtype {
-  const char* name;
-  std::uint64_t bytes;
-  std::optional<at::ScalarType> type;  // none: known to the format, not read by this program
-};
-
-constexpr std::array<Dtype, 15> kDtypes{{{"F32", 4, at::kFloat},
-                                         {"BF16", 2, at::kBFloat16},
-                                         {"F16", 2, at::kHalf},
-                                         {"F64", 8, std::nullopt},
-                                         {"F8_E4M3", 1, std::nullopt},
-                                         {"F8_E5M2", 1, std::nullopt},
-                                         {"I64", 8, std::nullopt},
-                                         {"I32", 4, std::nullopt},
-                                         {"I16", 2, std::nullopt},
-                                         {"I8", 1, std::nullopt},
-                                         {"U64", 8, std::nullopt},
-                                         {"U32", 4, std::nullopt},
-                                         {"U16", 2, std::nullopt},
-                                         {"U8", 1, std::nullopt},
-                                         {"BOOL", 1, std::nullopt}}};
-
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
   throw Error(ErrorKind::model, path + ": " + why);
-}
-
-const Dtype* find_dtype(const std::string& name) {
-  const auto* found = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const Dtype& d) { return name == d.name; });
-  return found == kDtypes.end() ? nullptr : found;
 }
 
 /// The entry of one tensor in the header. `why` of a refusal names the tensor.
@@ -71,7 +38,7 @@ class EntryReader {
     }
     StoredTensor stored;
     const Json dtype = entry.value("dtype", Json());
-    const Dtype* known = dtype.is_string() ? find_dtype(dtype.get<std::string>()) : nullptr;
+    const StoredDtype* known = dtype.is_string() ? find_dtype(dtype.get<std::string>()) : nullptr;
     if (known == nullptr) fail("unknown dtype " + base::printable(dtype.dump()));
     stored.dtype = known->name;
     stored.shape = shape(entry.value("shape", Json()));
@@ -145,39 +112,9 @@ void check_layout(const std::string& path, const std::map<std::string, StoredTen
 
 }  // namespace
 
-/// Owns the mapping of a whole file.
-class SafetensorsFile::Mapping {
- public:
-  explicit Mapping(const std::string& path) {
-    const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd) refuse(path, std::string("cannot open: ") + std::strerror(errno));
-    struct stat status {};
-    if (::fstat(fd.get(), &status) != 0) refuse(path, std::string("cannot stat: ") + std::strerror(errno));
-    if (!S_ISREG(status.st_mode)) refuse(path, "not a regular file");
-    size_ = static_cast<std::uint64_t>(status.st_size);
-    if (size_ < 8) refuse(path, "too short to be a safetensors file (" + std::to_string(size_) + " bytes)");
-    address_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-    if (address_ == MAP_FAILED) refuse(path, std::string("cannot map: ") + std::strerror(errno));
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping() { ::munmap(address_, size_); }
-
-  std::string_view bytes() const { return {static_cast<const char*>(address_), size_}; }
-  void* at(std::uint64_t offset) const { return static_cast<char*>(address_) + offset; }
-
- private:
-  void* address_ = nullptr;
-  std::uint64_t size_ = 0;
-};
-
-SafetensorsFile::SafetensorsFile(std::string path, std::shared_ptr<const Mapping> mapping)
-    : path_(std::move(path)), mapping_(std::move(mapping)) {}
-
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  SafetensorsFile file(path, std::make_shared<const Mapping>(path));
-  const std::string_view all = file.mapping_->bytes();
-  if (all.substr(0, 23) == "version https://git-lfs") refuse(path, "a Git LFS pointer; fetch the file: git lfs pull");
+  SafetensorsFile file(path, std::make_shared<const MappedFile>(path, 8, "safetensors file"));
+  const std::string_view all = file.mapping().bytes();
   std::uint64_t header_bytes = 0;  // little-endian, like every machine that LibTorch runs on
   std::memcpy(&header_bytes, all.data(), sizeof header_bytes);
   if (header_bytes > kMaxHeader || header_bytes > all.size() - 8) {
@@ -193,33 +130,16 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
   if (!header.is_object()) refuse(path, "header: not a JSON object");
   const std::uint64_t data_offset = 8 + header_bytes;
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
-    file.tensors_.emplace(name, EntryReader(path, name).read(entry, data_offset, all.size() - data_offset));
+    if (name == "__metadata__") {
+      for (const auto& [key, value] : entry.items()) {
+        if (value.is_string()) file.metadata_.emplace(key, value.get<std::string>());
+      }
+      continue;
+    }
+    file.add(name, EntryReader(path, name).read(entry, data_offset, all.size() - data_offset));
   }
-  check_layout(path, file.tensors_, data_offset, all.size());
+  check_layout(path, file.tensors(), data_offset, all.size());
   return file;
-}
-
-std::string_view SafetensorsFile::bytes(const StoredTensor& stored) const {
-  return mapping_->bytes().substr(stored.offset, stored.bytes);
-}
-
-at::Tensor SafetensorsFile::tensor(const std::string& name) const {
-  const auto found = tensors_.find(name);
-  if (found == tensors_.end()) refuse(path_, "tensor " + base::printable(name) + ": missing");
-  const StoredTensor& stored = found->second;
-  const Dtype& dtype = *find_dtype(stored.dtype);
-  if (!dtype.type) {
-    refuse(path_, "tensor " + base::printable(name) + ": dtype " + stored.dtype + " is not supported (F32, BF16, F16)");
-  }
-  const auto options = at::TensorOptions(*dtype.type);
-  if (stored.offset % dtype.bytes != 0) {  // the format does not promise alignment
-    at::Tensor copy = at::empty(stored.shape, options);
-    if (stored.bytes > 0) std::memcpy(copy.mutable_data_ptr(), bytes(stored).data(), stored.bytes);
-    return copy;
-  }
-  return at::from_blob(
-      mapping_->at(stored.offset), stored.shape, [keep = mapping_](void*) {}, options);
 }
 
 }  // namespace nightreel::model

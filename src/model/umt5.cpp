@@ -9,7 +9,7 @@
 
 #include "model/config_reader.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/json.h"
+#include "nightreel/job/checkpoint.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/norm.h"
 
@@ -111,7 +111,7 @@ at::Tensor relative_position_buckets(std::int64_t length, std::int64_t num_bucke
 
 Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::ScalarType dtype) {
   const std::string path = folder + "/config.json";
-  const Umt5Config config = parse_umt5_config(base::read_json(path), path);
+  const Umt5Config config = parse_umt5_config(job::checkpoint_json(path).json, path);
   WeightMap weights = WeightMap::open(folder);
   Umt5Encoder encoder(config, weights, device, dtype);
   weights.expect_all_taken();

@@ -9,7 +9,7 @@
 #include "model/vae_coders.h"
 #include "model/vae_tiling.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/json.h"
+#include "nightreel/job/checkpoint.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
@@ -103,7 +103,7 @@ at::Tensor to_bytes(const at::Tensor& pixels) {
 
 Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype) {
   const std::string path = folder + "/config.json";
-  const VaeConfig config = parse_vae_config(base::read_json(path), path);
+  const VaeConfig config = parse_vae_config(job::checkpoint_json(path).json, path);
   WeightMap weights = WeightMap::open(folder);
   Vae vae(config, weights, device, dtype);
   weights.expect_all_taken();

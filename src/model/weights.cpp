@@ -8,8 +8,13 @@
 #include <limits>
 #include <optional>
 
+#include "model/original_names.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
+#include "nightreel/job/checkpoint.h"
+#include "nightreel/model/pth.h"
+#include "nightreel/model/safetensors.h"
+#include "nightreel/ops/quantised.h"
 
 namespace nightreel::model {
 
@@ -79,6 +84,10 @@ std::map<std::string, std::string> read_index(const std::string& path) {
 }  // namespace
 
 WeightMap WeightMap::open(const std::string& folder) {
+  return job::is_original_component(folder) ? open_original(folder) : open_folder(folder);
+}
+
+WeightMap WeightMap::open_folder(const std::string& folder) {
   WeightMap weights(folder);
   for (const char* stem : kStems) {
     const std::string single = folder + "/" + stem + ".safetensors";
@@ -99,12 +108,55 @@ WeightMap WeightMap::open(const std::string& folder) {
   refuse_path(folder, no_weights(folder));
 }
 
-void WeightMap::add(SafetensorsFile file) {
-  for (const auto& [name, stored] : file.tensors()) {
-    const auto [at, added] = files_of_.emplace(name, files_.size());
-    if (!added) refuse_path(file.path(), "tensor " + base::printable(name) + ": also in " + files_[at->second].path());
+WeightMap WeightMap::open_original(const std::string& folder) {
+  const job::OriginalWeights original = job::original_weights(folder);
+  WeightMap stored(original.path);
+  if (fs::is_directory(original.path)) {
+    stored = open_folder(original.path);
+  } else if (fs::path(original.path).extension() == ".pth") {
+    stored.add(PthFile::open(original.path));
+  } else {
+    stored.add(SafetensorsFile::open(original.path));
   }
+  const std::string component = fs::path(folder).filename().string();
+  const OriginalNames names(component, original.config);
+  WeightMap weights(original.path);
+  weights.files_ = std::move(stored.files_);
+  for (auto& [name, entry] : stored.entries_) {
+    StoredTensor& tensor = entry.stored;
+    tensor.shape = OriginalNames::diffusers_shape(component, name, tensor.shape);
+    const std::vector<std::string> parts = names.diffusers(name);
+    if (parts.size() == 1) {
+      weights.add(parts[0], entry);
+      continue;
+    }
+    const auto count = static_cast<std::int64_t>(parts.size());
+    if (count > 0 && (!tensor.row_major() || tensor.shape.empty() || tensor.shape[0] % count != 0)) {
+      refuse_path(original.path, "tensor " + base::printable(name) + ": is not " + std::to_string(count) +
+                                     " matrices one below the other");
+    }
+    if (count > 0) {
+      tensor.shape[0] /= count;
+      tensor.bytes /= parts.size();
+    }
+    for (const std::string& part : parts) {
+      weights.add(part, entry);
+      tensor.offset += tensor.bytes;
+    }
+  }
+  return weights;
+}
+
+void WeightMap::add(TensorFile file) {
   files_.push_back(std::move(file));
+  for (const auto& [name, stored] : files_.back().tensors()) add(name, {files_.size() - 1, stored});
+}
+
+void WeightMap::add(const std::string& name, Entry entry) {
+  const auto [at, added] = entries_.emplace(name, std::move(entry));
+  if (added) return;
+  refuse_path(files_[entry.file].path(),
+              "tensor " + base::printable(name) + ": also in " + files_[at->second.file].path());
 }
 
 void WeightMap::check_index(const std::map<std::string, std::string>& file_of, const std::string& index) const {
@@ -113,9 +165,9 @@ void WeightMap::check_index(const std::map<std::string, std::string>& file_of, c
       refuse_path(index, "tensor " + base::printable(name) + ": not in " + base::printable(file));
     }
   }
-  for (const auto& [name, at] : files_of_) {
+  for (const auto& [name, entry] : entries_) {
     if (file_of.count(name) == 0) {
-      refuse_path(files_[at].path(), "tensor " + base::printable(name) + ": not listed in " + index);
+      refuse_path(files_[entry.file].path(), "tensor " + base::printable(name) + ": not listed in " + index);
     }
   }
 }
@@ -130,8 +182,14 @@ std::string WeightMap::misfit(const std::string& name, at::IntArrayRef shape) co
 
 at::Tensor WeightMap::take(const std::string& name, at::IntArrayRef shape) {
   taken_.insert(name);
+  if (has(scale_name(name))) taken_.insert(scale_name(name));
+  if (listing_) {
+    listed_[name] = shape.vec();
+    return at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kFloat));
+  }
   const std::string problem = misfit(name, shape);
-  if (problem.empty()) return file_of(name).tensor(name);
+  if (problem.empty())
+    return stored(name).dtype == "F8_E4M3" ? ops::dequantise({tensor(name), scale(name)}) : tensor(name);
   misfits_.push_back(problem);
   std::int64_t elements = 1;
   for (const std::int64_t size : shape) {
@@ -141,12 +199,29 @@ at::Tensor WeightMap::take(const std::string& name, at::IntArrayRef shape) {
   return at::full({}, std::numeric_limits<float>::quiet_NaN()).expand(shape);
 }
 
+at::Tensor WeightMap::scale(const std::string& name) const {
+  const std::string scale = scale_name(name);
+  const std::vector<std::int64_t>& shape = stored(name).shape;
+  if (!has(scale)) refuse_path(path_of(name), "tensor " + base::printable(name) + ": fp8 without its scale, " + scale);
+  const StoredTensor& found = stored(scale);
+  if (shape.size() != 2 || found.shape != std::vector<std::int64_t>{shape[0], 1} || found.dtype != "F32") {
+    refuse_path(path_of(scale), "tensor " + base::printable(scale) + ": is no float32 for each row of a matrix");
+  }
+  return tensor(scale);
+}
+
 void WeightMap::expect_all_taken() const {
   std::vector<std::string> problems = misfits_;
-  for (const auto& [name, file] : files_of_) {
-    if (taken_.count(name) == 0) problems.push_back(base::printable(name) + " (not part of this model)");
-  }
+  for (const std::string& name : surplus()) problems.push_back(base::printable(name) + " (not part of this model)");
   if (!problems.empty()) refuse(problems);
+}
+
+std::vector<std::string> WeightMap::surplus() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : entries_) {
+    if (taken_.count(name) == 0) names.push_back(name);
+  }
+  return names;
 }
 
 void WeightMap::refuse(const std::vector<std::string>& problems) const {
@@ -158,16 +233,24 @@ void WeightMap::refuse(const std::vector<std::string>& problems) const {
 
 std::vector<std::string> WeightMap::names() const {
   std::vector<std::string> names;
-  for (const auto& [name, file] : files_of_) names.push_back(name);
+  for (const auto& [name, entry] : entries_) names.push_back(name);
   return names;
 }
 
-const StoredTensor& WeightMap::stored(const std::string& name) const {
-  return file_of(name).tensors().at(name);
+at::Tensor WeightMap::tensor(const std::string& name) const {
+  return file_of(name).tensor(name, stored(name));
 }
 
 std::string_view WeightMap::bytes(const std::string& name) const {
-  return file_of(name).bytes(stored(name));
+  if (stored(name).row_major()) return file_of(name).bytes(stored(name));
+  const auto [copy, added] = copies_.try_emplace(name);
+  if (added) copy->second = tensor(name).contiguous();
+  return {static_cast<const char*>(copy->second.const_data_ptr()), copy->second.nbytes()};
+}
+
+void WeightMap::release(const std::string& name) const {
+  copies_.erase(name);
+  file_of(name).release(stored(name));
 }
 
 }  // namespace nightreel::model

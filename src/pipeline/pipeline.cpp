@@ -9,6 +9,7 @@
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
+#include "nightreel/job/checkpoint.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -33,7 +34,7 @@ struct ModelIndex {
 
 /// model_index.json: refuses what this version cannot render.
 ModelIndex read_model_index(const std::string& path) {
-  const Json index = base::read_json(path);
+  const Json index = job::checkpoint_json(path).json;
   const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::model, path + ": " + why); };
   if (!index.is_object()) refuse("not a JSON object");
   const Json kind = index.value("_class_name", Json());
@@ -49,7 +50,7 @@ ModelIndex read_model_index(const std::string& path) {
 
 std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, const PipelineOptions& options) {
   const std::string path = folder + "/config.json";
-  const model::TransformerConfig config = model::parse_transformer_config(base::read_json(path), path);
+  const model::TransformerConfig config = model::parse_transformer_config(job::checkpoint_json(path).json, path);
   model::WeightMap weights = model::WeightMap::open(folder);
   auto transformer = std::make_unique<model::Transformer>(config, weights, options.device, options.dtype);
   weights.expect_all_taken();
@@ -109,7 +110,7 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
   const ModelIndex index = read_model_index(dir + "/model_index.json");
   const std::string scheduler_path = dir + "/scheduler/scheduler_config.json";
   const sample::SchedulerConfig scheduler =
-      sample::parse_scheduler_config(base::read_json(scheduler_path), scheduler_path);
+      sample::parse_scheduler_config(job::checkpoint_json(scheduler_path).json, scheduler_path);
 
   Pipeline pipeline(options);
   const auto timed = [&](const char* component, auto load) {

@@ -25,7 +25,7 @@ using base::ErrorKind;
 // The folder that the archive was made with, unless another one is named.
 std::string model_folder(const DecodeOptions& options, const media::Archive& archive) {
   const std::string folder = options.model.empty() ? archive.model.value("path", std::string()) : options.model;
-  if (!std::filesystem::is_directory(folder + "/vae")) {
+  if (!std::filesystem::is_directory(folder)) {
     throw Error(ErrorKind::model, options.archive + ": its model '" + base::printable(folder) +
                                       "' is not here; name one with --model DIR");
   }

@@ -9,6 +9,7 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
+#include "nightreel/job/checkpoint.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/archive.h"
@@ -87,7 +88,7 @@ VideoMaker::VideoMaker(const MakerOptions& options) {
   wanted.device = device;
   wanted.dtype = pipeline::choose_dtype(options.dtype, device);
   DigestMeanwhile digest(options.model);
-  auto tokenizer = text::Tokenizer::load(options.model + "/tokenizer");
+  auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(options.model));
   parts_ = std::make_unique<Parts>(std::move(tokenizer), pipeline::Pipeline::load(options.model, wanted));
   auto& facts = parts_->facts;
   describe_device(device, facts);

@@ -7,25 +7,17 @@
 #include <filesystem>
 
 #include "model/checkpoint_files.h"
-#include "support/error.h"
+#include "support/refusal.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
 using model::SafetensorsFile;
 using test::contains;
 using test::file_bytes;
+using test::refusal;
 using test::TempFolder;
 
 namespace {
-
-/// The message of the Error{model} that `call` throws, which must be one line.
-template <class Call>
-std::string refusal(Call call) {
-  const test::Thrown thrown = test::thrown_by(call);
-  CHECK(thrown.kind == base::ErrorKind::model);
-  CHECK_FALSE(contains(thrown.message, "\n"));
-  return thrown.message;
-}
 
 struct BadFile {
   const char* why;     // what the message must say

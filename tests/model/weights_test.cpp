@@ -7,7 +7,7 @@
 
 #include "model/checkpoint_files.h"
 #include "nightreel/model/digest.h"
-#include "support/error.h"
+#include "support/refusal.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
@@ -15,18 +15,10 @@ using model::WeightMap;
 using test::contains;
 using test::file_bytes;
 using test::file_of;
+using test::refusal;
 using test::TempFolder;
 
 namespace {
-
-/// The message of the Error{model} that `call` throws, which must be one line.
-template <class Call>
-std::string refusal(Call call) {
-  const test::Thrown thrown = test::thrown_by(call);
-  CHECK(thrown.kind == base::ErrorKind::model);
-  CHECK_FALSE(contains(thrown.message, "\n"));
-  return thrown.message;
-}
 
 constexpr const char* kSingle = "diffusion_pytorch_model.safetensors";
 constexpr const char* kIndex = "diffusion_pytorch_model.safetensors.index.json";

@@ -1,8 +1,8 @@
-// The weights of one component of a checkpoint (transformer/, vae/, text_encoder/), in Diffusers layout.
+// The weights of one component of a checkpoint (transformer/, vae/, text_encoder/), by their Diffusers names.
 //
 // A module takes its tensors by name and shape, and in the end says that it has all: a tensor that is missing, has
 // another shape, is stored in a dtype that this program does not read, or is left over is a base::Error{model} that
-// names the folder and the tensors. Files are mapped, not read (safetensors.h). One thread at a time.
+// names the folder and the tensors. Files are mapped, not read (tensor_file.h). One thread at a time.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,18 +13,20 @@
 #include <string_view>
 #include <vector>
 
-#include "nightreel/model/safetensors.h"
+#include "nightreel/model/tensor_file.h"
 
 namespace nightreel::model {
 
 class WeightMap {
  public:
-  /// Opens `folder`: diffusion_pytorch_model.safetensors or model.safetensors, or the shards that its .index.json
-  /// lists (which must name each tensor exactly where it is). Symbolic links are followed. Other formats are refused
-  /// by name.
+  /// Opens `folder`, FOLDER/COMPONENT: diffusion_pytorch_model.safetensors or model.safetensors, or the shards that its
+  /// .index.json lists (which must name each tensor exactly where it is). Symbolic links are followed. Where FOLDER is
+  /// an original Wan folder (job/checkpoint.h) it opens what that has instead, safetensors or .pth, and names the
+  /// tensors as Diffusers does. Other formats are refused by name.
   static WeightMap open(const std::string& folder);
 
-  /// The tensor as stored: it aliases the mapped file where its address allows, so it must not be written to.
+  /// The tensor as stored: it aliases the mapped file where its address allows, so it must not be written to. One that
+  /// is stored in fp8 (F8_E4M3, with its scale for each row under NAME_scale) comes as float32.
   /// A tensor that does not fit is remembered, and NaN of the shape that was asked for stands in for it, so that
   /// expect_all_taken() can name several; from the fifth, or a large one, on it throws at once.
   at::Tensor take(const std::string& name, at::IntArrayRef shape);
@@ -32,30 +34,61 @@ class WeightMap {
   /// A tensor that may be there and that nobody needs: it counts as taken.
   void skip(const std::string& name) { taken_.insert(name); }
 
-  bool has(const std::string& name) const { return files_of_.count(name) > 0; }
+  bool has(const std::string& name) const { return entries_.count(name) > 0; }
 
   /// Throws for every tensor that did not fit and every one that nobody took. To be called after the last take(),
   /// before the tensors are used.
   void expect_all_taken() const;
 
+  /// From now on take() gives tensors of the meta device, which have a shape and no numbers, never throws, and nothing
+  /// is read: a module that is made so only says what it needs.
+  void only_list() { listing_ = true; }
+  /// What was taken since: name -> shape.
+  const std::map<std::string, std::vector<std::int64_t>>& listed() const { return listed_; }
+  /// The names that were neither taken nor skipped.
+  std::vector<std::string> surplus() const;
+
   /// All tensors by name, for digests and listings.
   std::vector<std::string> names() const;
-  const StoredTensor& stored(const std::string& name) const;
+  const StoredTensor& stored(const std::string& name) const { return entries_.at(name).stored; }
+  /// Row by row; valid while this object lives.
   std::string_view bytes(const std::string& name) const;
+  /// As stored, fp8 too; it does not count as taken.
+  at::Tensor tensor(const std::string& name) const;
+  /// Of an fp8 matrix: float32 [rows, 1]. Throws where it is missing or has another shape.
+  at::Tensor scale(const std::string& name) const;
+  /// Its pages no longer count as this process's memory (tensor_file.h).
+  void release(const std::string& name) const;
+  /// Where the tensor is, for errors.
+  const std::string& path_of(const std::string& name) const { return file_of(name).path(); }
+
+  /// The name under which the scale of an fp8 tensor is stored: [rows, 1], float32.
+  static std::string scale_name(const std::string& name) { return name + "_scale"; }
 
  private:
+  struct Entry {
+    std::size_t file;
+    StoredTensor stored;
+  };
+
   explicit WeightMap(std::string folder) : folder_(std::move(folder)) {}
-  void add(SafetensorsFile file);
+  static WeightMap open_folder(const std::string& folder);
+  static WeightMap open_original(const std::string& folder);
+  void add(TensorFile file);
+  void add(const std::string& name, Entry entry);
   void check_index(const std::map<std::string, std::string>& file_of, const std::string& index) const;
-  const SafetensorsFile& file_of(const std::string& name) const { return files_[files_of_.at(name)]; }
+  const TensorFile& file_of(const std::string& name) const { return files_[entries_.at(name).file]; }
   std::string misfit(const std::string& name, at::IntArrayRef shape) const;
   [[noreturn]] void refuse(const std::vector<std::string>& problems) const;
 
   std::string folder_;
-  std::vector<SafetensorsFile> files_;
-  std::map<std::string, std::size_t> files_of_;  // tensor -> index in files_
+  std::vector<TensorFile> files_;
+  std::map<std::string, Entry> entries_;
   std::set<std::string> taken_;
   std::vector<std::string> misfits_;
+  bool listing_ = false;
+  std::map<std::string, std::vector<std::int64_t>> listed_;
+  mutable std::map<std::string, at::Tensor> copies_;  // of those that have gaps between their rows
 };
 
 }  // namespace nightreel::model

@@ -1,0 +1,147 @@
+#include "nightreel/model/pth.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "model/mapped_file.h"
+#include "model/pickle.h"
+#include "model/stored_dtype.h"
+#include "model/zip_index.h"
+#include "nightreel/base/error.h"
+
+namespace nightreel::model {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+constexpr std::uint64_t kLeast = 22;  // an empty zip file
+// A pickled long, torch.serialization's MAGIC_NUMBER, begins a file of the format before PyTorch 1.6.
+constexpr std::string_view kLegacyMagic("\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", 15);
+
+[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+  throw Error(ErrorKind::model, path + ": " + why);
+}
+
+[[noreturn]] void refuse_legacy(const std::string& path) {
+  const std::string quoted = base::printable(path, 4096);
+  refuse(path,
+         "written in torch's format from before PyTorch 1.6, which is not read; write it anew: python3 -c \"import "
+         "sys, torch; p = sys.argv[1]; torch.save(torch.load(p, map_location='cpu', weights_only=True), p)\" '" +
+             quoted + "'");
+}
+
+/// What is no zip file at all, by its first bytes.
+void check_magic(const std::string& path, std::string_view all) {
+  if (all.substr(0, kLegacyMagic.size()) == kLegacyMagic) refuse_legacy(path);
+  if (all.size() > 262 && all.substr(257, 5) == "ustar") refuse_legacy(path);
+  if (all.substr(0, 4) != "PK\x03\x04") refuse(path, "no file of torch.save: it does not begin as a zip file does");
+}
+
+using Entries = std::map<std::string, ZipEntry>;
+
+/// The folder inside the zip file that holds data.pkl. Errors without the file's name.
+std::string archive_folder(const Entries& entries) {
+  const std::string wanted = "/data.pkl";
+  std::optional<std::string> folder;
+  for (const auto& [name, entry] : entries) {
+    if (name.size() <= wanted.size() || name.compare(name.size() - wanted.size(), wanted.size(), wanted) != 0) continue;
+    if (name.find('/') != name.size() - wanted.size()) continue;
+    if (folder) throw Error(ErrorKind::model, "has two pickles");
+    folder = name.substr(0, name.size() - wanted.size());
+  }
+  if (!folder) throw Error(ErrorKind::model, "no file of torch.save: the zip file has no data.pkl");
+  if (entries.count(*folder + "/constants.pkl") > 0) {
+    throw Error(ErrorKind::model, "a TorchScript program, which is not read; save its state_dict() with torch.save");
+  }
+  return *folder;
+}
+
+bool is_row_major(const PickledTensor& tensor) {
+  std::int64_t expected = 1;
+  for (std::size_t i = tensor.shape.size(); i-- > 0;) {
+    if (tensor.shape[i] != 1 && tensor.strides[i] != expected) return false;
+    expected *= tensor.shape[i];
+  }
+  return true;
+}
+
+/// Elements from the first to the last, none where the tensor has none or the numbers overflow. `count` is how many
+/// there are.
+std::optional<std::int64_t> extent(const PickledTensor& tensor, std::int64_t& count) {
+  std::int64_t last = 0;
+  count = 1;
+  for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
+    std::int64_t reach = 0;
+    if (tensor.shape[i] < 0 || tensor.strides[i] < 0) return std::nullopt;
+    if (__builtin_mul_overflow(count, tensor.shape[i], &count)) return std::nullopt;
+    if (tensor.shape[i] > 1 && (__builtin_mul_overflow(tensor.shape[i] - 1, tensor.strides[i], &reach) ||
+                                __builtin_add_overflow(last, reach, &last))) {
+      return std::nullopt;
+    }
+  }
+  return count == 0 ? 0 : last + 1;
+}
+
+/// Where the tensor lies in the file: all of it inside its storage, and no element twice more than there are.
+StoredTensor place(const PickledTensor& tensor, const ZipEntry& storage) {
+  const auto item = static_cast<std::int64_t>(find_dtype(tensor.dtype)->bytes);
+  const std::int64_t room = tensor.storage_bytes / item;
+  std::int64_t count = 0;
+  const std::optional<std::int64_t> needed = extent(tensor, count);
+  if (!needed) throw Error(ErrorKind::model, "its shape or strides are negative or overflow");
+  if (tensor.offset < 0 || tensor.offset > room || *needed > room - tensor.offset || count > room) {
+    throw Error(ErrorKind::model,
+                "its offset, shape and strides leave its storage of " + std::to_string(room) + " elements");
+  }
+  StoredTensor stored{tensor.dtype, tensor.shape, storage.offset + static_cast<std::uint64_t>(tensor.offset * item),
+                      static_cast<std::uint64_t>(*needed * item)};
+  if (count > 0 && !is_row_major(tensor)) stored.strides = tensor.strides;
+  return stored;
+}
+
+}  // namespace
+
+PthFile PthFile::open(const std::string& path) {
+  PthFile file(path, std::make_shared<const MappedFile>(path, kLeast, "file of torch.save"));
+  const std::string_view all = file.mapping().bytes();
+  check_magic(path, all);
+  std::map<std::string, PickledTensor> tensors;
+  Entries entries;
+  std::string folder;
+  const auto content = [&](const std::string& name) {
+    const ZipEntry& entry = entries.at(name);
+    return all.substr(entry.offset, entry.bytes);
+  };
+  try {
+    entries = read_zip_index(all);
+    folder = archive_folder(entries);
+    tensors = read_state_dict(content(folder + "/data.pkl"));
+  } catch (const Error& e) {
+    refuse(path, e.what());
+  }
+  if (entries.count(folder + "/byteorder") > 0 && content(folder + "/byteorder") != "little") {
+    refuse(path, "its byte order is not little-endian");
+  }
+  for (const auto& [name, tensor] : tensors) {
+    const auto fail = [&, &tensor_name = name](const std::string& why) {
+      refuse(path, "tensor " + base::printable(tensor_name) + ": " + why);
+    };
+    const auto storage = entries.find(folder + "/data/" + tensor.storage);
+    if (storage == entries.end()) fail("its storage, data/" + base::printable(tensor.storage) + ", is missing");
+    if (storage->second.bytes != static_cast<std::uint64_t>(tensor.storage_bytes)) {
+      fail("its storage has " + std::to_string(storage->second.bytes) + " bytes where the pickle says " +
+           std::to_string(tensor.storage_bytes));
+    }
+    try {
+      file.add(name, place(tensor, storage->second));
+    } catch (const Error& e) {
+      fail(e.what());
+    }
+  }
+  return file;
+}
+
+}  // namespace nightreel::model

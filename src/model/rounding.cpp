@@ -1,0 +1,145 @@
+// O rows and I columns of a matrix.
+#include "model/rounding.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "model/stored_dtype.h"
+#include "nightreel/base/error.h"
+#include "nightreel/ops/quantised.h"
+
+namespace nightreel::model {
+
+namespace {
+
+constexpr std::int64_t kPiece = 1 << 22;  // elements; a few copies of 16 MiB
+
+bool ends(const std::string& text, const std::string& with) {
+  return text.size() >= with.size() && text.compare(text.size() - with.size(), with.size(), with) == 0;
+}
+
+bool contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
+
+bool is_transformer(const std::string& component) {
+  return component.rfind("transformer", 0) == 0;
+}
+
+/// As _keep_in_fp32_modules of diffusers' WanTransformer3DModel, and the norms around a picture's vectors.
+bool computes_in_float32(const std::string& component, const std::string& name) {
+  if (!is_transformer(component)) return false;
+  return contains(name, "time_embedder.") || ends(name, "scale_shift_table") || contains(name, ".norm1.") ||
+         contains(name, ".norm2.") || contains(name, ".norm3.");
+}
+
+bool is_block_matrix(const std::string& component, const std::string& name, const StoredTensor& stored) {
+  if (stored.shape.size() != 2 || !ends(name, ".weight")) return false;
+  if (is_transformer(component)) return name.rfind("blocks.", 0) == 0;
+  if (component != "text_encoder" || ends(name, "relative_attention_bias.weight")) return false;
+  return contains(name, ".SelfAttention.") || contains(name, ".DenseReluDense.");
+}
+
+[[noreturn]] void refuse(const WeightMap& weights, const std::string& name, const std::string& why) {
+  throw base::Error(base::ErrorKind::model, weights.path_of(name) + ": tensor " + base::printable(name) + ": " + why);
+}
+
+/// The tensor in float32 numbers, `size` rows or elements from `from` on.
+class Source {
+ public:
+  Source(const WeightMap& weights, const std::string& name) : weights_(weights), name_(name) {
+    if (weights.stored(name).dtype == "F8_E4M3") {
+      quantised_ = {weights.tensor(name), weights.scale(name)};
+    } else {
+      tensor_ = weights.tensor(name).contiguous();
+    }
+  }
+  /// Rows of it as a matrix of `columns`.
+  at::Tensor rows(std::int64_t from, std::int64_t size, std::int64_t columns) const {
+    const at::Tensor piece =
+        tensor_.defined()
+            ? tensor_.view({-1, columns}).narrow(0, from, size).to(at::kFloat)
+            : ops::dequantise({quantised_.values_OI.narrow(0, from, size), quantised_.scale_O1.narrow(0, from, size)});
+    if (!piece.isfinite().all().item<bool>()) {
+      refuse(weights_, name_, "holds numbers that are not finite; `nightreel model check` counts them");
+    }
+    return piece;
+  }
+
+ private:
+  const WeightMap& weights_;
+  const std::string& name_;
+  at::Tensor tensor_;
+  ops::Quantised quantised_;
+};
+
+struct Matrix {
+  std::int64_t rows = 1;
+  std::int64_t columns = 1;
+};
+
+/// fp8 goes by its rows, everything else by pieces of any length: a row of elements, so to say.
+Matrix matrix_of(const StoredTensor& stored) {
+  Matrix matrix;
+  for (const std::int64_t size : stored.shape) matrix.rows *= size;
+  if (stored.shape.size() == 2) matrix = {stored.shape[0], stored.shape[1]};
+  return matrix;
+}
+
+}  // namespace
+
+std::string target_dtype(const std::string& component, const std::string& name, const StoredTensor& stored,
+                         Precision precision) {
+  const bool number = find_dtype(stored.dtype)->type.has_value();
+  if (precision == Precision::keep || !number || component == "vae") return stored.dtype;
+  if (precision == Precision::f32) return "F32";
+  if (computes_in_float32(component, name)) return stored.dtype;
+  if (precision == Precision::f16) return "F16";
+  if (precision == Precision::fp8 && is_block_matrix(component, name, stored)) return "F8_E4M3";
+  return "BF16";
+}
+
+void Rounding::add(const at::Tensor& before, const at::Tensor& after) {
+  const at::Tensor error = (after - before).abs_();
+  max = std::max(max, static_cast<double>(error.max().item<float>()));
+  sum += error.sum(at::kDouble).item<double>();
+  squares += error.square().sum(at::kDouble).item<double>();
+  all_squares += before.square().sum(at::kDouble).item<double>();
+  count += static_cast<double>(before.numel());
+}
+
+void round_tensor(const WeightMap& weights, const std::string& name, const std::string& dtype, const PieceSink& sink,
+                  Rounding& rounding) {
+  const StoredDtype& target = *find_dtype(dtype);
+  const Matrix matrix = matrix_of(weights.stored(name));
+  if (matrix.rows * matrix.columns == 0) return;
+  const Source source(weights, name);
+  const std::int64_t step = std::max<std::int64_t>(kPiece / matrix.columns, 1);
+  for (std::int64_t from = 0; from < matrix.rows; from += step) {
+    const at::Tensor before = source.rows(from, std::min(step, matrix.rows - from), matrix.columns);
+    const at::Tensor piece = before.to(*target.type);
+    const at::Tensor after = piece.to(at::kFloat);
+    if (dtype == "F16" && !after.isfinite().all().item<bool>()) {
+      refuse(weights, name, "holds numbers that are too large for float16; write bf16");
+    }
+    rounding.add(before, after);
+    sink(static_cast<std::uint64_t>(from * matrix.columns) * target.bytes, piece);
+  }
+}
+
+void quantise_tensor(const WeightMap& weights, const std::string& name, const PieceSink& values,
+                     const PieceSink& scales, Rounding& rounding) {
+  const Matrix matrix = matrix_of(weights.stored(name));
+  const Source source(weights, name);
+  const std::int64_t step = std::max<std::int64_t>(kPiece / std::max<std::int64_t>(matrix.columns, 1), 1);
+  for (std::int64_t from = 0; from < matrix.rows; from += step) {
+    const at::Tensor before_OI = source.rows(from, std::min(step, matrix.rows - from), matrix.columns);
+    const ops::Quantised piece = ops::quantise(before_OI);
+    rounding.add(before_OI, ops::dequantise(piece));
+    values(static_cast<std::uint64_t>(from * matrix.columns), piece.values_OI);
+    scales(static_cast<std::uint64_t>(from) * sizeof(float), piece.scale_O1);
+  }
+}
+
+}  // namespace nightreel::model

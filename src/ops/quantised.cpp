@@ -1,0 +1,64 @@
+// O output channels, I input channels, S rows of x.
+#include "nightreel/ops/quantised.h"
+
+#include <ATen/ATen.h>
+
+#ifdef NIGHTREEL_CUDA
+#include <ATen/cuda/CUDAContextLight.h>
+#endif
+
+namespace nightreel::ops {
+
+namespace {
+
+/// at::_scaled_mm wants both inner sizes to be multiples of 16.
+constexpr std::int64_t kTile = 16;
+
+at::Tensor scale_of_rows(const at::Tensor& x_SI) {
+  const at::Tensor peak_S1 = x_SI.abs().amax(1, /*keepdim=*/true).to(at::kFloat);
+  // A row whose scale would not be a normal number counts as zeros: dividing by it would overflow.
+  return at::where(peak_S1 > 1e-30, peak_S1 / kMaxE4m3, at::ones_like(peak_S1));
+}
+
+at::Tensor to_e4m3(const at::Tensor& x_SI, const at::Tensor& scale_S1) {
+  // Clamped because the division may round past the largest number, which the conversion would make NaN.
+  return (x_SI.to(at::kFloat) / scale_S1).clamp_(-kMaxE4m3, kMaxE4m3).to(at::kFloat8_e4m3fn);
+}
+
+}  // namespace
+
+Quantised quantise(const at::Tensor& weight_OI) {
+  const at::Tensor scale_O1 = scale_of_rows(weight_OI);
+  return {to_e4m3(weight_OI, scale_O1), scale_O1};
+}
+
+at::Tensor dequantise(const Quantised& weight) {
+  return weight.values_OI.to(at::kFloat).mul_(weight.scale_O1);
+}
+
+bool has_fp8_products(const at::Tensor& x, const Quantised& weight) {
+#ifdef NIGHTREEL_CUDA
+  if (!x.is_cuda() || x.scalar_type() != at::kBFloat16) return false;
+  if (weight.values_OI.size(0) % kTile != 0 || weight.values_OI.size(1) % kTile != 0) return false;
+  const auto* properties = at::cuda::getCurrentDeviceProperties();
+  return properties->major * 10 + properties->minor >= 89;
+#else
+  static_cast<void>(x);
+  static_cast<void>(weight);
+  return false;
+#endif
+}
+
+at::Tensor quantised_linear(const at::Tensor& x, const Quantised& weight, const at::Tensor& bias_O) {
+  if (!has_fp8_products(x, weight)) return at::linear(x, dequantise(weight).to(x.scalar_type()), bias_O);
+  const at::Tensor x_SI = x.flatten(0, -2);
+  const at::Tensor scale_S1 = scale_of_rows(x_SI);
+  const at::Tensor y_SO = at::_scaled_mm(to_e4m3(x_SI, scale_S1), weight.values_OI.t(), scale_S1, weight.scale_O1.t(),
+                                         /*bias=*/bias_O.defined() ? std::optional<at::Tensor>(bias_O) : std::nullopt,
+                                         /*scale_result=*/std::nullopt, x.scalar_type());
+  std::vector<std::int64_t> shape = x.sizes().vec();
+  shape.back() = y_SO.size(1);
+  return y_SO.view(shape);
+}
+
+}  // namespace nightreel::ops
