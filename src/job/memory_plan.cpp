@@ -2,7 +2,9 @@
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
+#include "nightreel/job/job_file.h"
 #include "nightreel/job/memory.h"
+#include "nightreel/job/resolve.h"
 
 namespace nightreel::job {
 namespace {
@@ -127,14 +129,28 @@ MemoryPlan plan_memory(const MemoryModel& model, const Settings& settings, std::
   });
 }
 
-void check_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {
-  const MemoryPlan plan = plan_memory(model, settings, memory);
-  if (plan.fits) return;
+MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings) {
+  const MemoryPlan plan = plan_memory(memory.model, settings, memory.bytes);
+  if (plan.fits) return plan;
   std::string fitting;
-  for (const auto& one : what_would_fit(model, settings, memory)) fitting += (fitting.empty() ? "" : ", or ") + one;
+  for (const auto& one : what_would_fit(memory.model, settings, memory.bytes))
+    fitting += (fitting.empty() ? "" : ", or ") + one;
   throw base::Error(base::ErrorKind::job,
                     "memory: " + summary(plan, settings) + "; " +
                         (fitting.empty() ? "no size of this model's videos fits" : "what would fit: " + fitting));
+}
+
+void check_memory(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe,
+                  const DeviceMemory& memory) {
+  BadLines bad(JobFileLimits{}.shown);
+  for (const auto& job : jobs) {
+    try {
+      fitting_plan(memory, resolve(job, card, recipe));
+    } catch (const base::Error& e) {
+      bad.add((job.origin.empty() ? "" : job.origin + ": ") + e.what());
+    }
+  }
+  bad.check();
 }
 
 }  // namespace nightreel::job

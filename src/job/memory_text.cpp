@@ -82,15 +82,6 @@ void check_sizes(const MemoryModel& m) {
   if (!sound) throw base::Error(base::ErrorKind::internal, "memory: sizes that no model has");
 }
 
-MemoryModel in_fp8(MemoryModel model) {
-  for (const Part part : {Part::transformer, Part::transformer_2}) {
-    std::uint64_t& bytes = model.weights.at(static_cast<std::size_t>(part));
-    const std::uint64_t saved = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
-    if (bytes > saved) bytes -= saved;
-  }
-  return model;
-}
-
 bool fits(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {
   return plan_memory(model, settings, memory).fits;
 }
@@ -145,6 +136,16 @@ std::string_view name(Part part) {
   return kNames.at(static_cast<std::size_t>(part));
 }
 
+MemoryModel in_fp8(MemoryModel model) {
+  for (const Part part : {Part::transformer, Part::transformer_2}) {
+    std::uint64_t& bytes = model.weights.at(static_cast<std::size_t>(part));
+    const std::uint64_t saved = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
+    if (bytes > saved) bytes -= saved;
+  }
+  model.linear_weights = 0;
+  return model;
+}
+
 json to_json(const MemoryModel& m) {
   return {{"gpu", m.gpu},
           {"element_bytes", m.element_bytes},
@@ -178,6 +179,19 @@ MemoryModel memory_model_from_json(const json& j) {
   }
   check_sizes(m);
   return m;
+}
+
+json to_json(const DeviceMemory& memory) {
+  return {{"model", to_json(memory.model)}, {"bytes", memory.bytes}};
+}
+
+DeviceMemory device_memory_from_json(const json& j) {
+  if (j.is_null()) return {};
+  const auto bytes = j.is_object() ? j.find("bytes") : j.end();
+  if (bytes == j.end() || !bytes->is_number_unsigned()) {
+    throw base::Error(base::ErrorKind::internal, "memory: bytes: missing or no size");
+  }
+  return {memory_model_from_json(j.value("model", json())), bytes->get<std::uint64_t>()};
 }
 
 std::vector<std::string> what_would_fit(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {

@@ -5,6 +5,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "nightreel/base/clock.h"
@@ -69,8 +70,8 @@ class Denoiser::Run {
 
   /// The velocity at `timestep`, guided, float32.
   at::Tensor velocity(const at::Tensor& latents_1CFYX, float timestep) {
-    const bool high = is_high(timestep);
-    use(high ? *denoiser_.high_ : *denoiser_.low_, scale(high));
+    const bool high = denoiser_.is_high(settings_, timestep);
+    use(high);
     const at::Tensor time = at::full({1}, timestep, at::kFloat);
     const at::Tensor first_time = pinned_ ? at::zeros({1}, at::kFloat) : at::Tensor();
     const at::Tensor input_1CFYX = input(latents_1CFYX);
@@ -104,20 +105,15 @@ class Denoiser::Run {
   /// for the negative prompt would be wasted.
   bool guided(double expert_scale) const { return is_guided(settings_) && expert_scale != 1; }
 
-  /// The comparison is diffusers': a float32 tensor against boundary_ratio * num_train_timesteps.
-  bool is_high(float timestep) const {
-    if (!settings_.boundary_ratio) return true;
-    const double boundary =
-        *settings_.boundary_ratio * static_cast<double>(denoiser_.options_.scheduler.num_train_timesteps);
-    return timestep >= static_cast<float>(boundary);
-  }
-
-  /// Tells `expert` the prompts where it does not know them yet. On the CPU both go through as one batch, which shares
-  /// the work before the first cross-attention; elsewhere one after the other, which needs half the memory.
-  void use(const model::Transformer& expert, double expert_scale) {
+  /// Tells the expert the prompts where it does not know them yet. On the CPU both go through as one batch, which
+  /// shares the work before the first cross-attention; elsewhere one after the other, which needs half the memory.
+  void use(bool high) {
+    const model::Transformer& expert = high ? *denoiser_.high_ : *denoiser_.low_;
+    const double expert_scale = scale(high);
     if (expert_ == &expert) return;
     expert_ = &expert;
     texts_.clear();
+    if (denoiser_.options_.bring) denoiser_.options_.bring(high);
     if (guided(expert_scale) && denoiser_.options_.device.is_cpu()) {
       tell(at::cat({prompt_1TE_, negative_1TE_}));
       return;
@@ -199,6 +195,19 @@ void Denoiser::check_condition(const job::Settings& settings, const ImageConditi
   throw Error(ErrorKind::internal, "denoise: the pictures' latents are missing or do not fit the settings");
 }
 
+/// The comparison is diffusers': a float32 tensor against boundary_ratio * num_train_timesteps.
+bool Denoiser::is_high(const job::Settings& settings, float timestep) const {
+  if (!settings.boundary_ratio) return true;
+  const double boundary = *settings.boundary_ratio * static_cast<double>(options_.scheduler.num_train_timesteps);
+  return timestep >= static_cast<float>(boundary);
+}
+
+std::int64_t Denoiser::high_steps(const job::Settings& settings) const {
+  const auto sampler = new_sampler(settings);
+  const auto& timesteps = sampler->timesteps();
+  return std::count_if(timesteps.begin(), timesteps.end(), [&](float timestep) { return is_high(settings, timestep); });
+}
+
 std::unique_ptr<sample::Sampler> Denoiser::new_sampler(const job::Settings& settings) const {
   const sample::ScheduleSettings wanted{sample::method_of(settings.sampler), settings.num_inference_steps,
                                         settings.flow_shift, settings.sigmas};
@@ -240,6 +249,7 @@ Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1
     const AfterStep then = observer.on_step ? observer.on_step(i + 1, steps) : AfterStep::go_on;
     if (then == AfterStep::go_on) continue;
     if (observer.save) observer.save({latents_1CFYX[0].cpu(), moved(sampler->save(), at::kCPU)});
+    if (then == AfterStep::pause) return {{}, first_step, stopwatch.seconds()};
     if (then == AfterStep::save_and_stop) {
       throw Error(ErrorKind::interrupted, "stopped after step " + std::to_string(i + 1));
     }

@@ -16,6 +16,7 @@
 #include "nightreel/model/weights.h"
 #include "nightreel/sample/schedule.h"
 #include "pipeline/picture_condition.h"
+#include "pipeline/residency.h"
 
 namespace nightreel::pipeline {
 
@@ -24,6 +25,7 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 using base::Json;
+using job::Part;
 
 constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffusers' WanPipeline
 
@@ -85,6 +87,17 @@ std::unique_ptr<model::ClipVision> load_clip(const std::string& dir, const model
                                     ", but the transformer's image_dim is " + std::to_string(config.image_dim));
 }
 
+template <class Module>
+MovingWeights::EachWeight weights_of(Module& module) {
+  return [&module](const model::WeightVisitor& visit) { module.each_weight(visit); };
+}
+
+MovingWeights::EachWeight weights_of(model::Transformer& transformer) {
+  return [&transformer](const model::WeightVisitor& visit) {
+    for (const model::Parameter& parameter : transformer.parameters()) visit(*parameter.tensor);
+  };
+}
+
 /// What the encoder makes of one picture or of both.
 at::Tensor clip_embeds(const model::ClipVision& clip, const Pictures& pictures) {
   const std::int64_t side = clip.picture().crop;
@@ -121,28 +134,38 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
   };
   const auto transformer = [&](const std::string& folder) { return load_transformer(folder, options); };
 
+  pipeline.residency_ = std::make_unique<Residency>(options.device);
+  Residency& residency = *pipeline.residency_;
+  residency.adopt(options.plan);
   pipeline.text_encoder_ = timed("text_encoder", [&](const std::string& folder) {
     return std::make_unique<model::Umt5Encoder>(model::Umt5Encoder::load(folder, options.device, options.dtype));
   });
+  residency.add(Part::text_encoder, weights_of(*pipeline.text_encoder_));
   pipeline.vae_ = timed("vae", [&](const std::string& folder) {
     // In float32 whatever the transformer's: so do the published code and diffusers' examples, and bfloat16 shows.
     return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, at::kFloat));
   });
+  residency.add(Part::vae, weights_of(*pipeline.vae_));
   auto high = timed("transformer", transformer);
+  residency.add(Part::transformer, weights_of(*high));
   const model::VaeConfig& vae = pipeline.vae_->config();
   check_channels(dir + "/transformer", high->config(), vae);
   if (index.expand_timesteps) check_expanded(dir + "/transformer", high->config());
   pipeline.clip_ = load_clip(dir, high->config(), options);
+  if (pipeline.clip_) residency.add(Part::image_encoder, weights_of(*pipeline.clip_));
   std::unique_ptr<model::Transformer> low;
   if (index.two_experts) {
     low = timed("transformer_2", transformer);
+    residency.add(Part::transformer_2, weights_of(*low));
     check_channels(dir + "/transformer_2", low->config(), vae);
   }
-  const DenoiserOptions wanted{scheduler,
-                               {vae.scale_factor_temporal, vae.scale_factor_spatial},
-                               options.device,
-                               options.keep_keys,
-                               index.expand_timesteps};
+  const DenoiserOptions wanted{
+      scheduler,
+      {vae.scale_factor_temporal, vae.scale_factor_spatial},
+      options.device,
+      options.keep_keys,
+      index.expand_timesteps,
+      [&residency](bool is_high) { residency.need({is_high ? Part::transformer : Part::transformer_2}); }};
   pipeline.denoiser_ = std::make_unique<Denoiser>(std::move(high), std::move(low), wanted);
   return pipeline;
 }
@@ -160,11 +183,17 @@ EncodedPrompt Pipeline::encode_prompt(const std::vector<std::int64_t>& tokens) {
     prompts_.splice(prompts_.begin(), prompts_, known);
     return {prompts_.front().second, true, stopwatch.seconds()};
   }
+  residency_->need({Part::text_encoder});
   const at::Tensor hidden_1SE = text_encoder_->encode(tokens);
   const at::Tensor embeds_1TE = at::constant_pad_nd(hidden_1SE, {0, 0, 0, kTextRows - count});
   prompts_.emplace_front(tokens, embeds_1TE);
   if (prompts_.size() > options_.cached_prompts) prompts_.pop_back();
   return {embeds_1TE, false, stopwatch.seconds()};
+}
+
+void Pipeline::adopt(const job::MemoryPlan& plan) {
+  options_.plan = plan;
+  residency_->adopt(plan);
 }
 
 Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
@@ -176,8 +205,10 @@ Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prom
 ImageCondition Pipeline::encode_pictures(const job::Settings& settings, const Pictures& pictures) const {
   const c10::InferenceMode inference;
   if (settings.image.empty()) return {};
-  if (denoiser_->expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures), {}};
-  return {frames_condition(*vae_, settings, pictures), clip_ ? clip_embeds(*clip_, pictures) : at::Tensor()};
+  const bool tiled = options_.plan.tiled.encode;
+  residency_->need({Part::vae, Part::image_encoder});
+  if (denoiser_->expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures, tiled), {}};
+  return {frames_condition(*vae_, settings, pictures, tiled), clip_ ? clip_embeds(*clip_, pictures) : at::Tensor()};
 }
 
 std::optional<ClipSquare> Pipeline::clip_square() const {
@@ -189,13 +220,14 @@ double Pipeline::decode(const at::Tensor& latents_CFYX, const FrameSink& sink, c
   const c10::InferenceMode inference;
   const base::Stopwatch stopwatch;
   double in_sink = 0;
-  vae_->decode(latents_CFYX.unsqueeze(0), [&](const at::Tensor& pixels_13FHW) {
+  residency_->need({Part::vae});
+  const auto timed = [&](const at::Tensor& frames_FHW3) {
     cancel.throw_if_cancelled();
-    const at::Tensor frames_FHW3 = model::to_bytes(pixels_13FHW[0]).permute({1, 2, 3, 0});
     const base::Stopwatch sinking;
-    sink(frames_FHW3.contiguous().cpu());
+    sink(frames_FHW3);
     in_sink += sinking.seconds();
-  });
+  };
+  decode_frames(*vae_, latents_CFYX, options_.plan.tiled.decode, timed);
   return stopwatch.seconds() - in_sink;
 }
 

@@ -135,9 +135,9 @@ TEST_CASE("experts that take turns are worth a wave, others are not") {
 
 TEST_CASE("a job that fits in no way is an error that says what would, and that does fit") {
   const Settings asked = video(720, 1280, 81);
-  CHECK_NOTHROW(job::check_memory(a14b(), asked, 80 * kGB));
-  CHECK_NOTHROW(job::check_memory(a14b(), asked, 0));
-  const auto thrown = test::thrown_by([&] { job::check_memory(a14b(), asked, 32 * kGB); });
+  CHECK(job::fitting_plan({a14b(), 80 * kGB}, asked).fits);
+  CHECK(job::fitting_plan({a14b(), 0}, asked).fits);
+  const auto thrown = test::thrown_by([&] { job::fitting_plan({a14b(), 32 * kGB}, asked); });
   CHECK(thrown.kind == base::ErrorKind::job);
   for (const char* part :
        {"memory: 720x1280, 81 frames need at least ", "of 32.0 GB", "what would fit: ", "--dtype fp8"}) {
@@ -148,7 +148,7 @@ TEST_CASE("a job that fits in no way is an error that says what would, and that 
   CHECK(has(fitting, "720x1280, 5 frames"));
   CHECK(job::plan_memory(a14b(), video(720, 1280, 5), 32 * kGB).fits);
   CHECK_FALSE(job::plan_memory(a14b(), video(720, 1280, 9), 32 * kGB).fits);
-  const auto hopeless = test::thrown_by([&] { job::check_memory(a14b(), asked, 2 * kGB); });
+  const auto hopeless = test::thrown_by([&] { job::fitting_plan({a14b(), 2 * kGB}, asked); });
   CHECK(test::contains(hopeless.message, "no size of this model's videos fits"));
 }
 
@@ -184,6 +184,13 @@ TEST_CASE("a model goes through JSON unchanged, and JSON that is none is refused
   const MemoryModel model = ti2v_5b();
   const auto json = job::to_json(model);
   CHECK(job::to_json(job::memory_model_from_json(json)) == json);
+  const job::DeviceMemory device{model, 24 * kGB};
+  CHECK(job::to_json(job::device_memory_from_json(job::to_json(device))) == job::to_json(device));
+  CHECK(job::device_memory_from_json(nullptr).bytes == 0);
+  for (const nlohmann::json& bad : {nlohmann::json("24GB"), nlohmann::json{{"bytes", 1}},
+                                    nlohmann::json{{"model", json}}, nlohmann::json{{"model", json}, {"bytes", -1}}}) {
+    CHECK(test::thrown_by([&] { job::device_memory_from_json(bad); }).kind == base::ErrorKind::internal);
+  }
   struct Case {
     const char* field;
     nlohmann::json value;

@@ -12,7 +12,9 @@
 #include <string_view>
 #include <vector>
 
+#include "nightreel/job/job.h"
 #include "nightreel/job/model_card.h"
+#include "nightreel/job/recipe.h"
 #include "nightreel/job/settings.h"
 
 namespace nightreel::job {
@@ -66,6 +68,19 @@ struct MemoryModel {
 
 nlohmann::json to_json(const MemoryModel& model);
 MemoryModel memory_model_from_json(const nlohmann::json& json);
+
+/// The same with the linear layers of its blocks in fp8, where they are not already.
+MemoryModel in_fp8(MemoryModel model);
+
+/// A checkpoint on a device: what a renderer tells about itself, and what jobs are judged by.
+struct DeviceMemory {
+  MemoryModel model;
+  std::uint64_t bytes = 0;  // 0: no limit, or not known
+};
+
+nlohmann::json to_json(const DeviceMemory& memory);
+/// `null` is a device without a limit.
+DeviceMemory device_memory_from_json(const nlohmann::json& json);
 
 /// Bytes beside the weights while one video is made, stage by stage.
 struct Activations {
@@ -126,8 +141,12 @@ struct MemoryPlan {
 /// fits, the one that needs least, and `fits` false.
 MemoryPlan plan_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
 
-/// Throws Error{job} "memory: …" that says what would fit, where nothing does.
-void check_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+/// The same, where a plan must fit. Throws Error{job} "memory: …" that says what would fit.
+MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings);
+
+/// fitting_plan() for each job, as check_jobs() throws: a line "FILE:LINE: memory: …" for each that does not fit.
+void check_memory(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe,
+                  const DeviceMemory& memory);
 
 /// Settings and precisions near these that would fit, for people: "480x832", "49 frames", "--dtype fp8". May be empty.
 std::vector<std::string> what_would_fit(const MemoryModel& model, const Settings& settings, std::uint64_t memory);

@@ -27,8 +27,8 @@ struct DenoiseState {
   sample::SamplerState sampler;
 };
 
-/// What the caller wants done after a step.
-enum class AfterStep { go_on, save, save_and_stop };
+/// What the caller wants done after a step. `pause` saves and ends the run in good order, to go on another time.
+enum class AfterStep { go_on, save, save_and_stop, pause };
 
 struct DenoiseObserver {
   /// Called after each step with the number of steps done and of all; may be empty.
@@ -40,7 +40,7 @@ struct DenoiseObserver {
 };
 
 struct Denoised {
-  at::Tensor latents_CFYX;      // float32 on the CPU, as diffusers' output_type="latent"
+  at::Tensor latents_CFYX;      // float32 on the CPU, as diffusers' output_type="latent"; undefined after a pause
   std::int64_t first_step = 0;  // steps that the resumed state had behind it
   double seconds = 0;
 };
@@ -68,6 +68,8 @@ struct DenoiserOptions {
   std::optional<bool> keep_keys;
   /// Wan 2.2 TI2V: a picture stands in place of the first latent frame, whose tokens are told time step 0.
   bool expand_timesteps = false;
+  /// Called before an expert computes that did not compute the step before: its weights may be elsewhere. May be empty.
+  std::function<void(bool high)> bring;
 };
 
 /// Whether a run looks at the negative prompt: diffusers' do_classifier_free_guidance.
@@ -82,6 +84,9 @@ class Denoiser {
   /// Throws what run() would throw for the settings alone.
   void check(const job::Settings& settings) const;
 
+  /// Steps of the expert for high noise, which come first; all of them where there is one expert.
+  std::int64_t high_steps(const job::Settings& settings) const;
+
   /// Embeddings [1, T, E] of the prompt and, where is_guided(), of the negative prompt (else unused).
   /// `image` is there where the settings name pictures, and of their size, else Error{internal}.
   Denoised run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
@@ -95,6 +100,7 @@ class Denoiser {
  private:
   class Run;
   std::unique_ptr<sample::Sampler> new_sampler(const job::Settings& settings) const;
+  bool is_high(const job::Settings& settings, float timestep) const;
   void check_pictures(const job::Settings& settings) const;
   void check_condition(const job::Settings& settings, const ImageCondition& image) const;
   std::vector<std::int64_t> latent_shape(const job::Settings& settings) const;

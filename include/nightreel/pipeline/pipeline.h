@@ -1,8 +1,9 @@
 // A whole Wan checkpoint, loaded: prompt tokens in, latents out, frames out.
 //
-// Owns the text encoder, the transformers and the VAE, all on one device. One thread at a time. A folder that is not a
-// model of this version throws base::Error{model} naming the file; for the rest see denoise.h. CPU
-// threads are the caller's choice (at::set_num_threads).
+// Owns the text encoder, the transformers and the VAE, which compute on one device; where a plan says so, weights wait
+// on the host meanwhile and come when they are needed. One thread at a time. A folder that is not a model of this
+// version throws base::Error{model} naming the file; for the rest see denoise.h. CPU threads are the caller's choice
+// (at::set_num_threads).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,8 +17,10 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/job/memory.h"
 #include "nightreel/job/settings.h"
 #include "nightreel/pipeline/denoise.h"
+#include "nightreel/pipeline/frames.h"
 
 namespace nightreel::model {
 class ClipVision;
@@ -27,9 +30,12 @@ class Vae;
 
 namespace nightreel::pipeline {
 
+class Residency;
+
 struct PipelineOptions {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
+  job::MemoryPlan plan;             // where weights are until adopt() says otherwise
   std::optional<bool> keep_keys;    // see Denoiser
   std::size_t cached_prompts = 16;  // embeddings kept; the negative prompt above all comes back with every job
 };
@@ -54,9 +60,6 @@ struct ClipSquare {
   std::int64_t side = 0;
 };
 
-/// Receives the video piece by piece, in order: uint8 [frames, height, width, 3], dense, on the CPU.
-using FrameSink = std::function<void(const at::Tensor& frames_FHW3)>;
-
 class Pipeline {
  public:
   /// Loads the Diffusers folder `dir`.
@@ -70,6 +73,12 @@ class Pipeline {
 
   /// Throws what denoise() would throw for the settings alone.
   void check(const job::Settings& settings) const { denoiser_->check(settings); }
+
+  /// Where weights are from now on, and whether pictures are coded in tiles. The numbers depend on the tiles alone.
+  void adopt(const job::MemoryPlan& plan);
+
+  /// See Denoiser::high_steps.
+  std::int64_t high_steps(const job::Settings& settings) const { return denoiser_->high_steps(settings); }
 
   /// Tokens with the end-of-sequence token, without padding: 1 to 512, else Error{internal}.
   EncodedPrompt encode_prompt(const std::vector<std::int64_t>& tokens);
@@ -100,6 +109,7 @@ class Pipeline {
   std::unique_ptr<Denoiser> denoiser_;
   std::map<std::string, double> load_seconds_;
   std::list<std::pair<std::vector<std::int64_t>, at::Tensor>> prompts_;  // latest use first
+  std::unique_ptr<Residency> residency_;                                 // of the modules above
 };
 
 }  // namespace nightreel::pipeline

@@ -1,0 +1,35 @@
+// What a memory plan (job/memory.h) needs to know of a checkpoint, from its JSON files and the headers of its weights.
+//
+// Reads no tensor; any thread. A folder that is no model of this version throws base::Error{model} naming the file.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+
+#include "nightreel/job/memory.h"
+
+namespace nightreel::model {
+class Vae;
+}
+
+namespace nightreel::pipeline {
+
+struct Precision {
+  at::ScalarType dtype = at::kBFloat16;  // of everything but the VAE, which computes in float32
+  bool gpu = true;
+  std::optional<bool> keep_keys;  // as PipelineOptions'
+};
+
+/// The folder `dir` as Pipeline::load() would hold it.
+job::MemoryModel memory_model(const std::string& dir, const Precision& precision);
+
+/// A VAE alone, for decoding.
+job::MemoryModel vae_memory_model(model::Vae& vae, bool gpu);
+
+/// On a CPU all prompts' keys are kept, and both prompts go through as one batch: memory is plenty there, arithmetic
+/// dear.
+bool keeps_keys(const std::optional<bool>& wanted, bool gpu);
+
+}  // namespace nightreel::pipeline

@@ -1,0 +1,75 @@
+// Which components' weights are on the device that computes, and which wait on the host.
+//
+// Owns the copies on the host; the modules are the caller's and must outlive this object where they stand. One thread,
+// the one that computes. Weights are copied to the host when they first leave; later only those that somebody has
+// exchanged meanwhile (a merged LoRA). Copies are queued on the device's current stream, so that whatever is computed
+// afterwards finds them done.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "nightreel/job/memory.h"
+#include "nightreel/model/weight_visitor.h"
+
+namespace nightreel::pipeline {
+
+class HostMemory;
+
+/// The weights of one component, here or on the host.
+class MovingWeights {
+ public:
+  /// Calls its visitor with every weight, in the same order each time.
+  using EachWeight = std::function<void(const model::WeightVisitor&)>;
+
+  /// Weights that are on `device`.
+  MovingWeights(at::Device device, EachWeight each);
+  MovingWeights(const MovingWeights&) = delete;
+  MovingWeights& operator=(const MovingWeights&) = delete;
+  ~MovingWeights();
+
+  bool here() const { return here_; }
+  void leave();
+  void bring();
+
+ private:
+  struct Weight {
+    at::Tensor host;    // its copy there
+    at::Tensor placed;  // what bring() put into the module; another one there: it was exchanged
+  };
+  void make_room();
+
+  at::Device device_;
+  EachWeight each_;
+  bool here_ = true;
+  std::unique_ptr<HostMemory> memory_;
+  std::vector<Weight> weights_;
+};
+
+class Residency {
+ public:
+  explicit Residency(at::Device device) : device_(device) {}
+
+  /// A component whose weights are on the device. Those that the plan does not let stay leave at once.
+  void add(job::Part part, MovingWeights::EachWeight each);
+  /// Where weights are from now on; nothing moves before need().
+  void adopt(const job::MemoryPlan& plan) { plan_ = plan; }
+  /// Sends away what may not stay beside `parts`, then brings these.
+  void need(const std::set<job::Part>& parts);
+  bool here(job::Part part) const;
+
+ private:
+  bool may_stay(job::Part part, const std::set<job::Part>& beside) const;
+
+  at::Device device_;
+  job::MemoryPlan plan_;
+  std::map<job::Part, std::unique_ptr<MovingWeights>> parts_;
+};
+
+}  // namespace nightreel::pipeline
