@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "nightreel/base/pipe.h"
+#include "queue/tls.h"
 
 namespace nightreel::queue {
 namespace {
@@ -19,9 +20,10 @@ constexpr int kMaxArray = 1 << 20;
 constexpr std::size_t kMaxReply = 64U << 20U;
 
 // hiredis allocates as many pointers as the server announces, before the first one has arrived. The default functions
-// are its own; they travel in privdata.
-void* bounded_array(const redisReadTask* task, int elements) {
-  if (elements > kMaxArray) return nullptr;  // becomes REDIS_ERR_OOM
+// are its own; they travel in privdata. The count is an int in hiredis 0.14 and a size_t since 1.0.
+template <typename Count>
+void* bounded_array(const redisReadTask* task, Count elements) {
+  if (elements > static_cast<Count>(kMaxArray)) return nullptr;  // becomes REDIS_ERR_OOM
   return static_cast<redisReplyObjectFunctions*>(task->privdata)->createArray(task, elements);
 }
 
@@ -90,7 +92,9 @@ void HiredisSocket::Free::operator()(redisContext* context) const {
   redisFree(context);
 }
 
-HiredisSocket::HiredisSocket(const RedisAddress& address, std::chrono::milliseconds timeout) {
+HiredisSocket::HiredisSocket(const RedisAddress& address, std::chrono::milliseconds timeout,
+                             const base::CancelToken& stop) {
+  const Clock::time_point until = Clock::now() + timeout;
   const timeval limit = to_timeval(std::max(timeout, std::chrono::milliseconds(1)));
   context_.reset(address.host.empty() ? redisConnectUnixWithTimeout(address.unix_path.c_str(), limit)
                                       : redisConnectWithTimeout(address.host.c_str(), address.port, limit));
@@ -102,6 +106,9 @@ HiredisSocket::HiredisSocket(const RedisAddress& address, std::chrono::milliseco
   if (flags < 0 || ::fcntl(context_->fd, F_SETFL, flags | O_NONBLOCK) != 0) throw_lost();
   context_->flags &= ~REDIS_BLOCK;
   bound_arrays(context_->reader);
+  if (address.tls) {
+    tls_ = start_tls(*context_, *address.tls, address.host, [&](short events) { wait_for(events, until, stop); });
+  }
 }
 
 void HiredisSocket::throw_lost() const {
@@ -133,7 +140,6 @@ void HiredisSocket::send(const std::vector<std::string>& args, Clock::time_point
       REDIS_OK) {
     throw_lost();
   }
-  const base::SigpipeGuard guard;
   for (int done = 0;;) {
     if (redisBufferWrite(context_.get(), &done) != REDIS_OK) throw_lost();
     if (done != 0) return;
@@ -150,7 +156,7 @@ Reply HiredisSocket::receive(Clock::time_point until, const base::CancelToken& s
     if (context_->reader->len > kMaxReply) {
       throw RedisError(RedisFault::connection, "a reply larger than this client takes");
     }
-    wait_for(POLLIN, until, stop);
+    if (!has_received(tls_)) wait_for(POLLIN, until, stop);
     if (redisBufferRead(context_.get()) != REDIS_OK) throw_lost();
   }
 }
@@ -160,6 +166,7 @@ Reply HiredisSocket::exchange(const std::vector<std::string>& args, Clock::time_
   if (context_->reader->pos < context_->reader->len) {
     throw RedisError(RedisFault::connection, "more replies than commands");
   }
+  const base::SigpipeGuard guard;  // TLS writes while it reads, too
   send(args, until, stop);
   return receive(until, stop);
 }

@@ -10,6 +10,7 @@
 #include "nightreel/queue/redis.h"
 
 struct redisContext;
+struct ssl_st;
 
 namespace nightreel::queue {
 
@@ -25,7 +26,7 @@ void wait_until(Clock::time_point until, const base::CancelToken& stop);
 /// error reply is a RedisError of its own fault, after which the connection goes on.
 class HiredisSocket {
  public:
-  HiredisSocket(const RedisAddress& address, std::chrono::milliseconds timeout);
+  HiredisSocket(const RedisAddress& address, std::chrono::milliseconds timeout, const base::CancelToken& stop);
   Reply exchange(const std::vector<std::string>& args, Clock::time_point until, const base::CancelToken& stop);
 
  private:
@@ -38,6 +39,7 @@ class HiredisSocket {
   [[noreturn]] void throw_lost() const;
 
   std::unique_ptr<redisContext, Free> context_;
+  ssl_st* tls_ = nullptr;  // the context's, where the address says TLS
 };
 
 }  // namespace nightreel::queue

@@ -125,7 +125,7 @@ struct Redis::State {
   void connect(Clock::time_point until) {
     if (socket) return;
     try {
-      socket.emplace(address(), std::min(options.connect_timeout, time_left(until)));
+      socket.emplace(address(), std::min(options.connect_timeout, time_left(until)), patience.stop);
       greet(until);
     } catch (const base::Error&) {
       socket.reset();

@@ -1,11 +1,13 @@
 #include "nightreel/queue/redis_address.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
+#include "queue/tls.h"
 
 namespace nightreel::queue {
 namespace {
@@ -70,13 +72,35 @@ void set_db(std::string_view text, RedisAddress& address, std::string_view whole
   address.db = *db;
 }
 
+void set_option(std::string_view name, std::string_view value, RedisAddress& address, std::string_view whole) {
+  if (name == "db") return set_db(value, address, whole);
+  if (!address.tls) refuse(whole, "an option other than ?db=N");
+  for (const auto& [option, file] : {std::pair{"ssl_ca_certs", &RedisTls::ca_file},
+                                     {"ssl_certfile", &RedisTls::cert_file},
+                                     {"ssl_keyfile", &RedisTls::key_file}}) {
+    if (name != option) continue;
+    (*address.tls).*file = percent_decoded(value, whole);
+    return;
+  }
+  refuse(whole, "an option other than db, ssl_ca_certs, ssl_certfile and ssl_keyfile");
+}
+
 void take_query(std::string_view& rest, RedisAddress& address, std::string_view whole) {
   const auto mark = rest.find('?');
   if (mark == std::string_view::npos) return;
-  const std::string_view query = rest.substr(mark + 1);
+  std::string_view query = rest.substr(mark + 1);
   rest = rest.substr(0, mark);
-  if (query.substr(0, 3) != "db=") refuse(whole, "an option other than ?db=N");
-  set_db(query.substr(3), address, whole);
+  for (;;) {
+    const auto end = query.find('&');
+    const std::string_view option = query.substr(0, end);
+    const auto equals = std::min(option.find('='), option.size());
+    set_option(option.substr(0, equals), option.substr(std::min(equals + 1, option.size())), address, whole);
+    if (end == std::string_view::npos) break;
+    query.remove_prefix(end + 1);
+  }
+  if (address.tls && address.tls->cert_file.empty() != address.tls->key_file.empty()) {
+    refuse(whole, "ssl_certfile and ssl_keyfile belong together");
+  }
 }
 
 void set_host_and_port(std::string_view text, RedisAddress& address, std::string_view whole) {
@@ -101,9 +125,10 @@ void set_host_and_port(std::string_view text, RedisAddress& address, std::string
 void refuse_foreign_scheme(std::string_view scheme, std::string_view text) {
   if (scheme == "redis" || scheme == "unix") return;
   if (scheme == "rediss") {
+    if (tls_available()) return;
     throw Error(ErrorKind::environment, "Redis address " + redacted(text) +
-                                            ": this build has no TLS; use redis:// through a TLS tunnel (stunnel) or a "
-                                            "private network");
+                                            ": this build has no TLS; build with NIGHTREEL_REDIS_TLS, or use redis:// "
+                                            "through a TLS tunnel (stunnel) or a private network");
   }
   if (scheme.find("sentinel") != std::string_view::npos) {
     throw Error(ErrorKind::environment,
@@ -123,6 +148,7 @@ RedisAddress parse_one(std::string_view text) {
   const std::string_view scheme = text.substr(0, scheme_end);
   refuse_foreign_scheme(scheme, text);
   RedisAddress address;
+  if (scheme == "rediss") address.tls.emplace();
   std::string_view rest = text.substr(scheme_end + 3);
   if (rest.empty() || rest.front() != '/') take_credentials(rest, address, text);
   take_query(rest, address, text);
@@ -170,8 +196,8 @@ std::optional<std::vector<RedisAddress>> named_redis(std::string_view flag, cons
 std::string RedisAddress::display() const {
   const bool v6 = host.find(':') != std::string::npos;
   if (host.empty()) return "unix://" + base::printable(unix_path) + (db == 0 ? "" : "?db=" + std::to_string(db));
-  return "redis://" + (v6 ? "[" + base::printable(host) + "]" : base::printable(host)) + ":" + std::to_string(port) +
-         (db == 0 ? "" : "/" + std::to_string(db));
+  return (tls ? "rediss://" : "redis://") + (v6 ? "[" + base::printable(host) + "]" : base::printable(host)) + ":" +
+         std::to_string(port) + (db == 0 ? "" : "/" + std::to_string(db));
 }
 
 std::vector<RedisAddress> parse_redis_addresses(std::string_view text) {
@@ -199,6 +225,8 @@ std::string to_json(const std::vector<RedisAddress>& addresses) {
                     {"user", a.user},
                     {"password", a.password},
                     {"db", a.db}});
+    if (!a.tls) continue;
+    list.back()["tls"] = {{"ca", a.tls->ca_file}, {"cert", a.tls->cert_file}, {"key", a.tls->key_file}};
   }
   return list.dump();
 }
@@ -207,6 +235,9 @@ std::vector<RedisAddress> addresses_from_json(const std::string& json) {
   std::vector<RedisAddress> out;
   for (const auto& a : base::parse_json(json)) {
     out.push_back({a.at("host"), a.at("port"), a.at("unix"), a.at("user"), a.at("password"), a.at("db")});
+    if (!a.contains("tls")) continue;
+    const auto& tls = a.at("tls");
+    out.back().tls = RedisTls{tls.at("ca"), tls.at("cert"), tls.at("key")};
   }
   return out;
 }

@@ -82,13 +82,7 @@ Counts counts_from(const Reply& reply, std::size_t first) {
 }
 
 std::string checked_prefix(const std::string& name) {
-  const bool bad = name.empty() || name.size() > 128 || std::any_of(name.begin(), name.end(), [](char c) {
-                     return c == '{' || c == '}' || static_cast<unsigned char>(c) <= ' ' || c == '\x7f';
-                   });
-  if (bad) {
-    throw Error(ErrorKind::usage, "queue name '" + base::printable(name) +
-                                      "': 1 to 128 characters without spaces and braces are allowed");
-  }
+  check_queue_name(name);
   return "nightreel:{" + name + "}:";
 }
 
@@ -98,6 +92,16 @@ std::int64_t random_jitter_permille() {
 }
 
 }  // namespace
+
+void check_queue_name(const std::string& name) {
+  const bool bad = name.empty() || name.size() > 128 || std::any_of(name.begin(), name.end(), [](char c) {
+                     return c == '{' || c == '}' || static_cast<unsigned char>(c) <= ' ' || c == '\x7f';
+                   });
+  if (bad) {
+    throw Error(ErrorKind::usage, "queue name '" + base::printable(name) +
+                                      "': 1 to 128 characters without spaces and braces are allowed");
+  }
+}
 
 struct RedisQueue::Scripts {
   Script submit{"submit", lua::k_submit};

@@ -1,18 +1,9 @@
 #include "nightreel/queue/submit_jobs.h"
 
-#include <nlohmann/json.hpp>
-
 #include "nightreel/base/error.h"
-#include "nightreel/base/hash.h"
+#include "nightreel/job/lora_set.h"
 
 namespace nightreel::queue {
-
-std::string lora_set(const std::vector<job::Lora>& loras) {
-  if (loras.empty()) return "";
-  auto list = nlohmann::json::array();
-  for (const auto& lora : loras) list.push_back({lora.path, lora.scale, lora.expert});
-  return base::sha256_hex(list.dump()).substr(0, 16);
-}
 
 Submission submission_of(const job::Job& job) {
   return {job.id,
@@ -21,7 +12,7 @@ Submission submission_of(const job::Job& job) {
           job::pack_job(job),
           job.priority,
           job.max_attempts.value_or(0),
-          lora_set(job.loras)};
+          job::lora_set(job.loras)};
 }
 
 std::vector<Submitted> submit_jobs(JobQueue& queue, const std::vector<job::Job>& jobs, const SubmitOptions& options) {

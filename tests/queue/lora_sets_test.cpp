@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <nightreel/queue/lua_scripts.h>
 
+#include "nightreel/job/lora_set.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "queue/queue_fixture.h"
 
@@ -26,20 +27,12 @@ ClaimRequest merged(const std::string& set, std::int64_t in_a_row = 1) {
 
 }  // namespace
 
-TEST_CASE("a LoRA set is named by paths, scales, experts and order") {
-  const job::Lora a{"/a.safetensors", 1.0, "both"};
-  const job::Lora b{"/b.safetensors", 0.5, "high"};
-  CHECK(lora_set({}) == "");
-  const std::string both = lora_set({a, b});
-  CHECK(both.size() == 16);
-  CHECK(lora_set({a, b}) == both);
-  for (const std::vector<job::Lora>& other : {std::vector<job::Lora>{b, a}, {a}, {a, a, b}}) {
-    CHECK(lora_set(other) != both);
-  }
-  for (const job::Lora& other :
-       {job::Lora{"/c", 0.5, "high"}, {"/b.safetensors", 0.25, "high"}, {"/b.safetensors", 0.5, "low"}}) {
-    CHECK(lora_set({a, other}) != both);
-  }
+TEST_CASE("a job is submitted with the name of its LoRA set") {
+  job::Job one;
+  CHECK(submission_of(one).lora_set.empty());
+  one.loras = {{"/a.safetensors", 1.0, "both"}};
+  CHECK(submission_of(one).lora_set == job::lora_set(one.loras));
+  CHECK(!submission_of(one).lora_set.empty());
 }
 
 TEST_CASE_FIXTURE(Fixture, "among jobs of equal priority a rank gets those of its set first") {

@@ -6,6 +6,7 @@
 
 #include "nightreel/base/error.h"
 #include "queue/test_server.h"
+#include "queue/tls.h"
 
 using namespace nightreel;
 using queue::RedisAddress;
@@ -92,8 +93,9 @@ TEST_CASE("a bad address is refused without showing its password") {
   }
 }
 
-TEST_CASE("TLS, Sentinel and Cluster are refused by name") {
-  for (const auto& [text, word] : {std::pair{"rediss://u:pw@h", "TLS"},
+TEST_CASE("TLS where the build has none, Sentinel and Cluster are refused by name") {
+  for (const auto& [text, word] : {std::pair{queue::tls_available() ? "redis+cluster://u:pw@h" : "rediss://u:pw@h",
+                                             queue::tls_available() ? "Cluster" : "TLS"},
                                    {"redis+sentinel://h/mymaster", "Sentinel"},
                                    {"redis-sentinel://h", "Sentinel"},
                                    {"redis+cluster://h", "Cluster"}}) {

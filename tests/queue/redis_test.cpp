@@ -125,6 +125,15 @@ TEST_CASE("a server that is away is an error after the patience, and a raised st
   CHECK(std::chrono::steady_clock::now() - start < 3s);
 }
 
+TEST_CASE("a server that is away is asked less and less often") {
+  const test::FakeServer closing([](const std::string&) { return ""; });
+  Redis redis(closing.options());
+  redis.set_patience({1500ms, {}});
+  CHECK(error_of(redis, {"PING"}).fault() == RedisFault::connection);
+  CHECK(closing.connections() >= 3);
+  CHECK(closing.connections() <= 10);  // at once, after 25 to 50 ms, 50 to 100, …: on a slow machine there are fewer
+}
+
 TEST_CASE("a stalled server costs the command's time limit, not for ever") {
   test::TestServer server;
   queue::RedisOptions options = server.options();

@@ -35,7 +35,7 @@ struct Submission {
   std::string spec;  // JSON text that the claim hands to the rank, at most kMaxSpec bytes
   std::int64_t priority = 0;
   std::int64_t max_attempts = 0;  // 0: the run's
-  std::string lora_set = {};      // of submit_jobs.h: jobs of one set follow each other without changing weights
+  std::string lora_set = {};      // job::lora_set: jobs of one set follow each other without changing weights
 };
 
 struct SubmitOptions {

@@ -12,6 +12,13 @@
 
 namespace nightreel::queue {
 
+/// Files in PEM. Without ca_file the system's authorities count (or what SSL_CERT_FILE and SSL_CERT_DIR name).
+struct RedisTls {
+  std::string ca_file;
+  std::string cert_file;  // of this client, where the server wants one; then with key_file
+  std::string key_file;
+};
+
 struct RedisAddress {
   std::string host;  // empty: unix_path
   int port = 6379;
@@ -19,13 +26,15 @@ struct RedisAddress {
   std::string user;      // empty: Redis' own default user
   std::string password;  // empty: none
   int db = 0;
+  std::optional<RedisTls> tls = {};  // rediss://
 
   /// "redis://host:6379/0", "unix:///run/redis.sock": without user and password, for people.
   std::string display() const;
 };
 
 /// One address, or several separated by commas, that are tried in turn: `redis://[user:pass@]host[:port][/db]`,
-/// `unix://[user:pass@]/path[?db=N]`. User and password are percent-decoded.
+/// `unix://[user:pass@]/path[?db=N]`, and in a build with TLS `rediss://` as redis-py has it, with the files as
+/// `?ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE`. User, password and file names are percent-decoded.
 std::vector<RedisAddress> parse_redis_addresses(std::string_view text);
 
 /// For the ranks of one world, passwords included: never for people.

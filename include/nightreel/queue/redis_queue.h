@@ -24,9 +24,12 @@ struct RedisQueueOptions {
 /// What a deadline keeps back from a lease's TTL, so that a rank stops before the server gives its job to another.
 std::chrono::milliseconds lease_margin(std::chrono::milliseconds lease);
 
+/// Throws Error{usage} for a name that is empty, too long, or has braces, spaces or control characters.
+void check_queue_name(const std::string& name);
+
 class RedisQueue final : public JobQueue {
  public:
-  /// Does not connect yet. Throws Error{usage} for a name that is empty or has braces, spaces or control characters.
+  /// Does not connect yet. Throws Error{usage} for a bad name.
   explicit RedisQueue(RedisQueueOptions options);
   ~RedisQueue() override;
 

@@ -3,17 +3,12 @@
 // Owns nothing; may be called from any thread that may use the queue.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "nightreel/job/job.h"
 #include "nightreel/queue/job_queue.h"
 
 namespace nightreel::queue {
-
-/// Names what a job's weights are merged with: equal for equal paths, scales and experts in the same order (float32
-/// sums depend on it), empty for no LoRA.
-std::string lora_set(const std::vector<job::Lora>& loras);
 
 /// The job as the queue takes it.
 Submission submission_of(const job::Job& job);
