@@ -24,6 +24,10 @@ at::Tensor joined(const std::vector<at::Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
+void assign(const Parameter& parameter, const std::vector<at::Tensor>& parts) {
+  *parameter.tensor = joined(parts).to(parameter.tensor->device());
+}
+
 void ParameterList::tensor(at::Tensor& tensor, const std::string& name, std::vector<std::int64_t> shape) {
   parameters_.push_back({{{name, std::move(shape)}}, &tensor, nullptr, dtype_});
 }

@@ -38,6 +38,9 @@ at::Tensor load_parameter(const Parameter& parameter, WeightMap& weights, at::De
 /// Parts in the parameter's dtype, put together.
 at::Tensor joined(const std::vector<at::Tensor>& parts);
 
+/// Puts other numbers in the parameter's place, wherever it is now: parts in its dtype.
+void assign(const Parameter& parameter, const std::vector<at::Tensor>& parts);
+
 /// Puts such a list together.
 class ParameterList {
  public:
