@@ -212,8 +212,6 @@ TEST_CASE("what is no Diffusers folder is refused by name, with the fix") {
            Case{"notes.txt", "notes.txt", "is a file, not a checkpoint's folder"},
            Case{"d/model-Q4_K_M.gguf", "d", "holds a GGUF checkpoint"},
            Case{"d/model.safetensors", "d", "holds single-file checkpoints"},
-           Case{"d/Wan2.1_VAE.pth", "d", "in the original Wan layout"},
-           Case{"d/high_noise_model/config.json", "d", "in the original Wan layout"},
            Case{"d/snapshots/abc/model_index.json", "d", "whose checkpoints lie in snapshots/"},
            Case{"d/readme", "d", "has no model_index.json"},
        }) {
