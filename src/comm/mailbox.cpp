@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "comm/within.h"
@@ -140,6 +141,8 @@ struct Mailbox::State {
   std::string where() const { return "store at " + seat.address + ", rank " + name_of(rank) + ": "; }
   /// "rank 3", "ranks 0, 2".
   std::string named(const std::vector<int>& ranks) const;
+  /// All members.
+  std::string named() const;
   std::string header_key(int r) const { return key("h", r); }
   std::string left_key(int r) const { return seat.prefix + "left/" + std::to_string(r); }
   std::string member_key() const { return seat.prefix + "member/" + std::to_string(rank); }
@@ -150,6 +153,12 @@ struct Mailbox::State {
     return seat.prefix + kind + "/" + std::to_string(call) + "/" + std::to_string(r);
   }
 };
+
+std::string Mailbox::State::named() const {
+  std::vector<int> all(static_cast<std::size_t>(size));
+  std::iota(all.begin(), all.end(), 0);
+  return named(all);
+}
 
 std::string Mailbox::State::named(const std::vector<int>& ranks) const {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
@@ -200,9 +209,9 @@ void Mailbox::State::await(const std::vector<std::string>& keys, const std::stri
     if (!store->check({keys[r]})) missing.push_back(static_cast<int>(r));
   }
   if (missing.empty()) return;  // came between the two looks
-  const char* whole = seat.prefix.empty() ? "" : " in this part";
-  fail(where() + named(missing) + " of " + std::to_string(size) + whole + " did not come within " +
-       std::to_string(deadline.count()) + " ms to " + what);
+  const std::string whole = seat.prefix.empty() ? " of " + std::to_string(size) : " (of the part of " + named() + ")";
+  fail(where() + named(missing) + whole + " did not come within " + std::to_string(deadline.count()) + " ms to " +
+       what);
 }
 
 void Mailbox::State::compare_headers(const std::string& mine) {

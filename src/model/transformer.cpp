@@ -197,18 +197,20 @@ TransformerText Transformer::prepare_text(const at::Tensor& text_BTE, bool keep_
 }
 
 at::Tensor Transformer::forward(const at::Tensor& latents_BCFYX, const at::Tensor& timestep_B,
-                                const TransformerText& text, const at::Tensor& first_timestep_B) const {
+                                const TransformerText& text, const at::Tensor& first_timestep_B,
+                                const SequenceParallel& group) const {
   const std::array<std::int64_t, 3> grid = patch_grid(latents_BCFYX);
-  const at::Tensor& table_SP2 = rotary(grid);
-  const std::int64_t of_first = first_timestep_B.defined() ? grid[1] * grid[2] : 0;
+  const TokenShare share = group.share(grid[0] * grid[1] * grid[2]);
+  const Tokens tokens{group, share, group.take(rotary(grid), share, 0)};
+  const std::int64_t of_first = first_timestep_B.defined() ? share.among_first(grid[1] * grid[2]) : 0;
   Times times;
   if (of_first > 0) times.push_back(embed_time(first_timestep_B, of_first));
-  const std::int64_t of_rest = grid[0] * grid[1] * grid[2] - of_first;
+  const std::int64_t of_rest = share.count - of_first;
   if (of_rest > 0) times.push_back(embed_time(timestep_B, of_rest));
-  at::Tensor x_BSD = patch_(patchify(latents_BCFYX.to(device_, dtype_), grid));
+  at::Tensor x_BSD = patch_(group.take(patchify(latents_BCFYX.to(device_, dtype_), grid), share, 1));
   if (x_BSD.size(0) < timestep_B.size(0)) x_BSD = x_BSD.expand({timestep_B.size(0), -1, -1}).contiguous();
-  for (std::size_t i = 0; i < blocks_.size(); ++i) x_BSD = run_block(i, std::move(x_BSD), times, text, table_SP2);
-  return unpatchify(head(x_BSD, times), grid);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) x_BSD = run_block(i, std::move(x_BSD), times, text, tokens);
+  return unpatchify(group.gather(head(x_BSD, times), share), grid);
 }
 
 std::array<std::int64_t, 3> Transformer::patch_grid(const at::Tensor& latents_BCFYX) const {
@@ -278,12 +280,13 @@ std::array<at::Tensor, 2> Transformer::image_keys_and_values(const Block& block,
   return {split_heads(ops::rms_norm(kv_1TD[0], block.image_norm_k, config_.eps)), split_heads(kv_1TD[1])};
 }
 
-at::Tensor Transformer::self_attention(const Block& block, const at::Tensor& x_BSD, const at::Tensor& table_SP2) const {
+at::Tensor Transformer::self_attention(const Block& block, const at::Tensor& x_BSD, const Tokens& tokens) const {
   const std::vector<at::Tensor> qkv_BSD = block.self_qkv(x_BSD).chunk(3, -1);
   const at::Tensor q = split_heads(ops::rms_norm(qkv_BSD[0], block.self_norm_q, config_.eps));
   const at::Tensor k = split_heads(ops::rms_norm(qkv_BSD[1], block.self_norm_k, config_.eps));
   const at::Tensor mixed_BSHD =
-      ops::attention(ops::apply_rotary(q, table_SP2), ops::apply_rotary(k, table_SP2), split_heads(qkv_BSD[2]));
+      tokens.group.attention(ops::apply_rotary(q, tokens.table_SP2), ops::apply_rotary(k, tokens.table_SP2),
+                             split_heads(qkv_BSD[2]), tokens.share);
   return block.self_out(mixed_BSHD.flatten(2));
 }
 
@@ -310,14 +313,14 @@ at::Tensor Transformer::image_attention(const Block& block, std::size_t index, c
 }
 
 at::Tensor Transformer::run_block(std::size_t index, at::Tensor x_BSD, const Times& times, const TransformerText& text,
-                                  const at::Tensor& table_SP2) const {
+                                  const Tokens& tokens) const {
   enum Row : std::size_t { kShift, kScale, kGate, kFfnShift, kFfnScale, kFfnGate };  // of the modulation table
   const Block& block = blocks_[index];
   std::vector<Modulation> runs;
   for (const Time& time : times) runs.push_back({time.tokens, (block.table_16D + time.modulation_B6D).unbind(1)});
 
   at::Tensor normed = modulated_norm(runs, x_BSD, kScale, kShift, config_.eps);
-  x_BSD = gated_add(runs, std::move(x_BSD), self_attention(block, normed, table_SP2), kGate);
+  x_BSD = gated_add(runs, std::move(x_BSD), self_attention(block, normed, tokens), kGate);
 
   // Prompts that share latents and time step are told apart by the text: up to here, once for all.
   if (x_BSD.size(0) != text.text_BTD.size(0)) x_BSD = x_BSD.expand({text.text_BTD.size(0), -1, -1}).contiguous();

@@ -84,10 +84,10 @@ void paste(const at::Tensor& piece_TYXC, at::Tensor& canvas_TYXC, std::int64_t y
   canvas_TYXC.narrow(1, y, piece_TYXC.size(1)).narrow(2, x, piece_TYXC.size(2)).copy_(piece_TYXC);
 }
 
-/// All pieces of one video, or of one tile of it.
+/// All pieces of one video, of one tile of it, or of this rank's band.
 template <class Code>
-at::Tensor code_all(const at::Tensor& x_TYXC, std::int64_t frames_a_piece, const Code& code) {
-  FrameMemory memory;
+at::Tensor code_all(const at::Tensor& x_TYXC, std::int64_t frames_a_piece, const Code& code, const Bands& bands = {}) {
+  FrameMemory memory(bands);
   std::vector<at::Tensor> pieces{code(x_TYXC.slice(0, 0, 1), memory)};
   for (std::int64_t t = 1; t < x_TYXC.size(0); t += frames_a_piece) {
     pieces.push_back(code(x_TYXC.slice(0, t, t + frames_a_piece), memory));
@@ -131,13 +131,14 @@ Vae::Vae(Vae&&) noexcept = default;
 Vae& Vae::operator=(Vae&&) noexcept = default;
 Vae::~Vae() = default;
 
-void Vae::decode(const at::Tensor& latents_1CTYX, const PixelSink& sink) const {
+void Vae::decode(const at::Tensor& latents_1CTYX, const PixelSink& sink, comm::Communicator* group) const {
   const c10::InferenceMode inference;
   check_latents(latents_1CTYX, config_);
   const at::Tensor z_TYXC = parts_->denormalise(channels_last(latents_1CTYX.to(device_, at::kFloat))).to(dtype_);
-  FrameMemory memory;
+  FrameMemory memory(Bands(group, z_TYXC.size(1)));
   for (std::int64_t t = 0; t < z_TYXC.size(0); ++t) {
-    at::Tensor cells_TYXC = parts_->decoder.decode_next(z_TYXC.slice(0, t, t + 1), memory);
+    const at::Tensor band_1YXC = memory.bands().take(z_TYXC.slice(0, t, t + 1));
+    const at::Tensor cells_TYXC = memory.bands().gather(parts_->decoder.decode_next(band_1YXC, memory));
     sink(channels_first(from_cells(cells_TYXC.clamp_(-1, 1), config_.patch_size)));
   }
 }
@@ -185,15 +186,17 @@ at::Tensor Vae::decode_tiled(const at::Tensor& latents_1CTYX, const Tiling& tili
   return channels_first(canvas_FHW3);
 }
 
-at::Tensor Vae::encode(const at::Tensor& pixels_B3FHW) const {
+at::Tensor Vae::encode(const at::Tensor& pixels_B3FHW, comm::Communicator* group) const {
   const c10::InferenceMode inference;
   check_pixels(pixels_B3FHW, config_);
   const auto code = [&](const at::Tensor& piece_TYXC, FrameMemory& memory) {
     return parts_->encoder.encode_next(piece_TYXC, memory);
   };
+  const Bands bands(group, pixels_B3FHW.size(3) / config_.scale_factor_spatial);
   std::vector<at::Tensor> latents;
   for (const at::Tensor& pixels_13FHW : pixels_B3FHW.to(device_, dtype_).split(1)) {
-    latents.push_back(latents_of(code_all(cells_of(pixels_13FHW, config_.patch_size), kFramesAPiece, code)));
+    const at::Tensor band_TYXC = bands.take(cells_of(pixels_13FHW, config_.patch_size));
+    latents.push_back(latents_of(bands.gather(code_all(band_TYXC, kFramesAPiece, code, bands))));
   }
   return at::cat(latents);
 }

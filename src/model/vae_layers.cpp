@@ -29,8 +29,9 @@ bool use_onednn(const at::Tensor& x) {
 }  // namespace
 
 at::Tensor& FrameMemory::window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels,
-                                std::int64_t context) {
-  const std::vector<std::int64_t> shape{context + x_TYXC.size(0), x_TYXC.size(1), x_TYXC.size(2), channels};
+                                std::int64_t context, std::int64_t margin) {
+  const std::vector<std::int64_t> shape{context + x_TYXC.size(0), x_TYXC.size(1) + 2 * margin, x_TYXC.size(2),
+                                        channels};
   at::Tensor& held = windows_[layer];
   if (!held.defined()) return held = at::zeros(shape, x_TYXC.options());
   at::Tensor next = held.size(0) == shape[0] ? held : at::empty(shape, x_TYXC.options());
@@ -98,15 +99,27 @@ CausalConv CausalConv::load(const VaeLoader& load, const std::string& name, std:
 }
 
 at::Tensor CausalConv::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
-  at::Tensor& window = memory.window(this, x_TYXC, in_channels(), 2);
-  window.slice(0, 2).copy_(x_TYXC);
-  return conv(window, {0, 1, 1});
+  return run(x_TYXC, memory, [&](at::Tensor frames_TYXC) { frames_TYXC.copy_(x_TYXC); });
 }
 
 at::Tensor CausalConv::operator()(const at::Tensor& x_TYXC, const ChannelNorm& norm, FrameMemory& memory) const {
-  at::Tensor& window = memory.window(this, x_TYXC, in_channels(), 2);
-  norm.then_silu(x_TYXC, window.slice(0, 2));
-  return conv(window, {0, 1, 1});
+  return run(x_TYXC, memory, [&](const at::Tensor& frames_TYXC) { norm.then_silu(x_TYXC, frames_TYXC); });
+}
+
+/// What the convolution makes of the frames that `fill` writes. Of a band it sees the neighbours' rows instead of
+/// zeros.
+template <class Fill>
+at::Tensor CausalConv::run(const at::Tensor& x_TYXC, FrameMemory& memory, const Fill& fill) const {
+  const std::int64_t margin = memory.bands().shared() ? 1 : 0;
+  at::Tensor& window = memory.window(this, x_TYXC, in_channels(), 2, margin);
+  const at::Tensor frames_TYXC = window.slice(0, 2);
+  const at::Tensor own_TYXC = frames_TYXC.narrow(1, margin, x_TYXC.size(1));
+  fill(own_TYXC);
+  if (margin > 0) {
+    frames_TYXC.narrow(1, 0, 1).copy_(memory.bands().row_above(own_TYXC));
+    frames_TYXC.narrow(1, margin + x_TYXC.size(1), 1).copy_(memory.bands().row_below(own_TYXC));
+  }
+  return conv(window, {0, 1 - margin, 1});
 }
 
 ResidualBlock ResidualBlock::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out) {
@@ -128,9 +141,12 @@ AttentionBlock AttentionBlock::load(const VaeLoader& load, const std::string& na
           Pointwise::load(load, name + ".proj", channels, channels, 2)};
 }
 
-at::Tensor AttentionBlock::operator()(const at::Tensor& x_TYXC) const {
-  const std::vector<at::Tensor> qkv_T1NC = qkv(norm(x_TYXC)).flatten(1, 2).unsqueeze(1).chunk(3, -1);
-  const at::Tensor mixed_T1NC = at::scaled_dot_product_attention(qkv_T1NC[0], qkv_T1NC[1], qkv_T1NC[2]);
+at::Tensor AttentionBlock::operator()(const at::Tensor& x_TYXC, const Bands& bands) const {
+  const auto pixels = [](const at::Tensor& frames_TYXC) { return frames_TYXC.flatten(1, 2).unsqueeze(1); };
+  const at::Tensor qkv_TYXC = qkv(norm(x_TYXC));
+  const at::Tensor q_T1NC = pixels(qkv_TYXC.slice(3, 0, x_TYXC.size(3)));
+  const std::vector<at::Tensor> kv_T1NC = pixels(bands.gather(qkv_TYXC.slice(3, x_TYXC.size(3)))).chunk(2, -1);
+  const at::Tensor mixed_T1NC = at::scaled_dot_product_attention(q_T1NC, kv_T1NC[0], kv_T1NC[1]);
   return out(mixed_T1NC.reshape(x_TYXC.sizes())).add_(x_TYXC);
 }
 
@@ -141,7 +157,7 @@ MidBlock MidBlock::load(const VaeLoader& load, const std::string& name, std::int
 }
 
 at::Tensor MidBlock::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
-  return second(attention(first(x_TYXC, memory)), memory);
+  return second(attention(first(x_TYXC, memory), memory.bands()), memory);
 }
 
 Upsample Upsample::load(const VaeLoader& load, const std::string& name, std::int64_t channels, std::int64_t out,
@@ -167,7 +183,9 @@ at::Tensor Upsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) c
                                       .unsqueeze(5)
                                       .expand({t, r, y, 2, x, 2, channels})
                                       .reshape({t * r, 2 * y, 2 * x, channels});
-  return conv(doubled_TYXC, {0, 1, 1});
+  const Bands& bands = memory.bands();
+  if (!bands.shared()) return conv(doubled_TYXC, {0, 1, 1});
+  return conv(at::cat({bands.row_above(doubled_TYXC), doubled_TYXC, bands.row_below(doubled_TYXC)}, 1), {0, 0, 1});
 }
 
 Downsample Downsample::load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time) {
@@ -177,7 +195,10 @@ Downsample Downsample::load(const VaeLoader& load, const std::string& name, std:
 }
 
 at::Tensor Downsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
-  const at::Tensor padded_TYXC = at::constant_pad_nd(x_TYXC, {0, 0, 0, 1, 0, 1});
+  const Bands& bands = memory.bands();
+  const at::Tensor padded_TYXC = bands.shared()
+                                     ? at::constant_pad_nd(at::cat({x_TYXC, bands.row_below(x_TYXC)}, 1), {0, 0, 0, 1})
+                                     : at::constant_pad_nd(x_TYXC, {0, 0, 0, 1, 0, 1});
   at::Tensor halved_TYXC = conv(padded_TYXC, {0, 0, 0}, {1, 2, 2});
   if (!time_conv) return halved_TYXC;
   at::Tensor& window = memory.window(&*time_conv, halved_TYXC, halved_TYXC.size(3), 1);

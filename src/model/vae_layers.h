@@ -16,22 +16,31 @@
 #include <vector>
 
 #include "model/onednn.h"
+#include "model/vae_bands.h"
 #include "nightreel/model/weight_visitor.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
 
-/// The last frames that each causal convolution has seen of one video. Frames before the first are zero.
+/// The last frames that each causal convolution has seen of one video. Frames before the first are zero. Where a group
+/// shares the video, the frames are this rank's band of rows (vae_bands.h).
 class FrameMemory {
  public:
-  /// A buffer [context + frames, Y, X, C] like `x_TYXC`'s frames: first the `context` frames that `layer` saw last,
-  /// then room for the new ones, which the caller fills. Valid until the next call for this layer.
-  at::Tensor& window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels, std::int64_t context);
+  FrameMemory() = default;
+  explicit FrameMemory(Bands bands) : bands_(std::move(bands)) {}
+  const Bands& bands() const { return bands_; }
+
+  /// A buffer [context + frames, Y, X, C] like `x_TYXC`'s frames with `margin` rows more above and below: first the
+  /// `context` frames that `layer` saw last, then room for the new ones, which the caller fills. Valid until the next
+  /// call for this layer.
+  at::Tensor& window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels, std::int64_t context,
+                     std::int64_t margin = 0);
 
   bool in_first_piece() const { return first_; }
   void end_piece() { first_ = false; }
 
  private:
+  Bands bands_;
   std::unordered_map<const void*, at::Tensor> windows_;
   bool first_ = true;
 };
@@ -97,6 +106,8 @@ struct CausalConv {
 
  private:
   std::int64_t in_channels() const { return conv.weight.size(1); }
+  template <class Fill>
+  at::Tensor run(const at::Tensor& x_TYXC, FrameMemory& memory, const Fill& fill) const;
 };
 
 struct ResidualBlock {
@@ -109,13 +120,13 @@ struct ResidualBlock {
   void each_weight(const WeightVisitor& visit);
 };
 
-/// Self-attention of one head over the pixels of each frame.
+/// Self-attention of one head over the pixels of each whole frame.
 struct AttentionBlock {
   ChannelNorm norm;
   Pointwise qkv, out;
 
   static AttentionBlock load(const VaeLoader& load, const std::string& name, std::int64_t channels);
-  at::Tensor operator()(const at::Tensor& x_TYXC) const;
+  at::Tensor operator()(const at::Tensor& x_TYXC, const Bands& bands) const;
   void each_weight(const WeightVisitor& visit);
 };
 

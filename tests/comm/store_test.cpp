@@ -268,7 +268,7 @@ TEST_CASE("a part's errors name the ranks of the whole group") {
   for (const auto& [rank, expected] : std::vector<std::pair<std::size_t, const char*>>{
            {0, "rank 2: shift by 1 Float [3]"},
            {2, "rank 0: shift by 1 Float [4]"},
-           {1, "rank 1: rank 3 of 2 in this part did not come within 1200 ms to call 1"}}) {
+           {1, "rank 1: rank 3 (of the part of ranks 1, 3) did not come within 1200 ms to call 1"}}) {
     const std::string outcome = members[rank].outcome(kLong);
     CHECK_MESSAGE(contains(outcome, expected), outcome);
   }

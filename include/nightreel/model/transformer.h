@@ -16,6 +16,7 @@
 
 #include "nightreel/model/linear.h"
 #include "nightreel/model/parameter.h"
+#include "nightreel/model/sequence_parallel.h"
 
 namespace nightreel::model {
 
@@ -76,9 +77,11 @@ class Transformer {
   /// Latents [b, C, F, Y, X] and time steps [b'] (0 to 1000, whole or not) for the prompts in `text` [B]; b and b' are
   /// B or 1, and 1 stands for equal ones. `first_timestep_B`, where it is defined, is that of the first frame of
   /// patches instead (Wan 2.2's expand_timesteps: the frame of a picture that is given is at 0). Any dtype and device
-  /// in, velocity [B, out_channels, F, Y, X] of the transformer's dtype and device out.
+  /// in, velocity [B, out_channels, F, Y, X] of the transformer's dtype and device out. With `group`, made for
+  /// num_attention_heads, all its ranks make the same call; each computes on its share of the tokens and has the whole
+  /// velocity in the end, the same bits on all.
   at::Tensor forward(const at::Tensor& latents_BCFYX, const at::Tensor& timestep_B, const TransformerText& text,
-                     const at::Tensor& first_timestep_B = {}) const;
+                     const at::Tensor& first_timestep_B = {}, const SequenceParallel& group = {}) const;
 
  private:
   /// The time step of `tokens` tokens that follow each other.
@@ -87,7 +90,13 @@ class Transformer {
     at::Tensor embedding_BD;    // float32
     at::Tensor modulation_B6D;  // float32, before each block's own table
   };
-  using Times = std::vector<Time>;  // of all tokens, in their order
+  using Times = std::vector<Time>;  // of all tokens here, in their order
+  /// The tokens that a call computes here: all, or this rank's of a group.
+  struct Tokens {
+    const SequenceParallel& group;
+    TokenShare share;
+    at::Tensor table_SP2;  // rotary
+  };
   struct Block {
     at::Tensor table_16D;
     Linear self_qkv, self_out, cross_q, cross_kv, cross_out, ffn_in, ffn_out;
@@ -115,11 +124,11 @@ class Transformer {
   void add_image_embedder(ParameterList& list);
   at::Tensor image_attention(const Block& block, std::size_t index, const at::Tensor& q_BSHD,
                              const TransformerText& text) const;
-  at::Tensor self_attention(const Block& block, const at::Tensor& x_BSD, const at::Tensor& table_SP2) const;
+  at::Tensor self_attention(const Block& block, const at::Tensor& x_BSD, const Tokens& tokens) const;
   at::Tensor cross_attention(const Block& block, std::size_t index, const at::Tensor& x_BSD,
                              const TransformerText& text) const;
   at::Tensor run_block(std::size_t index, at::Tensor x_BSD, const Times& times, const TransformerText& text,
-                       const at::Tensor& table_SP2) const;
+                       const Tokens& tokens) const;
   at::Tensor head(const at::Tensor& x_BSD, const Times& times) const;
 
   TransformerConfig config_;

@@ -18,6 +18,10 @@
 
 #include "nightreel/model/weight_visitor.h"
 
+namespace nightreel::comm {
+class Communicator;
+}
+
 namespace nightreel::model {
 
 class WeightMap;
@@ -74,8 +78,9 @@ class Vae {
   using PixelSink = std::function<void(const at::Tensor& pixels_13FHW)>;
 
   /// Latents [1, C, T, Y, X], any dtype and device, to 1 + 4 * (T - 1) frames: one for the first latent frame, four for
-  /// each one after it. No more than these are held. Pieces have the model's dtype and device.
-  void decode(const at::Tensor& latents_1CTYX, const PixelSink& sink) const;
+  /// each one after it. No more than these are held. Pieces have the model's dtype and device. With `group` (null:
+  /// alone) all its ranks make the same call, each codes a band of rows, and each receives the whole pieces.
+  void decode(const at::Tensor& latents_1CTYX, const PixelSink& sink, comm::Communicator* group = nullptr) const;
 
   /// The same for a batch, whole: [B, 3, F, H, W] in the model's dtype.
   at::Tensor decode(const at::Tensor& latents_BCTYX) const;
@@ -86,8 +91,8 @@ class Vae {
   at::Tensor decode_tiled(const at::Tensor& latents_1CTYX, const Tiling& tiling, at::ScalarType keep) const;
 
   /// Pixels [B, 3, 1 + 4 * n, H, W] in [-1, 1], H and W multiples of scale_factor_spatial, to the mean of the
-  /// posterior, normalised: [B, z_dim, 1 + n, Y, X] in the model's dtype.
-  at::Tensor encode(const at::Tensor& pixels_B3FHW) const;
+  /// posterior, normalised: [B, z_dim, 1 + n, Y, X] in the model's dtype. `group` as for decode().
+  at::Tensor encode(const at::Tensor& pixels_B3FHW, comm::Communicator* group = nullptr) const;
 
   /// The same by tiles for one video [1, 3, F, H, W], as diffusers does after enable_tiling().
   at::Tensor encode_tiled(const at::Tensor& pixels_13FHW, const Tiling& tiling) const;
