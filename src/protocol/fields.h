@@ -44,6 +44,7 @@ inline void read_group(GroupRequest& group, const Json& body) {
   get(body, "rank", group.rank);
   get(body, "size", group.size);
   get(body, "deadline_ms", group.deadline_ms);
+  if (body.contains("interface")) get(body, "interface", group.interface);
 }
 
 inline Json group_fields(const GroupRequest& group) {
@@ -51,7 +52,8 @@ inline Json group_fields(const GroupRequest& group) {
           {"address", group.address},
           {"rank", group.rank},
           {"size", group.size},
-          {"deadline_ms", group.deadline_ms}};
+          {"deadline_ms", group.deadline_ms},
+          {"interface", group.interface}};
 }
 
 }  // namespace nightreel::protocol

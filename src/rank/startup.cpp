@@ -161,6 +161,11 @@ void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu) {
   request.backend = gpu ? "nccl" : "store";
   request.rank = world.rank();
   request.size = world.size();
+  // NCCL finds its ways by itself; the store listens where it is told to.
+  if (!gpu && world.hosts().size() > 1) {
+    request.interface =
+        agree_interface(world, world.rank() == 0 ? cluster::host_addresses() : std::vector<std::string>{});
+  }
   std::string address;
   world.throw_together(problem_of([&] {
                          if (world.rank() != 0) return;
