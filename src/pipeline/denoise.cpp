@@ -10,6 +10,7 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
+#include "pipeline/parallel_plan.h"
 
 namespace nightreel::pipeline {
 
@@ -57,8 +58,10 @@ bool is_guided(const job::Settings& settings) {
 class Denoiser::Run {
  public:
   Run(const Denoiser& denoiser, const job::Settings& settings, const at::Tensor& prompt_1TE,
-      const at::Tensor& negative_1TE, const ImageCondition& image, const base::CancelToken& cancel)
+      const at::Tensor& negative_1TE, const ImageCondition& image, const base::CancelToken& cancel,
+      ParallelPlan* parallel)
       : denoiser_(denoiser),
+        parallel_(parallel),
         settings_(settings),
         prompt_1TE_(prompt_1TE),
         negative_1TE_(negative_1TE),
@@ -75,12 +78,16 @@ class Denoiser::Run {
     const at::Tensor time = at::full({1}, timestep, at::kFloat);
     const at::Tensor first_time = pinned_ ? at::zeros({1}, at::kFloat) : at::Tensor();
     const at::Tensor input_1CFYX = input(latents_1CFYX);
+    const bool halves = in_halves(scale(high));
+    const model::SequenceParallel alone;
+    const model::SequenceParallel& sequence = parallel_ ? parallel_->sequence(halves) : alone;
     std::vector<at::Tensor> answers;
     for (const model::TransformerText& text : texts_) {
-      cancel_.throw_if_cancelled();
-      answers.push_back(expert_->forward(input_1CFYX, time, text, first_time).to(at::kFloat));
+      if (!parallel_) cancel_.throw_if_cancelled();  // a group agrees on it between two steps
+      answers.push_back(expert_->forward(input_1CFYX, time, text, first_time, sequence).to(at::kFloat));
     }
     if (!guided(scale(high))) return answers[0];
+    if (halves) answers[0] = parallel_->exchange(answers[0]);
     const at::Tensor answers_BCFYX = answers.size() == 1 ? answers[0] : at::cat(answers);
     const at::Tensor prompt = answers_BCFYX.slice(0, 0, 1);
     const at::Tensor negative = answers_BCFYX.slice(0, 1, 2);
@@ -105,6 +112,8 @@ class Denoiser::Run {
   /// for the negative prompt would be wasted.
   bool guided(double expert_scale) const { return is_guided(settings_) && expert_scale != 1; }
 
+  bool in_halves(double expert_scale) const { return parallel_ && guided(expert_scale) && parallel_->has_halves(); }
+
   /// Tells the expert the prompts where it does not know them yet. On the CPU both go through as one batch, which
   /// shares the work before the first cross-attention; elsewhere one after the other, which needs half the memory.
   void use(bool high) {
@@ -114,6 +123,10 @@ class Denoiser::Run {
     expert_ = &expert;
     texts_.clear();
     if (denoiser_.options_.bring) denoiser_.options_.bring(high);
+    if (in_halves(expert_scale)) {
+      tell(parallel_->takes_negative() ? negative_1TE_ : prompt_1TE_);
+      return;
+    }
     if (guided(expert_scale) && denoiser_.options_.device.is_cpu()) {
       tell(at::cat({prompt_1TE_, negative_1TE_}));
       return;
@@ -127,6 +140,7 @@ class Denoiser::Run {
   }
 
   const Denoiser& denoiser_;
+  ParallelPlan* parallel_;
   const job::Settings& settings_;
   const at::Tensor& prompt_1TE_;
   const at::Tensor& negative_1TE_;
@@ -227,7 +241,7 @@ at::Tensor Denoiser::start_noise(const job::Settings& settings) const {
 
 Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                        const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
-                       const ImageCondition& image) const {
+                       const ImageCondition& image, ParallelPlan* parallel) const {
   const c10::InferenceMode inference;
   const base::Stopwatch stopwatch;
   check(settings);
@@ -239,14 +253,16 @@ Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1
   }
   at::Tensor latents_1CFYX = (resume ? resume->latents_CFYX.unsqueeze(0) : start_noise(settings)).to(options_.device);
 
-  Run run(*this, settings, prompt_1TE, negative_1TE, image, observer.cancel);
+  if (parallel) parallel->require_same(settings, resume ? resume->sampler.next_step : 0);
+  Run run(*this, settings, prompt_1TE, negative_1TE, image, observer.cancel, parallel);
   const auto steps = static_cast<std::int64_t>(sampler->timesteps().size());
   const std::int64_t first_step = resume ? resume->sampler.next_step : 0;
   for (std::int64_t i = first_step; i < steps; ++i) {
     const at::Tensor velocity = run.velocity(latents_1CFYX, sampler->timesteps()[static_cast<std::size_t>(i)]);
     latents_1CFYX = sampler->step(velocity, i, latents_1CFYX);
     check_finite(latents_1CFYX, i + 1, steps);
-    const AfterStep then = observer.on_step ? observer.on_step(i + 1, steps) : AfterStep::go_on;
+    AfterStep then = observer.on_step ? observer.on_step(i + 1, steps) : AfterStep::go_on;
+    if (parallel) then = parallel->agree(then, observer.cancel);
     if (then == AfterStep::go_on) continue;
     if (observer.save) observer.save({latents_1CFYX[0].cpu(), moved(sampler->save(), at::kCPU)});
     if (then == AfterStep::pause) return {{}, first_step, stopwatch.seconds()};

@@ -18,24 +18,24 @@ at::Tensor pixels_of(const at::Tensor& picture_HW3, const job::Settings& setting
   return (picture_HW3.to(at::kFloat) / 255).mul_(2).sub_(1).permute({2, 0, 1});
 }
 
-at::Tensor encode(const model::Vae& vae, const at::Tensor& pixels_13NHW, bool tiled) {
-  return (tiled ? vae.encode_tiled(pixels_13NHW, {}) : vae.encode(pixels_13NHW)).to(at::kFloat);
+at::Tensor encode(const model::Vae& vae, const at::Tensor& pixels_13NHW, const Coding& coding) {
+  return (coding.tiled ? vae.encode_tiled(pixels_13NHW, {}) : vae.encode(pixels_13NHW, coding.group)).to(at::kFloat);
 }
 
 }  // namespace
 
 at::Tensor first_frame_condition(const model::Vae& vae, const job::Settings& settings, const Pictures& pictures,
-                                 bool tiled) {
-  return encode(vae, pixels_of(pictures.first_HW3, settings).unsqueeze(1).unsqueeze(0), tiled);
+                                 const Coding& coding) {
+  return encode(vae, pixels_of(pictures.first_HW3, settings).unsqueeze(1).unsqueeze(0), coding);
 }
 
 at::Tensor frames_condition(const model::Vae& vae, const job::Settings& settings, const Pictures& pictures,
-                            bool tiled) {
+                            const Coding& coding) {
   const bool has_last = !settings.last_image.empty();
   at::Tensor pixels_13NHW = at::zeros({1, 3, settings.num_frames, settings.height, settings.width});
   pixels_13NHW[0].select(1, 0).copy_(pixels_of(pictures.first_HW3, settings));
   if (has_last) pixels_13NHW[0].select(1, -1).copy_(pixels_of(pictures.last_HW3, settings));
-  const at::Tensor latents_1CFYX = encode(vae, pixels_13NHW, tiled);
+  const at::Tensor latents_1CFYX = encode(vae, pixels_13NHW, coding);
 
   // The first latent frame stands for one frame alone, which counts scale_factor_temporal times.
   const std::int64_t frames_a_latent = vae.config().scale_factor_temporal;

@@ -5,6 +5,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -15,6 +16,7 @@
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/sample/schedule.h"
+#include "pipeline/parallel_plan.h"
 #include "pipeline/picture_condition.h"
 #include "pipeline/residency.h"
 
@@ -177,6 +179,19 @@ EncodedPrompt Pipeline::encode_prompt(const std::vector<std::int64_t>& tokens) {
   if (count < 1 || count > kTextRows) {
     throw Error(ErrorKind::internal, "encode_prompt: " + std::to_string(count) + " tokens; 1 to 512 are possible");
   }
+  if (!parallel_) return encode_alone(tokens);
+  EncodedPrompt encoded;
+  encoded.embeds_1TE = at::empty({1, kTextRows, denoiser_->config().text_dim},
+                                 at::TensorOptions().dtype(options_.dtype).device(options_.device));
+  if (parallel_->leads()) encoded = encode_alone(tokens);
+  parallel_->group().broadcast(encoded.embeds_1TE, 0);
+  encoded.seconds = stopwatch.seconds();
+  return encoded;
+}
+
+EncodedPrompt Pipeline::encode_alone(const std::vector<std::int64_t>& tokens) {
+  const base::Stopwatch stopwatch;
+  const auto count = static_cast<std::int64_t>(tokens.size());
   const auto known =
       std::find_if(prompts_.begin(), prompts_.end(), [&](const auto& entry) { return entry.first == tokens; });
   if (known != prompts_.end()) {
@@ -196,19 +211,30 @@ void Pipeline::adopt(const job::MemoryPlan& plan) {
   residency_->adopt(plan);
 }
 
+void Pipeline::share(std::unique_ptr<comm::Communicator> group) {
+  if (const std::unique_ptr<ParallelPlan> before = std::move(parallel_)) before->finalize();
+  if (!group || group->size() == 1) return;
+  const std::int64_t heads = denoiser_->config().num_attention_heads;
+  parallel_ = std::make_unique<ParallelPlan>(std::move(group), heads, options_.device);
+}
+
+comm::Communicator* Pipeline::group() const {
+  return parallel_ ? &parallel_->group() : nullptr;
+}
+
 Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                            const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
                            const ImageCondition& image) const {
-  return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image);
+  return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image, parallel_.get());
 }
 
 ImageCondition Pipeline::encode_pictures(const job::Settings& settings, const Pictures& pictures) const {
   const c10::InferenceMode inference;
   if (settings.image.empty()) return {};
-  const bool tiled = options_.plan.tiled.encode;
+  const Coding coding{options_.plan.tiled.encode, group()};
   residency_->need({Part::vae, Part::image_encoder});
-  if (denoiser_->expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures, tiled), {}};
-  return {frames_condition(*vae_, settings, pictures, tiled), clip_ ? clip_embeds(*clip_, pictures) : at::Tensor()};
+  if (denoiser_->expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures, coding), {}};
+  return {frames_condition(*vae_, settings, pictures, coding), clip_ ? clip_embeds(*clip_, pictures) : at::Tensor()};
 }
 
 std::optional<ClipSquare> Pipeline::clip_square() const {
@@ -221,13 +247,23 @@ double Pipeline::decode(const at::Tensor& latents_CFYX, const FrameSink& sink, c
   const base::Stopwatch stopwatch;
   double in_sink = 0;
   residency_->need({Part::vae});
+  const Coding coding{options_.plan.tiled.decode, group()};
+  if (coding.tiled && coding.group != nullptr && !parallel_->leads()) return 0;
+  std::exception_ptr trouble;
   const auto timed = [&](const at::Tensor& frames_FHW3) {
-    cancel.throw_if_cancelled();
+    if (trouble) return;
     const base::Stopwatch sinking;
-    sink(frames_FHW3);
+    try {
+      cancel.throw_if_cancelled();
+      sink(frames_FHW3);
+    } catch (...) {
+      if (coding.group == nullptr) throw;
+      trouble = std::current_exception();  // the others wait for this rank's band
+    }
     in_sink += sinking.seconds();
   };
-  decode_frames(*vae_, latents_CFYX, options_.plan.tiled.decode, timed);
+  decode_frames(*vae_, latents_CFYX, coding, timed);
+  if (trouble) std::rethrow_exception(trouble);
   return stopwatch.seconds() - in_sink;
 }
 

@@ -20,6 +20,8 @@
 
 namespace nightreel::pipeline {
 
+class ParallelPlan;
+
 /// A run between two steps. Tensors are float32 on the CPU, latents [C, F, Y, X]; a run that goes on from here gives
 /// the same bits as one that was never stopped.
 struct DenoiseState {
@@ -88,10 +90,14 @@ class Denoiser {
   std::int64_t high_steps(const job::Settings& settings) const;
 
   /// Embeddings [1, T, E] of the prompt and, where is_guided(), of the negative prompt (else unused).
-  /// `image` is there where the settings name pictures, and of their size, else Error{internal}.
+  /// `image` is there where the settings name pictures, and of their size, else Error{internal}. With `parallel` all
+  /// ranks of its group make the same call and have the same latents in the end; what one rank's observer wants after
+  /// a step, or a cancelled one, counts for all.
   Denoised run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
-               const ImageCondition& image = {}) const;
+               const ImageCondition& image = {}, ParallelPlan* parallel = nullptr) const;
+
+  const model::TransformerConfig& config() const { return high_->config(); }
 
   /// Channels that the transformer takes beside the noisy latents: 0, or those of a mask and a picture.
   std::int64_t condition_channels() const { return high_->config().in_channels - high_->config().out_channels; }

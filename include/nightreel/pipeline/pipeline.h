@@ -22,6 +22,10 @@
 #include "nightreel/pipeline/denoise.h"
 #include "nightreel/pipeline/frames.h"
 
+namespace nightreel::comm {
+class Communicator;
+}
+
 namespace nightreel::model {
 class ClipVision;
 class Umt5Encoder;
@@ -30,6 +34,7 @@ class Vae;
 
 namespace nightreel::pipeline {
 
+class ParallelPlan;
 class Residency;
 
 struct PipelineOptions {
@@ -80,6 +85,13 @@ class Pipeline {
   /// See Denoiser::high_steps.
   std::int64_t high_steps(const job::Settings& settings) const { return denoiser_->high_steps(settings); }
 
+  /// From now on this renderer is one of `group`, whose ranks render each video together: all make the same calls of
+  /// encode_prompt, encode_pictures, denoise and decode, with the same arguments. Rank 0 encodes prompts, all have the
+  /// same latents and frames. Null, or a group of one: alone again; a group that was there before is ended, on all its
+  /// ranks. Where weights are coded in tiles for want of memory, each rank codes for itself, and decode() gives frames
+  /// on rank 0 alone. Throws Error{comm}.
+  void share(std::unique_ptr<comm::Communicator> group);
+
   /// Tokens with the end-of-sequence token, without padding: 1 to 512, else Error{internal}.
   EncodedPrompt encode_prompt(const std::vector<std::int64_t>& tokens);
 
@@ -101,6 +113,8 @@ class Pipeline {
 
  private:
   Pipeline(const PipelineOptions& options);
+  EncodedPrompt encode_alone(const std::vector<std::int64_t>& tokens);
+  comm::Communicator* group() const;
 
   PipelineOptions options_;
   std::unique_ptr<model::Umt5Encoder> text_encoder_;
@@ -110,6 +124,7 @@ class Pipeline {
   std::map<std::string, double> load_seconds_;
   std::list<std::pair<std::vector<std::int64_t>, at::Tensor>> prompts_;  // latest use first
   std::unique_ptr<Residency> residency_;                                 // of the modules above
+  std::unique_ptr<ParallelPlan> parallel_;                               // null: alone
 };
 
 }  // namespace nightreel::pipeline
