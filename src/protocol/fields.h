@@ -44,7 +44,7 @@ inline void read_group(GroupRequest& group, const Json& body) {
   get(body, "rank", group.rank);
   get(body, "size", group.size);
   get(body, "deadline_ms", group.deadline_ms);
-  if (body.contains("interface")) get(body, "interface", group.interface);
+  if (body.contains("listen_on")) get(body, "listen_on", group.listen_on);
 }
 
 inline Json group_fields(const GroupRequest& group) {
@@ -53,7 +53,7 @@ inline Json group_fields(const GroupRequest& group) {
           {"rank", group.rank},
           {"size", group.size},
           {"deadline_ms", group.deadline_ms},
-          {"interface", group.interface}};
+          {"listen_on", group.listen_on}};
 }
 
 }  // namespace nightreel::protocol

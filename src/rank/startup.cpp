@@ -163,7 +163,7 @@ void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu) {
   request.size = world.size();
   // NCCL finds its ways by itself; the store listens where it is told to.
   if (!gpu && world.hosts().size() > 1) {
-    request.interface =
+    request.listen_on =
         agree_interface(world, world.rank() == 0 ? cluster::host_addresses() : std::vector<std::string>{});
   }
   std::string address;

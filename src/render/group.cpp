@@ -21,7 +21,7 @@ std::unique_ptr<comm::Communicator> join(const protocol::GroupRequest& request) 
 
 std::unique_ptr<comm::Rendezvous> meet(const protocol::GroupRequest& request) {
   if (request.backend == "store") {
-    return comm::make_store_rendezvous(request.interface.empty() ? "127.0.0.1" : request.interface);
+    return comm::make_store_rendezvous(request.listen_on.empty() ? "127.0.0.1" : request.listen_on);
   }
 #ifdef NIGHTREEL_CUDA
   if (request.backend == "nccl") return comm::make_nccl_rendezvous();

@@ -44,7 +44,7 @@ struct GroupRequest {
   int rank = 0;
   int size = 1;
   std::int64_t deadline_ms = 60000;
-  std::string interface{};  // of store, for a rendezvous: the numeric address to listen on; empty: loopback
+  std::string listen_on;  // of store, for a rendezvous: a numeric address of this host; empty: loopback
 };
 
 // ---- events: renderer to rank --------------------------------------------------------------------------------------
