@@ -48,12 +48,8 @@ inline void read_group(GroupRequest& group, const Json& body) {
 }
 
 inline Json group_fields(const GroupRequest& group) {
-  return {{"backend", group.backend},
-          {"address", group.address},
-          {"rank", group.rank},
-          {"size", group.size},
-          {"deadline_ms", group.deadline_ms},
-          {"listen_on", group.listen_on}};
+  return {{"backend", group.backend}, {"address", group.address},         {"rank", group.rank},
+          {"size", group.size},       {"deadline_ms", group.deadline_ms}, {"listen_on", group.listen_on}};
 }
 
 }  // namespace nightreel::protocol
