@@ -14,6 +14,7 @@ using base::ErrorKind;
 namespace {
 
 constexpr std::ptrdiff_t kInHand = 2;
+constexpr double kNextClaim_s = 0.3;  // after a claim that found a job or was not answered
 
 }  // namespace
 
@@ -77,11 +78,13 @@ bool Drain::ask_queue(const std::function<void()>& question) {
 }
 
 bool Drain::drained() {
-  if (p_.options.follow || since_count_.seconds() < 0.5) return false;
-  since_count_ = base::Stopwatch();
-  queue::Counts counts;
-  if (!ask_queue([&] { counts = p_.jobs.counts(p_.who.run); })) return false;
-  return counts.drained() && (!p_.options.wait_for_all || counts.running == 0);
+  if (p_.options.follow) return false;
+  auto counts = std::exchange(counted_, std::nullopt);
+  if (!counts && since_count_.seconds() > std::max(0.5, p_.limits.poll_s)) {
+    since_count_ = base::Stopwatch();
+    ask_queue([&] { counts = p_.jobs.counts(p_.who.run); });
+  }
+  return counts && counts->drained() && (!p_.options.wait_for_all || counts->running == 0);
 }
 
 bool Drain::may_claim() {
@@ -90,7 +93,7 @@ bool Drain::may_claim() {
   const bool blocked = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) {
     return !job.over && (job.lease.alone || job.phase == Phase::held_back);
   });
-  if (blocked || mine >= kInHand || (!first_ && since_claim_.seconds() < 0.3)) return false;
+  if (blocked || mine >= kInHand || since_claim_.seconds() < pause_s_) return false;
   if (p_.options.deadline_s && since_start_.seconds() + longest_s_ > *p_.options.deadline_s) {
     p_.log.info("deadline", "no further job is expected to end before the deadline");
     p_.signals.ask(Ask::finish);
@@ -105,23 +108,29 @@ bool Drain::may_claim() {
 }
 
 void Drain::claim() {
-  first_ = false;
   since_claim_ = base::Stopwatch();
+  pause_s_ = kNextClaim_s;
   queue::ClaimRequest request = p_.who;
+  request.lora_set = merged_;
+  request.in_a_row = in_a_row_;
   const bool busy = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) {
     return job.phase == Phase::waiting || job.phase == Phase::denoising;
   });
   if (!busy) request.min_pending = 1;
   queue::ClaimResult claimed;
-  ask_queue([&] {
+  const bool answered = ask_queue([&] {
     take_inbox();
     claimed = p_.jobs.claim(request);
   });
-  if (claimed.lease) begin(*claimed.lease);
+  if (!answered) return;
+  if (claimed.lease) return begin(*claimed.lease);
+  pause_s_ = p_.limits.poll_s;
+  if (in_hand_.empty()) counted_ = claimed.counts;
+  since_count_ = base::Stopwatch();
 }
 
 void Drain::take_inbox() {
-  if (since_inbox_.seconds() <= 2) return;
+  if (since_inbox_.seconds() <= std::max(2.0, p_.limits.poll_s)) return;
   since_inbox_ = base::Stopwatch();
   const std::string& root = p_.options.input_root;
   const auto validate = [&](const std::string& entry) -> queue::InboxJob {
@@ -195,6 +204,8 @@ void Drain::send(JobInHand& job) {
   job.files.emplace(p_.publisher, job.job.id, job.token, p_.log);
   job.since_sign = base::Stopwatch();
   job.phase = Phase::waiting;
+  in_a_row_ = job.lease.lora_set == merged_ ? in_a_row_ + 1 : 1;
+  merged_ = job.lease.lora_set;
   try {
     p_.renderer.send(protocol::encode(request));
   } catch (const Error& e) {

@@ -82,6 +82,7 @@ void Drain::release(JobInHand& job) {
 void Drain::finish(JobInHand& job) {
   job.over = true;
   job.held.drop();
+  pause_s_ = 0;
 }
 
 void Drain::lost(JobInHand& job) {

@@ -129,6 +129,8 @@ void Drain::on_death(const std::string& how) {
   p_.log.error("renderer-died", how);
   last_death_ = how;
   ready_ = false;
+  merged_.clear();  // the next one has loaded the weights as they are on disk
+  in_a_row_ = 0;
   deaths_.died();
   std::vector<Phase> phases;
   for (const JobInHand& job : in_hand_) phases.push_back(job.phase);

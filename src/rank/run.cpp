@@ -37,6 +37,8 @@ struct Plan {
 };
 
 Plan make_plan(const RunOptions& options) {
+  queue::check_queue_name(options.queue);
+  if (!options.redis.empty()) queue::parse_redis_addresses(options.redis);
   Plan plan;
   plan.jobs = job::read_job_files(options.files, options.input_root);
   plan.card = job::read_model_card(options.model);
@@ -197,9 +199,12 @@ class Run {
     who.max_attempts = options_.max_attempts;
     who.min_pending = world_.size();
     jobs.set_patience({kPatience, {}, true});
+    // However many ranks are idle, together they ask a thousand times a second at most.
+    DrainLimits limits;
+    limits.poll_s = std::max(limits.poll_s, world_.size() / 1000.0);
     const auto hurry = [&jobs] { jobs.set_patience({std::chrono::milliseconds(300), {}, true}); };
     Drain({options_, plan_.card, plan_.recipe, out_, who, jobs, leases, renderer,
-           Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_, DrainLimits()})
+           Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_, limits})
         .run(mine);
   }
 

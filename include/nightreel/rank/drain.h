@@ -28,6 +28,7 @@ struct DrainLimits {
   std::chrono::milliseconds stage{30 * 60 * 1000};  // without a sign of progress; a step of denoising counts as one
   double queue_away_s = 600;                        // then this rank stops
   double first_pause_s = 1;                         // between a renderer's death and the next start
+  double poll_s = 0.3;                              // between two questions for work while there is none
 };
 
 struct DrainParts {
@@ -99,8 +100,11 @@ class Drain {
   std::list<JobInHand> in_hand_;  // in the order in which they were claimed
   Deaths deaths_;
   std::string last_death_;
-  bool first_ = true;
-  bool ready_ = true;  // the renderer has said so since it was last started
+  double pause_s_ = 0;                    // before the next claim
+  std::optional<queue::Counts> counted_;  // by this turn's claim, which found nothing
+  std::string merged_;                    // the LoRA set that the renderer was last sent
+  std::int64_t in_a_row_ = 0;             // how many jobs of it
+  bool ready_ = true;                     // the renderer has said so since it was last started
   double longest_s_ = 0;
   base::Stopwatch since_start_;
   base::Stopwatch since_claim_;
