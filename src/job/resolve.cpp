@@ -42,6 +42,10 @@ void check_experts(const Job& job, const Settings& s, const ModelCard& card) {
   }
   if (job.boundary_ratio) refuse("boundary_ratio", "this model has one expert: leave it out");
   if (job.overrides.guidance_scale_2) refuse("guidance_scale_2", "this model has one expert: leave it out");
+  for (std::size_t i = 0; i < s.loras.size(); ++i) {
+    if (s.loras[i].expert != "low") continue;
+    refuse("loras", fmt::format("[{}]: expert: low: this model has one expert: leave it out", i));
+  }
 }
 
 void check_images(const Settings& s, const ModelCard& card) {
@@ -101,7 +105,6 @@ Settings resolve(const Job& job, const ModelCard& card, const Recipe& recipe) {
   check_experts(job, s, card);
   if (card.two_experts() && !s.guidance_scale_2) s.guidance_scale_2 = s.guidance_scale;
   check_images(s, card);
-  check_supported(s);
   return s;
 }
 
@@ -115,10 +118,6 @@ void check_jobs(const std::vector<Job>& jobs, const ModelCard& card, const Recip
     }
   }
   bad.check();
-}
-
-void check_supported(const Settings& s) {
-  if (!s.loras.empty()) refuse("loras", "is not supported by this version");
 }
 
 void check_supported(const ModelCard& card) {

@@ -173,7 +173,6 @@ void Denoiser::check(const job::Settings& settings) const {
   if (!std::isfinite(settings.guidance_scale) || !std::isfinite(settings.guidance_scale_2.value_or(0))) {
     refuse("guidance_scale: must be a finite number");
   }
-  if (!settings.loras.empty()) refuse("loras: not supported by this version");
   check_pictures(settings);
   new_sampler(settings);
 }

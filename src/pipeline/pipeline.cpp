@@ -11,6 +11,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/job/checkpoint.h"
+#include "nightreel/job/lora_set.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -52,13 +53,20 @@ ModelIndex read_model_index(const std::string& path) {
   return {second.is_array() && !second.empty() && !second[0].is_null(), expand == true};
 }
 
-std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, const PipelineOptions& options) {
+/// A transformer, and what merges LoRAs into it.
+struct Expert {
+  std::unique_ptr<model::Transformer> transformer;
+  std::unique_ptr<model::LoraMerger> loras;
+};
+
+Expert load_transformer(const std::string& folder, const PipelineOptions& options) {
   const std::string path = folder + "/config.json";
   const model::TransformerConfig config = model::parse_transformer_config(job::checkpoint_json(path).json, path);
   model::WeightMap weights = model::WeightMap::open(folder);
   auto transformer = std::make_unique<model::Transformer>(config, weights, options.device, options.dtype);
   weights.expect_all_taken();
-  return transformer;
+  auto loras = std::make_unique<model::LoraMerger>(*transformer, std::move(weights));
+  return {std::move(transformer), std::move(loras)};
 }
 
 /// The VAE and the transformers must agree on the latents, or one of them is of another kind of model.
@@ -149,26 +157,29 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
   });
   residency.add(Part::vae, weights_of(*pipeline.vae_));
   auto high = timed("transformer", transformer);
-  residency.add(Part::transformer, weights_of(*high));
+  residency.add(Part::transformer, weights_of(*high.transformer));
   const model::VaeConfig& vae = pipeline.vae_->config();
-  check_channels(dir + "/transformer", high->config(), vae);
-  if (index.expand_timesteps) check_expanded(dir + "/transformer", high->config());
-  pipeline.clip_ = load_clip(dir, high->config(), options);
+  check_channels(dir + "/transformer", high.transformer->config(), vae);
+  if (index.expand_timesteps) check_expanded(dir + "/transformer", high.transformer->config());
+  pipeline.clip_ = load_clip(dir, high.transformer->config(), options);
   if (pipeline.clip_) residency.add(Part::image_encoder, weights_of(*pipeline.clip_));
-  std::unique_ptr<model::Transformer> low;
+  Expert low;
   if (index.two_experts) {
     low = timed("transformer_2", transformer);
-    residency.add(Part::transformer_2, weights_of(*low));
-    check_channels(dir + "/transformer_2", low->config(), vae);
+    residency.add(Part::transformer_2, weights_of(*low.transformer));
+    check_channels(dir + "/transformer_2", low.transformer->config(), vae);
   }
-  const DenoiserOptions wanted{
-      scheduler,
-      {vae.scale_factor_temporal, vae.scale_factor_spatial},
-      options.device,
-      options.keep_keys,
-      index.expand_timesteps,
-      [&residency](bool is_high) { residency.need({is_high ? Part::transformer : Part::transformer_2}); }};
-  pipeline.denoiser_ = std::make_unique<Denoiser>(std::move(high), std::move(low), wanted);
+  pipeline.loras_ = std::make_unique<ExpertLoras>(std::move(high.loras), std::move(low.loras));
+  const DenoiserOptions wanted{scheduler,
+                               {vae.scale_factor_temporal, vae.scale_factor_spatial},
+                               options.device,
+                               options.keep_keys,
+                               index.expand_timesteps,
+                               [&residency, &loras = *pipeline.loras_](bool is_high) {
+                                 residency.need({is_high ? Part::transformer : Part::transformer_2});
+                                 loras.merge(is_high);
+                               }};
+  pipeline.denoiser_ = std::make_unique<Denoiser>(std::move(high.transformer), std::move(low.transformer), wanted);
   return pipeline;
 }
 
@@ -225,6 +236,9 @@ comm::Communicator* Pipeline::group() const {
 Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                            const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
                            const ImageCondition& image) const {
+  if (job::lora_set(settings.loras) != loras_->set()) {
+    throw Error(ErrorKind::internal, "denoise: the settings' LoRAs are not in use");
+  }
   return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image, parallel_.get());
 }
 

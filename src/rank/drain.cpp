@@ -163,7 +163,6 @@ void Drain::prepare(JobInHand& hand) {
   hand.job = job::unpack_job(hand.lease.spec, p_.options.input_root);
   if (hand.job.id != hand.lease.ref.id) throw Error(ErrorKind::job, "id: not the one under which the queue has it");
   hand.settings = job::resolve(hand.job, p_.card, p_.recipe);
-  job::check_supported(hand.settings);
   p_.out.remove_earlier(hand.job.id, hand.token);
   if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash)) {
     hand.phase = Phase::answered;

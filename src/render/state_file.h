@@ -15,8 +15,9 @@ struct StateKey {
   std::string model_digest;
 };
 
-/// `pictures_hash`: of the pictures' pixels, which may change behind the paths that the settings name.
-StateKey state_key(const job::Settings& settings, const std::string& pictures_hash, const std::string& model_digest);
+/// `inputs_hash`: of the pictures' pixels and the LoRAs' numbers, which may change behind the paths that the settings
+/// name.
+StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest);
 
 /// Throws Error{storage}.
 void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state);

@@ -112,7 +112,8 @@ Prepared VideoMaker::prepare(const job::Settings& settings) const {
   prepared.prompt = parts_->tokenizer.encode(text::clean_prompt(settings.prompt));
   prepared.negative = parts_->tokenizer.encode(text::clean_prompt(settings.negative_prompt));
   prepared.pictures = read_pictures(settings, parts_->pipeline.clip_square());
-  prepared.pictures_hash = hash_of(prepared.pictures);
+  prepared.loras = pipeline::open_loras(settings.loras);
+  prepared.inputs_hash = hash_of(prepared.pictures) + pipeline::digest_of(prepared.loras);
   prepared.seconds = watch.seconds();
   return prepared;
 }
@@ -122,6 +123,7 @@ Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepa
   auto& pipeline = parts_->pipeline;
   pipeline.check(settings);
   Rendered out;
+  out.unused_keys = pipeline.use_loras(prepared.loras);  // before any work is lost on files that do not fit
   observer.progress("text", 0, 0);
   const base::Stopwatch text_watch;
   const at::Tensor prompt_1TE = pipeline.encode_prompt(prepared.prompt).embeds_1TE;
@@ -133,7 +135,7 @@ Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepa
   const pipeline::ImageCondition image = pipeline.encode_pictures(settings, prepared.pictures);
   if (!settings.image.empty()) out.timings["image"] = picture_watch.seconds();
 
-  const StateKey key = state_key(settings, prepared.pictures_hash, parts_->facts.model_digest);
+  const StateKey key = state_key(settings, prepared.inputs_hash, parts_->facts.model_digest);
   Schedule schedule(checkpointing);
   pipeline::DenoiseObserver watcher;
   watcher.cancel = observer.cancel;

@@ -4,9 +4,11 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 
 #include "checkpoint_folder.h"
 #include "nightreel/job/job_file.h"
+#include "nightreel/job/lora_set.h"
 #include "nightreel/job/recipe.h"
 #include "support/error.h"
 
@@ -199,8 +201,8 @@ TEST_CASE("a misfit names the field and the nearest legal values") {
                 "last_image: this model takes a first picture only"},
            Case{R"("image": "/etc/hostname", "last_image": "/etc/hostname")", test::ti2v_5b(),
                 "last_image: this model"},
-           Case{R"("loras": [{"path": "/etc/hostname"}])", test::small_t2v(),
-                "loras: is not supported by this version"},
+           Case{R"("loras": [{"path": "/etc/hostname"}, {"path": "/etc/hostname", "expert": "low"}])",
+                test::small_t2v(), "loras: [1]: expert: low: this model has one expert"},
            Case{R"("image": "/etc/hostname", "last_image": "/etc/hostname", "num_frames": 1)", test::i2v_a14b(),
                 "num_frames: 1 leaves no room"},
        }) {
@@ -254,6 +256,25 @@ TEST_CASE("every line of the example lists fits the model that it is for") {
     CHECK(jobs.size() >= 2);
     CHECK_NOTHROW(check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic)));
   }
+}
+
+TEST_CASE("the list of jobs with LoRAs fits its model once the files that it names are there") {
+  const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
+  REQUIRE(source != nullptr);
+  const std::string list = std::string(source) + "/jobs/four_steps_loras.jsonl";
+  CHECK(thrown_by([&] { read_job_files({list}); }).message.find("loras: [0]: path: ") != std::string::npos);
+  const test::TempFolder folder;
+  for (const char* name : {"wan2.2_t2v_a14b_4steps_high_noise", "wan2.2_t2v_a14b_4steps_low_noise", "style"}) {
+    folder.write(std::string("loras/") + name + ".safetensors", "");
+  }
+  std::filesystem::copy_file(list, folder / "list.jsonl");
+  const auto jobs = read_job_files({folder / "list.jsonl"});
+  REQUIRE(jobs.size() == 4);
+  const ModelCard card = card_of(test::t2v_a14b());
+  CHECK_NOTHROW(check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic)));
+  CHECK(lora_set(jobs[0].loras) == lora_set(jobs[1].loras));
+  CHECK(lora_set(jobs[0].loras) != lora_set(jobs[2].loras));
+  CHECK(lora_set(jobs[3].loras).empty());
 }
 
 TEST_CASE("settings come back from JSON as they were") {

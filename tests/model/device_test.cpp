@@ -4,6 +4,7 @@
 
 #include "nightreel/base/json.h"
 #include "nightreel/model/clip_vision.h"
+#include "nightreel/model/lora.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -133,4 +134,29 @@ TEST_CASE("every module runs in bfloat16 and stays near float32") {
             module.bfloat16_tolerance);
     }
   }
+}
+
+TEST_CASE("LoRAs are merged on the device that computes, also while the weights wait on the host") {
+  const at::Device device = test::checked_device();
+  const std::string folder = test::golden_path("plain/model/transformer");
+  const auto config = model::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
+  const std::vector<model::LoraUse> uses{
+      {model::LoraFile::open(test::golden_path("plain/loras/comfy.safetensors")), 0.7},
+      {model::LoraFile::open(test::golden_path("plain/loras/differences.safetensors")), 1}};
+  const auto merged = [&](at::Device computes, at::Device waits) {
+    model::WeightMap weights = model::WeightMap::open(folder);
+    model::Transformer transformer(config, weights, computes, at::kBFloat16);
+    for (const model::Parameter& weight : transformer.parameters()) *weight.tensor = weight.tensor->to(waits);
+    model::LoraMerger(transformer, std::move(weights)).merge(uses);
+    std::vector<at::Tensor> values;
+    for (const model::Parameter& weight : transformer.parameters()) {
+      const bool stayed = weight.tensor->device() == waits;
+      CHECK(stayed);
+      values.push_back(weight.tensor->cpu().to(at::kFloat).flatten());
+    }
+    return at::cat(values);
+  };
+  const at::Tensor here = merged(at::kCPU, at::kCPU);
+  CHECK(at::equal(merged(device, device), here));
+  CHECK(at::equal(merged(device, at::kCPU), here));
 }

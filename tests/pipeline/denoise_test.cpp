@@ -195,7 +195,6 @@ TEST_CASE("settings that the model cannot do are errors that name them") {
                 [](job::Settings& s) {
                   s.sigmas = {0.5, 1.0};
                 }},
-           Case{"loras", [](job::Settings& s) { s.loras.emplace_back(); }},
            Case{"image", [](job::Settings& s) { s.image = "/a.png"; }},
        }) {
     CAPTURE(c.says);

@@ -48,7 +48,12 @@ std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, 
 
 GoldenRun::GoldenRun(const std::string& name, const std::string& run)
     : golden_(name + "/" + run), model_dir_(golden_path(name + "/model")) {
-  settings = settings_of(golden_.settings(), base::read_json(scheduler_path(model_dir_)));
+  const nlohmann::json recorded = golden_.settings();
+  settings = settings_of(recorded, base::read_json(scheduler_path(model_dir_)));
+  for (const auto& lora : recorded.value("loras", nlohmann::json::array())) {
+    const std::string path = golden_path(name + "/" + lora.at("path").get<std::string>());
+    settings.loras.push_back({path, lora.at("scale"), lora.at("expert")});
+  }
 }
 
 pipeline::Pictures GoldenRun::pictures() const {
@@ -59,7 +64,7 @@ pipeline::Pictures GoldenRun::pictures() const {
 pipeline::Denoiser GoldenRun::denoiser(at::Device device, at::ScalarType dtype, std::optional<bool> keep_keys) const {
   const std::string path = scheduler_path(model_dir_);
   const pipeline::DenoiserOptions options{
-      sample::parse_scheduler_config(base::read_json(path), path), {}, device, keep_keys, false};
+      sample::parse_scheduler_config(base::read_json(path), path), {}, device, keep_keys, false, {}};
   return {load_transformer(model_dir_ + "/transformer", device, dtype),
           load_transformer(model_dir_ + "/transformer_2", device, dtype), options};
 }

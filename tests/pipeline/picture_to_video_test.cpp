@@ -77,7 +77,7 @@ TEST_CASE("a run that was stopped goes on from its file to the same bits, unless
     CHECK(at::equal(resumed.latents_CFYX, whole.latents_CFYX));
 
     render::Prepared other = maker.prepare(settings);
-    other.pictures_hash = "another";
+    other.inputs_hash = "another";
     CHECK(maker.render(settings, other, checkpointing, silent()).resumed_step == 0);
   }
 }

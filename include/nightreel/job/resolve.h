@@ -21,8 +21,7 @@ Settings resolve(const Job& job, const ModelCard& card, const Recipe& recipe);
 /// each misfit.
 void check_jobs(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe);
 
-/// What jobs may say and checkpoints may be, but this version does not render: Error{job}, and Error{model}.
-void check_supported(const Settings& settings);
+/// Throws Error{model} for what checkpoints may be, but this version does not render.
 void check_supported(const ModelCard& card);
 
 /// The shell command that makes the video again: `nightreel generate` with every setting spelled out, then `more`

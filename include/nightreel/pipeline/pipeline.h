@@ -21,6 +21,7 @@
 #include "nightreel/job/settings.h"
 #include "nightreel/pipeline/denoise.h"
 #include "nightreel/pipeline/frames.h"
+#include "nightreel/pipeline/loras.h"
 
 namespace nightreel::comm {
 class Communicator;
@@ -82,6 +83,11 @@ class Pipeline {
   /// Where weights are from now on, and whether pictures are coded in tiles. The numbers depend on the tiles alone.
   void adopt(const job::MemoryPlan& plan);
 
+  /// The LoRAs that the transformers shall have merged from the next denoise() on, which must be of the same ones;
+  /// an expert's weights change when it next computes, and only where its set is another. Returns the keys that no
+  /// expert has a place for. Throws Error{job} for files that do not fit this model, and then nothing changes.
+  std::vector<std::string> use_loras(const OpenLoras& loras) { return loras_->use(loras); }
+
   /// See Denoiser::high_steps.
   std::int64_t high_steps(const job::Settings& settings) const { return denoiser_->high_steps(settings); }
 
@@ -121,6 +127,7 @@ class Pipeline {
   std::unique_ptr<model::Vae> vae_;
   std::unique_ptr<model::ClipVision> clip_;  // null: the model has none
   std::unique_ptr<Denoiser> denoiser_;
+  std::unique_ptr<ExpertLoras> loras_;  // of the denoiser's transformers
   std::map<std::string, double> load_seconds_;
   std::list<std::pair<std::vector<std::int64_t>, at::Tensor>> prompts_;  // latest use first
   std::unique_ptr<Residency> residency_;                                 // of the modules above

@@ -32,7 +32,8 @@ struct Prepared {
   std::vector<std::int64_t> prompt;    // tokens
   std::vector<std::int64_t> negative;  //
   pipeline::Pictures pictures;         // brought to the video's size
-  std::string pictures_hash;           // of their pixels; empty: none
+  pipeline::OpenLoras loras;
+  std::string inputs_hash;  // of the pictures' pixels and the LoRAs' numbers; empty: none of either
   double seconds = 0;
 };
 
@@ -41,6 +42,7 @@ struct Rendered {
   at::Tensor frames_FHW3;   // uint8, dense, on the CPU
   std::int64_t resumed_step = 0;
   std::map<std::string, double> timings;  // text, denoise, decode: seconds
+  std::vector<std::string> unused_keys;   // of LoRAs, that this model has no place for: a text for each file
 };
 
 /// What render() tells while it works, and what it may be told. Called from the thread that renders.

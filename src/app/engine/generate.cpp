@@ -109,6 +109,9 @@ int generate(const GenerateOptions& options) {
     }
   };
   auto rendered = maker.render(settings, maker.prepare(settings), {}, observer);
+  for (const std::string& keys : rendered.unused_keys) {
+    std::fprintf(stderr, "loras: left out, this model has no such parts: %s\n", keys.c_str());
+  }
   render::OutputFiles files;
   files.video = temporary_name(options.output);
   files.archive = options.archive_file.empty() ? "" : temporary_name(options.archive_file);

@@ -1,0 +1,51 @@
+// A job's LoRA files, opened, and the experts that they are merged into.
+//
+// open_loras() and digest_of(): any thread. ExpertLoras changes transformers that somebody else owns and that outlive
+// it where they stand: the thread that computes with them. A file that cannot be used is a base::Error{job}.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nightreel/job/settings.h"
+#include "nightreel/model/lora.h"
+
+namespace nightreel::pipeline {
+
+struct OpenLora {
+  job::Lora lora;
+  std::shared_ptr<const model::LoraFile> file;
+};
+
+/// In the order in which they are merged (job::in_merge_order).
+using OpenLoras = std::vector<OpenLora>;
+OpenLoras open_loras(const std::vector<job::Lora>& loras);
+
+/// Equal for equal contents, scales and experts, wherever the files are; empty without LoRAs.
+std::string digest_of(const OpenLoras& loras);
+
+class ExpertLoras {
+ public:
+  /// `low`: of the expert for low noise, or null.
+  ExpertLoras(std::unique_ptr<model::LoraMerger> high, std::unique_ptr<model::LoraMerger> low);
+
+  /// What merge() shall merge from now on. Checks it against the experts, and leaves their weights alone. Returns the
+  /// keys that they have no place for, a text for each file and expert.
+  std::vector<std::string> use(const OpenLoras& loras);
+  /// What is in use (job::lora_set).
+  const std::string& set() const { return set_; }
+  /// To be called before an expert computes: its weights are those of the set then.
+  void merge(bool high);
+
+ private:
+  struct Expert {
+    std::unique_ptr<model::LoraMerger> merger;
+    std::vector<model::LoraUse> uses;
+  };
+  std::array<Expert, 2> experts_;  // high, low
+  std::string set_;
+};
+
+}  // namespace nightreel::pipeline

@@ -1,0 +1,82 @@
+"""LoRAs through the whole program: jobs with and without them in turn give what each gives alone."""
+import hashlib
+import json
+import os
+import subprocess
+
+import safetensors.torch
+import torch
+
+import program
+from program import SHAPES, mpirun, nightreel, small
+
+
+def lora(path, module, rank, seed, prefix="transformer.", halves=("lora_A", "lora_B"), width=128):
+    """A LoRA for one square layer of models/shapes, strong enough to be seen."""
+    generator = torch.Generator().manual_seed(seed)
+    down, up = (torch.randn(shape, generator=generator) for shape in ((rank, width), (width, rank)))
+    safetensors.torch.save_file({f"{prefix}{module}.{halves[0]}.weight": down / 8,
+                                 f"{prefix}{module}.{halves[1]}.weight": up / 8}, path)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Loras(program.ProgramTest):
+    def setUp(self):
+        super().setUp()
+        lora(self.folder / "peft.safetensors", "blocks.0.attn1.to_v", 4, seed=1)
+        lora(self.folder / "kohya.safetensors", "blocks_5_cross_attn_o", 2, 2, "lora_unet_", ("lora_down", "lora_up"))
+        lora(self.folder / "foreign.safetensors", "unet.mid_block.to_q", 2, 3)
+
+    def test_jobs_with_and_without_loras_in_turn_give_the_bytes_of_each_alone(self):
+        one = [{"path": "peft.safetensors", "scale": 0.8}]
+        two = [{"path": "kohya.safetensors"}, *one]
+        jobs = [small("plain"), small("one", loras=one), small("plain-2", seed=2), small("two", loras=two),
+                small("other-order", loras=two[::-1]), small("one-again", loras=one, num_frames=1), small("last", steps=3)]
+        together = self.write_jobs(*jobs, small("lost", loras=[{"path": "foreign.safetensors"}]))
+        self.assert_ended(mpirun(1, "run", together, "--model", SHAPES, "--out", self.out, "--threads", "1"), 1)
+        failed = [job for job in self.run_json()["jobs"] if job["state"] == "failed"]
+        self.assertEqual([job["id"] for job in failed], ["lost"])
+        self.assertEqual(failed[0]["error"]["kind"], "job")
+        self.assertIn("foreign.safetensors: matches nothing in this model; its keys: transformer.unet.mid_block.to_q.lora_A",
+                      failed[0]["error"]["message"])
+
+        videos = {job["id"]: sha256(self.out / f"videos/{job['id']}.mp4") for job in jobs}
+        self.assertEqual(videos["two"], videos["other-order"])
+        self.assertEqual(len({videos[name] for name in ("plain", "one", "two")}), 3)
+        for job in jobs:
+            alone = self.folder / job["id"]
+            listed = self.write_jobs(job, name=f"{job['id']}.jsonl")
+            self.assert_ended(nightreel("run", listed, "--model", SHAPES, "--out", alone, "--threads", "1"), 0)
+            self.assertEqual(sha256(alone / f"videos/{job['id']}.mp4"), videos[job["id"]], job["id"])
+
+        sidecar = json.loads((self.out / "videos/two.json").read_text())
+        self.assertEqual([entry["scale"] for entry in sidecar["settings"]["loras"]], [1.0, 0.8])
+        environment = program.without_redis(PATH=f"{program.BUILD}/bin:{os.environ['PATH']}")
+        subprocess.run(sidecar["generate"], shell=True, cwd=self.folder, env=environment, check=True, timeout=60)
+        self.assertEqual(sha256(self.folder / "two.mp4"), videos["two"])
+
+    def test_generate_takes_the_list_and_refuses_what_does_not_fit(self):
+        video = self.folder / "v.mp4"
+        arguments = ["generate", "--model", SHAPES, "--prompt", "a red circle", "--num-frames", 1, "--height", 16,
+                     "--width", 16, "--num-inference-steps", 1, "-o", video]
+        self.assert_ended(nightreel(*arguments), 0)
+        plain = sha256(video)
+        listed = json.dumps([{"path": "peft.safetensors", "expert": "high"}])
+        self.assert_ended(nightreel(*arguments, "--loras", listed, cwd=self.folder), 0)
+        self.assertNotEqual(sha256(video), plain)
+        for entry, says in (({"path": "peft.safetensors", "expert": "low"}, "this model has one expert"),
+                            ({"path": "none.safetensors"}, "none.safetensors"),
+                            ({"path": "peft.safetensors", "strength": 1}, "strength: unknown field")):
+            ended = nightreel(*arguments, "--loras", json.dumps([entry]), cwd=self.folder)
+            self.assert_refused(ended, 2, "loras: [0]: ", says)
+        (self.folder / "torn.safetensors").write_bytes((self.folder / "peft.safetensors").read_bytes()[:-1])
+        for name, says in (("torn", "truncated"), ("foreign", "matches nothing in this model; its keys: ")):
+            ended = nightreel(*arguments, "--loras", json.dumps([{"path": f"{name}.safetensors"}]), cwd=self.folder)
+            self.assert_refused(ended, 1, f"{name}.safetensors: ", says)
+
+
+if __name__ == "__main__":
+    program.main()

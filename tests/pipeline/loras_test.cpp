@@ -1,0 +1,101 @@
+// Whole runs with LoRAs, against diffusers' with the same ones fused, and back to runs without.
+#include "nightreel/pipeline/loras.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "nightreel/pipeline/pipeline.h"
+#include "pipeline/golden_run.h"
+#include "support/error.h"
+#include "support/temp_folder.h"
+
+using namespace nightreel;
+using pipeline::Pipeline;
+using test::GoldenRun;
+
+namespace {
+
+at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
+  CHECK(pipeline.use_loras(pipeline::open_loras(golden.settings.loras)).empty());
+  const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
+  return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+}
+
+float gap(const at::Tensor& a, const at::Tensor& b) {
+  REQUIRE(a.sizes() == b.sizes());
+  return (a - b).abs().max().item<float>();
+}
+
+}  // namespace
+
+TEST_CASE("runs with LoRAs give diffusers' latents, and leave nothing behind for the runs after them") {
+  const std::vector<std::pair<const char*, std::vector<const char*>>> models{
+      {"plain", {"run_lora_peft_alpha", "run_lora_comfy", "run_lora_two"}},
+      {"experts", {"run_lora_both", "run_lora_apart", "run_lora_four"}},
+      {"clip", {"run_lora_comfy"}}};
+  for (const auto& [model, runs] : models) {
+    CAPTURE(model);
+    const GoldenRun plain(model);
+    Pipeline pipeline = Pipeline::load(plain.model_dir(), {});
+    const at::Tensor without = latents_of(pipeline, plain);
+    std::vector<at::Tensor> alone;
+    for (const char* run : runs) {
+      CAPTURE(run);
+      const GoldenRun golden(model, run);
+      alone.push_back(latents_of(pipeline, golden));
+      CHECK(gap(alone.back(), golden.tensor("latents")[0]) < 2e-4F);
+      GoldenRun bare(model, run);
+      bare.settings.loras.clear();
+      CHECK(gap(alone.back(), latents_of(pipeline, bare)) > 1e-2F);
+    }
+    CHECK(at::equal(latents_of(pipeline, plain), without));
+    for (std::size_t i = 0; i < runs.size(); ++i) {  // from one set to the next without a plain run between
+      CHECK(at::equal(latents_of(pipeline, GoldenRun(model, runs[i])), alone[i]));
+    }
+  }
+}
+
+TEST_CASE("LoRAs listed in another order give the same bits") {
+  GoldenRun golden("plain", "run_lora_two");
+  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  const at::Tensor latents_CFYX = latents_of(pipeline, golden);
+  const std::string digest = pipeline::digest_of(pipeline::open_loras(golden.settings.loras));
+  std::reverse(golden.settings.loras.begin(), golden.settings.loras.end());
+  CHECK(pipeline::digest_of(pipeline::open_loras(golden.settings.loras)) == digest);
+  Pipeline fresh = Pipeline::load(golden.model_dir(), {});
+  CHECK(at::equal(latents_of(fresh, golden), latents_CFYX));
+}
+
+TEST_CASE("a set's digest follows contents, scales and experts, not names") {
+  const auto digest = [](const std::string& path, double scale, const char* expert) {
+    return pipeline::digest_of(pipeline::open_loras({{path, scale, expert}}));
+  };
+  const std::string path = test::golden_path("plain/loras/peft.safetensors");
+  const test::TempFolder folder;
+  std::filesystem::copy_file(path, folder / "renamed.safetensors");
+  CHECK(pipeline::digest_of({}).empty());
+  CHECK(digest(path, 1, "both") == digest(folder / "renamed.safetensors", 1, "both"));
+  CHECK(digest(path, 1, "both") != digest(path, 0.5, "both"));
+  CHECK(digest(path, 1, "both") != digest(path, 1, "high"));
+  CHECK(digest(path, 1, "both") != digest(test::golden_path("plain/loras/kohya.safetensors"), 1, "both"));
+}
+
+TEST_CASE("LoRAs that cannot be used are the job's error, and those of another video the program's own") {
+  GoldenRun golden("plain", "run_lora_comfy");
+  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  const auto refused = [&](const job::Lora& lora) {
+    const auto thrown = test::thrown_by([&] { pipeline.use_loras(pipeline::open_loras({lora})); });
+    CHECK((thrown.kind == base::ErrorKind::job));
+    return thrown.message;
+  };
+  CHECK(test::contains(refused({golden.settings.loras[0].path, 1, "low"}), "expert: low: this model has one expert"));
+  CHECK(test::contains(refused({"/no/such.safetensors", 1, "both"}), "loras: /no/such.safetensors: "));
+  const std::string wider = test::golden_path("experts/loras/peft.safetensors");
+  CHECK(test::contains(refused({wider, 1, "both"}), "peft.safetensors: is made for another model: "));
+
+  const auto run = [&] { pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}); };
+  CHECK((test::thrown_by(run).kind == base::ErrorKind::internal));
+}
