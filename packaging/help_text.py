@@ -74,12 +74,24 @@ def read(program, path=""):
     text = next((line for line, _ in parts[""] if line and not line.startswith("Usage:")), "")
     under = [name for heading, lines in parts.items()
              if heading == "Subcommands" or heading.startswith("With the model") for name, _ in lines]
+    direct = {name: read(program, f"{path} {name}".strip()) for name in under if " " not in name}
+    for name in (name for name in under if " " in name):  # `bench comm` stands beside `bench`
+        direct[name.split()[0]].subcommands.append(read(program, name))
     return Command(path, text, [entry(*pair) for pair in parts.get("Positionals", [])],
-                   [entry(*pair) for pair in parts.get("Options", [])],
-                   [read(program, f"{path} {name}".strip()) for name in under])
+                   [entry(*pair) for pair in parts.get("Options", [])], list(direct.values()))
 
 
 def walk(command):
     yield command
     for each in command.subcommands:
         yield from walk(each)
+
+
+def is_help(option):
+    return "--help" in option.names
+
+
+def does_something(command):
+    """A group as `model` only names what is under it; `bench` has options of its own besides."""
+    own = command.positionals or any(not is_help(option) for option in command.options)
+    return bool(command.path) and bool(own or not command.subcommands)

@@ -1,7 +1,7 @@
 """nightreel(1): the template's own words, and between them what --help says of every command."""
 import pathlib
 
-from help_text import walk
+from help_text import does_something, is_help, walk
 
 TEMPLATE = pathlib.Path(__file__).with_name("nightreel.1.in")
 
@@ -40,10 +40,6 @@ def usage(command):
     return " ".join([*words, "[\\fIoptions\\fR]"])
 
 
-def is_help(entry):
-    return "--help" in entry.names
-
-
 def section(command):
     lines = [f".SS nightreel {escape(command.path)}\n{escape(command.text)}\n"]
     lines += map(positional, command.positionals)
@@ -52,7 +48,8 @@ def section(command):
 
 def man_page(program, version, datadir, docdir):
     """`program` is the help_text.Command of the whole program."""
-    ends = [command for command in walk(program) if command.path and not command.subcommands]
+    ends = [command for command in walk(program)
+            if command.path and (not command.subcommands or not all(map(is_help, command.options)))]
     common = ".SS For every command\n" + "".join(map(option, program.options))
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in (("VERSION", escape(version)), ("DATADIR", escape(datadir)), ("DOCDIR", escape(docdir)),

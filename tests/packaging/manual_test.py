@@ -20,9 +20,10 @@ printf '%s\\n' "${COMPREPLY[@]}"
 # take _arguments to the next state, as they do under a terminal.
 TRY_ZSH = """typed=("${@[2,-1]}")
 _arguments() {
-  if [[ $1 == -C ]]; then
-    if (( $#typed )); then state=argument line=($typed[1]); shift typed; else state=command; fi
+  if [[ $1 == -C ]] && (( $#typed )); then
+    state=argument line=($typed[1]); shift typed
   else
+    state=command
     print -rl -- "$@"
   fi
 }
@@ -37,13 +38,17 @@ def helps(path=""):
     found = {path: ended.out}
     under = re.split(r"^(?:Subcommands|With the model.*):$", ended.out, flags=re.MULTILINE)[1:]
     for block in under:
-        for name in re.findall(r"^  ([a-z]+)  ", block, re.MULTILINE):
+        for name in re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ", block, re.MULTILINE):
             found.update(helps(f"{path} {name}".strip()))
     return found
 
 
 def flags(text):
     return [name for line in re.findall(r"^  (-[^ ]*)", text, re.MULTILINE) for name in line.split(",")]
+
+
+def under_of(helps_, path):
+    return {other.split()[-1] for other in helps_ if other and other.rpartition(" ")[0] == path}
 
 
 class TheManual(unittest.TestCase):
@@ -119,9 +124,9 @@ class Completions(unittest.TestCase):
                 done = subprocess.run(["zsh", "-f", "-c", TRY_ZSH, "zsh", MANUAL / "_nightreel", *path.split()],
                                       capture_output=True, text=True, timeout=60)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
-                offered = set(re.findall(r"^([\w-]+)[\[:]", done.stdout, re.MULTILINE))
-                under = {other.split()[-1] for other in self.helps if other and other.rpartition(" ")[0] == path}
-                self.assertEqual(offered, under or set(flags(text)))
+                offered = set(re.findall(r"^(-*[a-z][\w-]*)[\[:]", done.stdout, re.MULTILINE))
+                expected = under_of(self.helps, path) | set(flags(text))
+                self.assertEqual(offered, expected)
         self.assertIn("--archive[none, latents or frames]:text:(none latents frames)", subprocess.run(
             ["zsh", "-f", "-c", TRY_ZSH, "zsh", MANUAL / "_nightreel", "run"], capture_output=True, text=True).stdout)
 
