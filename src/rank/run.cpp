@@ -127,7 +127,9 @@ class Run {
     const auto addresses = agree_redis(world_, options_, server, log_);
     const auto ready = agree_ready(world_, renderer, signals_);
     check_renderers_meet(world_, renderer, device_ != "cpu");
-    queue::RedisQueue jobs(queue_options(options_, addresses));
+    queue::RedisQueueOptions wanted = queue_options(options_, addresses);
+    if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
+    queue::RedisQueue jobs(wanted);
     add_jobs(jobs, ready.model_digest);
 
     report::RankSummary mine;

@@ -262,6 +262,12 @@ class Shared(WithRedis):
         self.assert_ended(ended, 0)
         self.assertEqual(len(list(self.out.glob("videos/*.mp4"))), 2)
 
+    def test_a_server_that_keeps_nothing_on_disk_is_warned_of_once(self):
+        server = self.server("forgetful", "--maxmemory-policy", "noeviction", "--appendonly", "no")
+        ended = self.call("--redis", f"redis://127.0.0.1:{server.port}")
+        self.assert_ended(ended, 0)
+        self.assertEqual(ended.log.count("it keeps nothing on disk"), 1, ended.said)
+
     def test_a_prompt_of_ten_megabytes_is_refused_wherever_it_comes_from(self):
         server = self.server("shared", "--maxmemory-policy", "noeviction")
         at = ["--redis", f"redis://127.0.0.1:{server.port}"]
