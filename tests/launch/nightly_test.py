@@ -61,6 +61,15 @@ class Nights(LaunchTest):
         self.assertEqual(seen.read_text().splitlines(), [
             f"retry --all --out {self.nights}/2026-11-{date} night-2026-11-{date}" for date in (20, 21)])
 
+    def test_where_the_report_is_stands_in_what_it_prints(self):
+        command = self.script("launcher", "mkdir -p $NIGHTREEL_OUT/runs", 'echo "{\\"exit_code\\": 0}" >$NIGHTREEL_OUT/runs/a.json',
+                              "touch $NIGHTREEL_OUT/index.html")
+        (self.folder / "2026-11-20.jsonl").touch()
+        ended = self.call(FOLDER / "night.sh", self.config, LAUNCH_DATE="2026-11-20", LAUNCH_PROGRAM="/bin/true",
+                          LAUNCH_COMMAND=str(command))
+        self.assertEqual(self.lines(ended, 0), ["night 2026-11-20: exit code 0, every job is done",
+                                                f"night 2026-11-20: report {self.nights}/2026-11-20/index.html"])
+
     def test_nights_do_not_overlap_and_a_stopped_one_is_gone_on_with(self):
         first = self.begin("2026-11-22", self.small("first"), *map(self.long, "abc"))
         self.assertTrue(until(lambda: self.made("2026-11-22") or first.poll() is not None))
