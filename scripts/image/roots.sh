@@ -2,7 +2,7 @@
 # Bare Debian root file systems, for rootfs and scripts/newcomer; POSIX sh, sourced, as root. No mount outlives a command.
 #
 #   root_make DIR              debootstrap's smallest bookworm; one that is there is taken as it is
-#   root_run DIR COMMAND...    COMMAND in it, with /proc, /dev and the network of this host
+#   root_run DIR COMMAND...    COMMAND in it, with /proc, /sys, /dev and the network of this host
 
 root_mirror=${NIGHTREEL_MIRROR:-http://deb.debian.org/debian}
 
@@ -40,6 +40,7 @@ root_run() {
   # shellcheck disable=SC2016  # its own $1
   unshare --mount --propagation private sh -ceu '
     mount -t proc proc "$1/proc"
+    mount --rbind /sys "$1/sys"
     mount --rbind /dev "$1/dev"
     root=$1
     shift
