@@ -47,6 +47,9 @@ constexpr std::array<std::pair<std::string_view, Role>, 4> kEnds{{{".alpha", Rol
 constexpr std::array<std::string_view, 4> kPrefixes{"transformer.", "model.diffusion_model.", "diffusion_model.",
                                                     "lora_unet_"};
 
+constexpr double kMaxFactor = 1e6;  // beyond any use, and far within float32
+constexpr std::size_t kMaxDimensions = 8;
+
 bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
@@ -115,9 +118,11 @@ class Reader {
     fail("tensor " + base::printable(key) + ": " + why);
   }
 
-  /// An empty one has no use, and its other sizes may be beyond LibTorch.
+  /// An empty one has no use, and its other sizes, or very many of them, may be beyond LibTorch.
   at::Tensor tensor(const std::string& key) const {
-    if (file_.tensors().at(key).bytes == 0) fail(key, "is empty");
+    const StoredTensor& stored = file_.tensors().at(key);
+    if (stored.bytes == 0) fail(key, "is empty");
+    if (stored.shape.size() > kMaxDimensions) fail(key, "has " + std::to_string(stored.shape.size()) + " dimensions");
     return file_.tensor(key);
   }
 
@@ -165,10 +170,10 @@ class Reader {
       fail(change.keys[0], "has rank " + std::to_string(rank) + ", " + base::printable(change.keys[1]) + " has rank " +
                                std::to_string(change.up.size(1)));
     }
-    if (alpha_key == nullptr) return metadata_.factor(module, rank);
-    const double alpha = scalar(*alpha_key);
-    if (!std::isfinite(alpha)) fail(*alpha_key, "is not finite");
-    return alpha / static_cast<double>(rank);
+    const double factor =
+        alpha_key == nullptr ? metadata_.factor(module, rank) : scalar(*alpha_key) / static_cast<double>(rank);
+    if (std::abs(factor) <= kMaxFactor) return factor;
+    fail(alpha_key == nullptr ? change.keys[0] : *alpha_key, "alpha / rank is not between -1e6 and 1e6");
   }
 
   double scalar(const std::string& key) const {
