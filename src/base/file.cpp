@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/random.h"
@@ -21,10 +22,28 @@ Fd open_file(const std::string& path, int flags, unsigned mode = 0) {
   return fd;
 }
 
-bool same_file(const std::string& a, const std::string& b) {
-  struct stat sa {};
-  struct stat sb {};
-  return ::stat(a.c_str(), &sa) == 0 && ::stat(b.c_str(), &sb) == 0 && sa.st_ino == sb.st_ino && sa.st_dev == sb.st_dev;
+using Facts = std::optional<struct stat>;
+
+Facts facts_of(const std::string& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return std::nullopt;
+  return facts;
+}
+
+// The times as well: the number of a file that is gone is soon another's.
+bool same_file(const Facts& a, const Facts& b) {
+  return a && b && a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+         a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+// Whether a link or a rename to `path` gave the file `before` that name, whatever it `said`: NFS repeats a call whose
+// answer was lost, and the second one finds that there is nothing to do. Leaves errno as the call set it.
+bool happened(int said, const Facts& before, const std::string& path) {
+  if (said == 0) return true;
+  const int error = errno;
+  const bool there = same_file(before, facts_of(path));
+  errno = error;
+  return there;
 }
 
 void write_all(const Fd& fd, std::string_view content, const std::string& path) {
@@ -103,15 +122,16 @@ void sync_file(const std::string& path) {
 }
 
 bool publish(const std::string& temporary, const std::string& path) {
-  const int error = ::link(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
-  if (error == 0 || same_file(temporary, path)) {
+  const Facts before = facts_of(temporary);
+  if (happened(::link(temporary.c_str(), path.c_str()), before, path)) {
     ::unlink(temporary.c_str());  // the file has its name; a second one that stays is litter, no failure
     return true;
   }
-  errno = error;  // same_file has looked at a file that may not exist
   if (errno == EEXIST) return false;
   if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw_errno("cannot link", path);
-  if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (happened(::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE), before, path)) {
+    return true;
+  }
   if (errno == EEXIST) return false;
   throw_errno("cannot rename to", path);
 }
@@ -124,13 +144,14 @@ void replace_file(const std::string& path, std::string_view content, unsigned mo
   write_all(fd, content, temporary);
   if (::fsync(fd.get()) != 0) throw_errno("cannot fsync", temporary);
   fd.close(temporary);
-  if (::rename(temporary.c_str(), path.c_str()) != 0) throw_errno("cannot rename to", path);
+  rename_file(temporary, path);
   guard.keep();
   sync_folder(parent_folder(path));
 }
 
 void rename_file(const std::string& from, const std::string& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) throw_errno("cannot rename to", to);
+  const Facts before = facts_of(from);
+  if (!happened(::rename(from.c_str(), to.c_str()), before, to)) throw_errno("cannot rename to", to);
 }
 
 void remove_file(const std::string& path) {

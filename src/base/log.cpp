@@ -70,7 +70,9 @@ void put(spdlog::sinks::sink& sink, spdlog::level::level_enum severity, const st
 void Logger::write(int level, std::string_view event, std::string_view text) const {
   const auto severity = static_cast<spdlog::level::level_enum>(level);
   const std::string safe = printable(text, 4000);
-  if (state_->text != nullptr && level >= state_->least_text) put(*state_->text, severity, safe);
+  if (state_->text != nullptr && level >= state_->least_text) {
+    put(*state_->text, severity, std::string(event) + ": " + safe);
+  }
   if (state_->json.empty()) return;
   nlohmann::json line = state_->fields;
   line["ts"] = iso_time(now_ms());

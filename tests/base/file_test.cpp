@@ -15,6 +15,7 @@ namespace {
 
 enum class Link { works, refused, happens_but_fails };
 Link link_behaviour = Link::works;
+Link rename_behaviour = Link::works;
 
 }  // namespace
 
@@ -30,6 +31,13 @@ extern "C" int link(const char* from, const char* to) noexcept {
   return -1;
 }
 
+extern "C" int rename(const char* from, const char* to) noexcept {
+  const int result = rename_behaviour == Link::refused ? -1 : ::renameat(AT_FDCWD, from, AT_FDCWD, to);
+  if (rename_behaviour == Link::works) return result;
+  errno = EIO;
+  return -1;
+}
+
 namespace nightreel::base {
 namespace {
 
@@ -37,12 +45,15 @@ using test::contains;
 using test::TempFolder;
 using test::thrown_by;
 
-class LinkBehaves {
+class Behaves {
  public:
-  explicit LinkBehaves(Link how) { link_behaviour = how; }
-  LinkBehaves(const LinkBehaves&) = delete;
-  LinkBehaves& operator=(const LinkBehaves&) = delete;
-  ~LinkBehaves() { link_behaviour = Link::works; }
+  Behaves(Link& call, Link how) : call_(call) { call_ = how; }
+  Behaves(const Behaves&) = delete;
+  Behaves& operator=(const Behaves&) = delete;
+  ~Behaves() { call_ = Link::works; }
+
+ private:
+  Link& call_;
 };
 
 std::size_t entries(const std::string& folder) {
@@ -53,7 +64,7 @@ std::size_t entries(const std::string& folder) {
 TEST_CASE("a file is published once, whole, and never over another") {
   for (const Link how : {Link::works, Link::refused, Link::happens_but_fails}) {
     CAPTURE(static_cast<int>(how));
-    const LinkBehaves behaves(how);
+    const Behaves behaves(link_behaviour, how);
     TempFolder folder;
     CHECK(publish(folder.write("a.part", "one"), folder / "a.mp4"));
     CHECK(read_file(folder / "a.mp4", 100) == "one");
@@ -61,7 +72,7 @@ TEST_CASE("a file is published once, whole, and never over another") {
   }
   for (const Link how : {Link::works, Link::refused}) {
     CAPTURE(static_cast<int>(how));
-    const LinkBehaves behaves(how);
+    const Behaves behaves(link_behaviour, how);
     TempFolder folder;
     folder.write("a.mp4", "first");
     CHECK_FALSE(publish(folder.write("b.part", "second"), folder / "a.mp4"));
@@ -78,6 +89,31 @@ TEST_CASE("a publication that was cut off between its two steps is finished by t
   CHECK(entries(folder.path()) == 1);
 }
 
+TEST_CASE("a rename that reports an error but happened counts as done, one that did not happen does not") {
+  TempFolder folder;
+  folder.write("from", "new");
+  folder.write("to", "old");
+  {
+    const Behaves refused(rename_behaviour, Link::refused);
+    CHECK_THROWS_AS(rename_file(folder / "from", folder / "to"), Error);
+    CHECK_THROWS_AS(replace_file(folder / "to", "newer"), Error);
+  }
+  CHECK(read_file(folder / "to", 10) == "old");
+  const Behaves lying(rename_behaviour, Link::happens_but_fails);
+  rename_file(folder / "from", folder / "to");
+  CHECK(read_file(folder / "to", 10) == "new");
+  replace_file(folder / "to", "newer");
+  CHECK(read_file(folder / "to", 10) == "newer");
+  CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("a rename of a file that is not there fails, although a file stands where it was to go") {
+  TempFolder folder;
+  folder.write("to", "x");
+  CHECK(thrown_by([&] { rename_file(folder / "from", folder / "to"); }).kind == ErrorKind::storage);
+  CHECK(read_file(folder / "to", 10) == "x");
+}
+
 TEST_CASE("what cannot be published is an error with the path") {
   TempFolder folder;
   CHECK(contains(thrown_by([&] { publish(folder / "none", folder / "a.mp4"); }).message, "No such file"));
@@ -85,7 +121,7 @@ TEST_CASE("what cannot be published is an error with the path") {
   const auto error = thrown_by([&] { publish(temporary, folder / "none/a.mp4"); });
   CHECK(error.kind == ErrorKind::storage);
   CHECK(contains(error.message, folder / "none/a.mp4"));
-  const LinkBehaves behaves(Link::refused);
+  const Behaves behaves(link_behaviour, Link::refused);
   CHECK(contains(thrown_by([&] { publish(temporary, folder / "none/a.mp4"); }).message, "cannot rename to"));
 }
 

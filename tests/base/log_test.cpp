@@ -37,8 +37,8 @@ TEST_CASE("text goes to stderr with its level and name, and cannot drive a termi
     log.debug("detail", "not shown");
     log.error("end", "it broke");
   });
-  CHECK(contains(text, " info rank 3: hello \\x1b[31m\\x0ared\n"));
-  CHECK(contains(text, " error rank 3: it broke\n"));
+  CHECK(contains(text, " info rank 3: start: hello \\x1b[31m\\x0ared\n"));
+  CHECK(contains(text, " error rank 3: end: it broke\n"));
   CHECK_FALSE(contains(text, "not shown"));
 }
 
@@ -59,7 +59,7 @@ TEST_CASE("JSON lines carry event, level, time and the logger's fields") {
     log.with({{"rank", 0}}).with({{"job", "a\"b"}}).warn("slow", "took \xff 9 s");
     log.debug("detail", "into the file alone");
   });
-  CHECK(contains(shown, "warning took"));
+  CHECK(contains(shown, "warning slow: took"));
   const std::string file = read_file(folder / "rank-0.jsonl", 10000);
   const auto first = parse_json(file.substr(0, file.find('\n')));
   CHECK(first.at("event") == "slow");

@@ -106,7 +106,7 @@ class Ranks(program.ProgramTest):
                 hosts = [variables["NIGHTREEL_HOSTNAME"] for number, _, variables in contexts for _ in range(number)]
                 self.assertEqual([rank["host"] for rank in ranks], hosts)
                 for rank, (host, device) in enumerate(zip(hosts, expected)):
-                    self.assertIn(f"rank {rank}: on {host}, device {device}\n", ended.log)
+                    self.assertIn(f"rank {rank}: start: on {host}, device {device}\n", ended.log)
 
     def test_hosts_that_no_redis_was_named_for(self):
         """The private Redis listens on a network address of rank 0 that both hosts reach."""
