@@ -1,9 +1,12 @@
 #include "nightreel/media/checkpoint.h"
 
 #include <algorithm>
+#include <cstring>
+#include <span>
 #include <string_view>
 
 #include "media/hdf5.h"
+#include "media/isolate.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/hash.h"
@@ -94,12 +97,81 @@ StateArray read_array(const h5::File& file, const std::string& name) {
   file.fail(name + ": its type is none of float32, float64, int64");
 }
 
+std::string dump(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 json parse_info(const h5::File& file) {
   try {
     return base::parse_json(file.text("info"));
   } catch (const Error& e) {
     file.fail(std::string("attribute info: ") + e.what());
   }
+}
+
+StateFile parse(const std::string& path, std::string_view image) {
+  const h5::File file = h5::File::open(path, image);
+  if (file.text("format") != kStateFormat) file.fail(std::string("attribute format must be ") + kStateFormat);
+  const std::int64_t version = file.integer("format_version");
+  if (version != kStateVersion) {
+    file.fail("attribute format_version is " + std::to_string(version) + ", this program reads " +
+              std::to_string(kStateVersion) + "; without the file the job starts from the beginning");
+  }
+  StateFile state;
+  state.job_hash = file.text("job_hash");
+  state.model_digest = file.text("model_digest");
+  state.info = parse_info(file);
+  for (const auto& name : file.names()) state.arrays.emplace(name, read_array(file, name));
+  return state;
+}
+
+// From the child that parses to its parent: all but the values on one line of JSON, then these as they lie in memory.
+std::string pack(const StateFile& state) {
+  json head{{"job_hash", state.job_hash}, {"model_digest", state.model_digest}, {"info", state.info}};
+  std::string values;
+  for (const auto& [name, array] : state.arrays) {
+    head["arrays"].push_back({name, array.shape, array.values.index(), held(array)});
+    std::visit(
+        [&values](const auto& of_type) {
+          const auto bytes = std::as_bytes(std::span(of_type));
+          const std::size_t at = values.size();
+          values.resize(at + bytes.size());
+          if (!bytes.empty()) std::memcpy(values.data() + at, bytes.data(), bytes.size());
+        },
+        array.values);
+  }
+  return dump(head) + "\n" + values;
+}
+
+template <class T>
+std::vector<T> take(std::string_view& bytes, std::size_t count) {
+  std::vector<T> values(count);
+  if (bytes.size() < count * sizeof(T)) throw Error(ErrorKind::internal, "checkpoint: the parsed values are cut off");
+  if (count > 0) std::memcpy(values.data(), bytes.data(), count * sizeof(T));
+  bytes.remove_prefix(count * sizeof(T));
+  return values;
+}
+
+StateFile unpack(std::string_view packed) {
+  const std::size_t line = packed.find('\n');
+  const json head = json::parse(packed.substr(0, line));
+  packed.remove_prefix(line + 1);
+  StateFile state{head.at("job_hash"), head.at("model_digest"), head.at("info"), {}};
+  for (const auto& entry : head.value("arrays", json::array())) {
+    StateArray& array = state.arrays[entry.at(0)];
+    entry.at(1).get_to(array.shape);
+    const std::size_t type = entry.at(2);
+    const std::size_t count = entry.at(3);
+    if (type == 0) array.values = take<float>(packed, count);
+    if (type == 1) array.values = take<double>(packed, count);
+    if (type == 2) array.values = take<std::int64_t>(packed, count);
+  }
+  return state;
+}
+
+// Several times what a slow machine needs: some damaged files keep HDF5 busy for ever.
+unsigned cpu_seconds(std::size_t bytes) {
+  return 2 + static_cast<unsigned>(bytes >> 22U);
 }
 
 }  // namespace
@@ -125,7 +197,7 @@ void write_state(const std::string& path, const StateFile& state) {
   file.write_integer("format_version", kStateVersion);
   file.write_text("job_hash", state.job_hash);
   file.write_text("model_digest", state.model_digest);
-  file.write_text("info", state.info.dump(-1, ' ', false, json::error_handler_t::replace));
+  file.write_text("info", dump(state.info));
   for (const auto& [name, array] : state.arrays) write_array(file, name, array);
   const std::string image = file.close();
   base::replace_file(path, user_block(image) + image);
@@ -133,19 +205,12 @@ void write_state(const std::string& path, const StateFile& state) {
 
 StateFile read_state(const std::string& path) {
   const std::string content = base::read_file(path, kMaxBytes);
-  const h5::File file = h5::File::open(path, checked_image(path, content));
-  if (file.text("format") != kStateFormat) file.fail(std::string("attribute format must be ") + kStateFormat);
-  const std::int64_t version = file.integer("format_version");
-  if (version != kStateVersion) {
-    file.fail("attribute format_version is " + std::to_string(version) + ", this program reads " +
-              std::to_string(kStateVersion) + "; without the file the job starts from the beginning");
+  const std::string_view image = checked_image(path, content);
+  try {
+    return unpack(run_isolated(path, cpu_seconds(content.size()), [&] { return pack(parse(path, image)); }));
+  } catch (const Error& e) {
+    throw Error(ErrorKind::storage, e.what());
   }
-  StateFile state;
-  state.job_hash = file.text("job_hash");
-  state.model_digest = file.text("model_digest");
-  state.info = parse_info(file);
-  for (const auto& name : file.names()) state.arrays.emplace(name, read_array(file, name));
-  return state;
 }
 
 }  // namespace nightreel::media

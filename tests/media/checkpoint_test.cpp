@@ -7,6 +7,7 @@
 
 #include "media/limits.h"
 #include "media/support.h"
+#include "nightreel/base/hash.h"
 
 namespace nightreel::media::test {
 namespace {
@@ -103,6 +104,24 @@ TEST_CASE("arrays that do not fit their shape, and names that no file could hold
     error_of(ErrorKind::internal, [&] { write_state(folder / "c.h5", state); });
   }
   CHECK(folder.empty());
+}
+
+TEST_CASE("a hostile file whose checksum is right costs the file, not the process") {
+  const TempFolder folder;
+  write_state(folder / "good", sample());
+  const std::string good = content(folder / "good").substr(512);
+  const std::size_t heap = good.find("GCOL");  // where strings live: bytes that crash HDF5 1.10.8 or keep it busy
+  REQUIRE(heap != std::string::npos);
+  for (std::size_t at = heap; at < heap + 40; ++at) {
+    for (const int mask : {1, 0xFF}) {
+      std::string image = good;
+      image[at] = static_cast<char>(image[at] ^ mask);
+      std::string block = "nightreel-checkpoint xxh3-128 " + base::xxh128_hex(image) + "\n";
+      block.resize(512, '\0');
+      put(folder / "c.h5", block + image);
+      CHECK(survives(ErrorKind::storage, [&] { read_state(folder / "c.h5"); }));
+    }
+  }
 }
 
 TEST_CASE("any flipped bit and any cut is found, and the file is named") {

@@ -1,7 +1,8 @@
 // checkpoints/ID.h5: the state of an unfinished denoising, from which a later attempt goes on.
 //
 // An HDF5 file behind a 512-byte user block that holds the XXH3-128 of all that follows. The block is compared before
-// HDF5 sees a byte, so a torn or bit-flipped file is found without giving it to a parser. What the arrays mean is the
+// HDF5 sees a byte, so a torn or bit-flipped file is found without giving it to a parser; and as anybody can compute a
+// checksum, HDF5 reads in a child process: a file that is made to crash it costs the file. What the arrays mean is the
 // caller's business. No state; any thread (HDF5's own lock is taken inside). Everything throws Error{storage} with the
 // path.
 #pragma once
