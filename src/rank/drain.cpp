@@ -14,6 +14,7 @@ using base::ErrorKind;
 namespace {
 
 constexpr std::ptrdiff_t kInHand = 2;
+constexpr double kDiskLook_s = 5;
 constexpr double kNextClaim_s = 0.3;  // after a claim that found a job or was not answered
 
 }  // namespace
@@ -67,6 +68,7 @@ bool Drain::ask_queue(const std::function<void()>& question) {
     if (e.kind() != ErrorKind::queue) throw;
     if (!queue_away_) p_.log.warn("queue-away", std::string(e.what()) + "; trying again");
     if (!queue_away_) queue_away_.emplace();
+    look_at_disk();
     if (queue_away_->seconds() > p_.limits.queue_away_s) {
       throw Error(ErrorKind::queue, "gave up after " + base::human_duration(queue_away_->seconds()) + ": " + e.what());
     }
@@ -75,6 +77,22 @@ bool Drain::ask_queue(const std::function<void()>& question) {
   if (queue_away_) p_.log.info("queue-back", "after " + base::human_duration(queue_away_->seconds()));
   queue_away_.reset();
   return true;
+}
+
+/// A private Redis whose disk is full ends itself: then it is the disk that keeps this rank from going on.
+void Drain::look_at_disk() {
+  if (since_disk_.seconds() < kDiskLook_s) return;
+  since_disk_ = base::Stopwatch();
+  p_.out.check_writable();
+}
+
+/// How long a job that waits may have to wait until the next sign of progress.
+std::chrono::milliseconds Drain::patience() const {
+  std::chrono::milliseconds most(static_cast<std::int64_t>(1000 * p_.limits.stages.text));
+  for (const JobInHand& job : in_hand_) {
+    if (job.busy()) most = std::max(most, job.watch.limit());
+  }
+  return most;
 }
 
 bool Drain::drained() {
@@ -100,7 +118,9 @@ bool Drain::may_claim() {
     return false;
   }
   if (p_.options.min_free > 0 && base::free_bytes(p_.out.root()) < p_.options.min_free) {
-    p_.log.error("disk-full", p_.out.root() + ": less than --min-free is left");
+    summary_->error_kind = base::traits(ErrorKind::interrupted).name;
+    summary_->error = p_.out.root() + ": less than --min-free is left";
+    p_.log.error("disk-full", summary_->error);
     p_.signals.ask(Ask::finish);
     return false;
   }
@@ -147,7 +167,7 @@ void Drain::take_inbox() {
 }
 
 void Drain::begin(const queue::Lease& lease) {
-  JobInHand& hand = in_hand_.emplace_back(lease, p_.leases, p_.limits.stage);
+  JobInHand& hand = in_hand_.emplace_back(lease, p_.leases, patience(), p_.limits.stages);
   try {
     prepare(hand);
   } catch (const Error& e) {
@@ -163,7 +183,7 @@ void Drain::prepare(JobInHand& hand) {
   hand.job = job::unpack_job(hand.lease.spec, p_.options.input_root);
   if (hand.job.id != hand.lease.ref.id) throw Error(ErrorKind::job, "id: not the one under which the queue has it");
   hand.settings = job::resolve(hand.job, p_.card, p_.recipe);
-  p_.out.remove_earlier(hand.job.id, hand.token);
+  if (hand.lease.earlier) p_.out.remove_earlier(hand.job.id, hand.token);
   if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash)) {
     hand.phase = Phase::answered;
     hand.ending.kind = Ending::Kind::complete;
@@ -201,7 +221,7 @@ void Drain::send(JobInHand& job) {
   request.checkpoint_every = p_.options.checkpoint_every;
   request.crf = p_.options.crf;
   job.files.emplace(p_.publisher, job.job.id, job.token, p_.log);
-  job.since_sign = base::Stopwatch();
+  job.watch.wait();
   job.phase = Phase::waiting;
   in_a_row_ = job.lease.lora_set == merged_ ? in_a_row_ + 1 : 1;
   merged_ = job.lease.lora_set;

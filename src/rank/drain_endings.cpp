@@ -11,7 +11,15 @@ using base::ErrorKind;
 
 namespace {
 
-constexpr double kSave_s = 0.25;
+constexpr double kSave_s = 0.4;
+constexpr std::size_t kRoomForOne = 32U << 20U;  // bytes: a video and its archive
+
+// As the queue says it of a job whose last lease ran out.
+std::string last_of_poison(const JobInHand& job) {
+  if (!job.ending.poison || job.lease.attempt < job.lease.max_attempts) return "";
+  return "poison: attempt " + std::to_string(job.lease.attempt) + " of " + std::to_string(job.lease.max_attempts) +
+         ": ";
+}
 
 }  // namespace
 
@@ -64,14 +72,14 @@ void Drain::complete(JobInHand& job) {
 
 void Drain::fail(JobInHand& job) {
   const auto& traits = base::traits(job.ending.error);
-  const std::string message = base::printable(job.ending.message, 4000);
+  const std::string message = base::printable(last_of_poison(job) + job.ending.message, 4000);
   const auto state = p_.jobs.fail(job.lease.ref, {std::string(traits.name), message, !traits.retry, job.ending.poison});
   p_.log.error("job-failed", job.lease.ref.id + ": " + message);
   if (state == queue::JobState::failed) result(job, "failed");
   if (state == queue::JobState::cancelled) result(job, "cancelled");
   finish(job);
-  // A disk that takes nothing would use up the attempts of every job of the night.
-  if (job.ending.error == ErrorKind::storage) p_.out.check_writable();
+  // A disk that takes nothing, or no video, would use up the attempts of every job of the night.
+  if (job.ending.error == ErrorKind::storage) p_.out.check_writable(kRoomForOne);
 }
 
 void Drain::release(JobInHand& job) {
@@ -93,6 +101,8 @@ void Drain::lost(JobInHand& job) {
 // Asked to stop, or unable to go on. What cannot be told any more, the leases' end tells.
 void Drain::give_back_all() {
   if (!in_hand_.empty()) p_.hurry();
+  const base::Stopwatch watch;
+  const bool saving = ask_for_state();
   for (JobInHand& job : in_hand_) {
     if (job.over) continue;
     const bool told = job.ending.kind == Ending::Kind::complete || job.ending.kind == Ending::Kind::fail;
@@ -103,24 +113,24 @@ void Drain::give_back_all() {
       p_.log.warn("not-released", job.lease.ref.id + ": its lease runs out by itself: " + e.what());
     }
   }
-  save_state();
+  while (saving && watch.seconds() < kSave_s && p_.renderer.running()) {
+    const auto event = p_.renderer.poll(std::chrono::milliseconds(20));
+    if (event && event->message && (event->message->type == "checkpoint" || event->message->type == "failed")) break;
+  }
   p_.renderer.kill();
   in_hand_.clear();
 }
 
 // Told to stop, a rank has a second: a part of it is for the state of what it denoises, after which somebody goes on.
-void Drain::save_state() {
+bool Drain::ask_for_state() {
   const auto job =
       std::find_if(in_hand_.begin(), in_hand_.end(), [](const auto& one) { return one.phase == Phase::denoising; });
-  if (job == in_hand_.end() || p_.signals.asked() != Ask::stop || !p_.renderer.running()) return;
+  if (job == in_hand_.end() || p_.signals.asked() != Ask::stop || !p_.renderer.running()) return false;
   try {
     p_.renderer.send(protocol::encode_plain("checkpoint_and_stop", {{"job", job->job.id}, {"token", job->token}}));
+    return true;
   } catch (const Error&) {
-    return;  // gone or stuck: it has nothing to save
-  }
-  for (const base::Stopwatch watch; watch.seconds() < kSave_s && p_.renderer.running();) {
-    const auto event = p_.renderer.poll(std::chrono::milliseconds(20));
-    if (event && event->message && (event->message->type == "checkpoint" || event->message->type == "failed")) return;
+    return false;  // gone or stuck: it has nothing to save
   }
 }
 
@@ -129,7 +139,7 @@ void Drain::result(const JobInHand& job, const std::string& state) {
   if (state == "done") out.video = job.ending.published.video;
   if (state == "failed") {
     out.error_kind = base::traits(job.ending.error).name;
-    out.error = job.ending.message;
+    out.error = last_of_poison(job) + job.ending.message;
   }
   summary_->jobs.push_back(out);
   p_.log.info("job-" + state, out.id);

@@ -15,8 +15,10 @@ namespace {
 constexpr milliseconds kListen{100};
 constexpr int kEventsATurn = 500;  // leases and signals want to be looked at, too
 
-bool before_decoding(const std::string& stage) {
-  return stage == "text" || stage == "denoise";
+/// Of a wave one job denoises at a time; the others wait between their experts.
+Phase phase_in(const std::string& stage) {
+  if (stage == "wait") return Phase::waiting;
+  return stage == "text" || stage == "denoise" ? Phase::denoising : Phase::finishing;
 }
 
 std::optional<double> seconds_left(const JobInHand& job) {
@@ -76,14 +78,18 @@ void Drain::on_progress(const protocol::ProgressEvent& event) {
   job->stage = event.stage;
   job->step = event.step;
   job->steps = event.steps;
-  job->phase = before_decoding(event.stage) ? Phase::denoising : Phase::finishing;
-  // The jobs behind it wait for the same renderer: what keeps one alive keeps the others.
-  for (JobInHand& other : in_hand_) {
-    if (&other != job && other.phase != Phase::waiting && other.phase != Phase::held_back) continue;
-    other.since_sign = base::Stopwatch();
-    if (!other.over) {
-      other.held.progress({other.stage, other.step, other.steps, seconds_left(other)}, p_.limits.stage);
-    }
+  job->phase = phase_in(event.stage);
+  moved(*job);
+}
+
+/// The jobs that wait for the same renderer are kept alive by its progress.
+void Drain::moved(JobInHand& job) {
+  job.watch.sign(job.stage, job.step);
+  for (JobInHand& one : in_hand_) {
+    const bool waits = one.phase == Phase::waiting || one.phase == Phase::held_back;
+    if (waits) one.watch.wait();
+    if (one.over || (&one != &job && !waits)) continue;
+    one.held.progress({one.stage, one.step, one.steps, seconds_left(one)}, waits ? patience() : job.watch.limit());
   }
 }
 
@@ -91,6 +97,9 @@ void Drain::on_done(const protocol::DoneEvent& event) {
   JobInHand* job = find(event.token);
   if (job == nullptr || !job->at_renderer()) return;
   job->phase = Phase::answered;
+  job->stage = "publish";
+  job->step = job->steps = 0;
+  moved(*job);
   deaths_.step_finished();
   longest_s_ = std::max(longest_s_, job->since_claim.seconds());
   if (job->over || job->ending.kind != Ending::Kind::none) return;
@@ -103,6 +112,7 @@ void Drain::on_failed(const protocol::FailedEvent& event) {
   JobInHand* job = find(event.token);
   if (job == nullptr || !job->at_renderer()) return;
   job->phase = Phase::answered;
+  moved(*job);
   if (!job->over && job->ending.kind == Ending::Kind::none) {
     job->ending.kind = Ending::Kind::fail;
     job->ending.error = event.kind;
@@ -126,8 +136,9 @@ void Drain::end_renderer(const std::string& why) {
 }
 
 void Drain::on_death(const std::string& how) {
-  p_.log.error("renderer-died", how);
-  last_death_ = how;
+  const std::string words = p_.renderer.last_words();
+  last_death_ = how + "; its log " + p_.renderer.log_file() + (words.empty() ? " is empty" : " ends: " + words);
+  p_.log.error("renderer-died", last_death_);
   ready_ = false;
   merged_.clear();  // the next one has loaded the weights as they are on disk
   in_a_row_ = 0;
@@ -143,17 +154,21 @@ void Drain::on_death(const std::string& how) {
     if (job.over || job.ending.kind != Ending::Kind::none) continue;
     job.ending.kind = mine == Charge::attempt ? Ending::Kind::fail : Ending::Kind::release;
     job.ending.error = ErrorKind::renderer;
-    job.ending.message = "the renderer died: " + how;
+    job.ending.message = "the renderer died: " + last_death_;
     job.ending.poison = true;
     job.ending.alone = mine == Charge::bystander;
   }
 }
 
 void Drain::look_at_jobs() {
+  const bool busy = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) { return job.busy(); });
   for (JobInHand& job : in_hand_) {
-    if (job.at_renderer() && job.since_sign.seconds() * 1000 > static_cast<double>(p_.limits.stage.count())) {
+    const bool its_turn = job.phase != Phase::waiting || !busy;
+    its_turn ? job.watch.look() : job.watch.wait();
+    if (job.at_renderer() && job.watch.hung()) {
       return end_renderer("hung: job " + job.job.id + " made no progress in stage '" + base::printable(job.stage, 20) +
-                          "' for " + base::human_duration(job.since_sign.seconds()));
+                          "' for " + base::human_duration(job.watch.silent_s()) +
+                          ", its limit there (--stage-limits sets it)");
     }
     if (!job.over && job.ending.kind == Ending::Kind::none) look_at(job);
   }

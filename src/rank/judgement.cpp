@@ -37,14 +37,15 @@ void add_others(const std::vector<std::string>& given, report::RunSummary& summa
   }
 }
 
-// A rank whose renderers died is no verdict on the run: what is left, and what failed, is.
+// A rank whose renderers died, or that stopped early for a reason, is no verdict on the run: what is left, and what
+// failed, is.
 std::vector<int> codes_of_ranks(const report::RunSummary& summary, const Findings& found) {
   std::vector<int> codes;
   for (const auto& rank : summary.ranks) {
     if (rank.stopped_early && found.left) codes.push_back(base::traits(ErrorKind::interrupted).exit_code);
     if (rank.error_kind.empty()) continue;
     const ErrorKind kind = base::error_kind(rank.error_kind);
-    if (kind != ErrorKind::renderer) codes.push_back(base::traits(kind).exit_code);
+    if (kind != ErrorKind::renderer && kind != ErrorKind::interrupted) codes.push_back(base::traits(kind).exit_code);
   }
   return codes;
 }

@@ -13,8 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kProbeBytes = 64U << 10U;
-
 bool ends_with_part(std::string_view name) {
   return name.size() > 5 && name.substr(name.size() - 5) == ".part";
 }
@@ -59,9 +57,10 @@ void OutputFolder::make() const {
   }
 }
 
-void OutputFolder::check_writable() const {
-  const std::string path = root_ + "/.nightreel-" + base::random_hex(8);
-  base::replace_file(path, std::string(kProbeBytes, 'x'));
+// Under a name that a sweep takes, should this process be killed meanwhile.
+void OutputFolder::check_writable(std::size_t bytes) const {
+  const std::string path = root_ + "/videos/.probe-" + base::random_hex(8) + ".part";
+  base::replace_file(path, std::string(bytes, 'x'));
   base::remove_file(path);
 }
 

@@ -68,7 +68,8 @@ std::optional<queue::Published> Publisher::standing(const std::string& id, const
   }
   if (maker_.overwrite) return std::nullopt;
   const char* what = stands.hash == hash ? ": is not what its sidecar says" : ": the video of another job stands there";
-  throw Error(ErrorKind::job, set.video + what + "; --overwrite replaces it");
+  throw Error(ErrorKind::job, set.video + what + "; move it away, or start the run with --overwrite; either way " +
+                                  "`nightreel retry " + id + "` first");
 }
 
 void Publisher::check(const Finished& f, const std::string& video) const {
@@ -115,8 +116,9 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
 }
 
 // What a dead attempt left without its video is replaced by rename(2), and the video gets its name by link(2), which
-// replaces nothing. Both need this attempt's own temporary file, which the next holder of the job removes first of all
-// (OutputFolder::remove_earlier): so a rank that froze after its last look at the lease changes nothing when it wakes.
+// replaces nothing; under --overwrite by rename(2), too, which takes the old one away at that very moment. Each needs
+// this attempt's own temporary file, which the next holder of the job removes first of all (OutputFolder::
+// remove_earlier): so a rank that froze after its last look at the lease changes nothing when it wakes.
 bool Publisher::name_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const {
   using Pair = std::pair<const std::string&, const std::string&>;
   for (const auto& [old_name, new_name] :
@@ -125,17 +127,9 @@ bool Publisher::name_set(const OutputSet& from, const OutputSet& to, const std::
     if (!new_name.empty()) base::rename_file(old_name, new_name);
   }
   if (!still_ours()) return false;
-  give_name(from.video, to.video);
+  maker_.overwrite&& exists(to.video) ? base::rename_file(from.video, to.video) : give_name(from.video, to.video);
   base::sync_folder(base::parent_folder(to.video));
   if (!to.archive.empty()) base::sync_folder(base::parent_folder(to.archive));
-  return true;
-}
-
-// Under --overwrite a video goes before its set does, so that no set ever looks whole.
-bool Publisher::make_room(const OutputSet& to, const std::function<bool()>& still_ours) const {
-  if (!maker_.overwrite || !exists(to.video)) return true;
-  if (!still_ours()) return false;
-  base::remove_file(to.video);
   return true;
 }
 
@@ -152,7 +146,7 @@ Outcome Publisher::publish(queue::JobQueue& jobs, const Finished& f, const std::
   if (const auto stands = standing(f.id, f.lease.hash)) {  // an earlier attempt came through after all
     published = *stands;
     discard(f.id, f.done.token);
-  } else if (!make_room(to, still_ours) || !name_set(from, to, still_ours)) {
+  } else if (!name_set(from, to, still_ours)) {
     return Outcome::stale;
   }
   remove_checkpoint(f.id);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 
 namespace nightreel::rank {
 
@@ -13,7 +15,14 @@ namespace {
 
 constexpr double kLongestLook_s = 1;
 constexpr double kDriver_s = 30;
-constexpr int kMostEvents = 5000;  // a second; a renderer has some dozens to tell
+constexpr int kMostEvents = 5000;           // a second; a renderer has some dozens to tell
+constexpr std::uintmax_t kLastWords = 600;  // bytes
+
+std::uintmax_t size_of(const std::string& file) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(file, error);
+  return error ? 0 : size;
+}
 
 }  // namespace
 
@@ -21,6 +30,7 @@ void Renderer::start() {
   base::ChildOptions options;
   options.argv = command_.argv;
   options.stderr_path = command_.stderr_path;
+  log_from_ = size_of(command_.stderr_path);
   child_ = base::Child(options);
   reader_.emplace(child_.stdout_fd(), protocol::kMaxLine);
   ready_ = false;
@@ -102,6 +112,15 @@ Renderer::Event Renderer::take(const std::string& line) {
   return event;
 }
 
+std::string Renderer::last_words() const {
+  const std::uintmax_t size = size_of(command_.stderr_path);
+  std::ifstream log(command_.stderr_path, std::ios::binary);
+  log.seekg(static_cast<std::streamoff>(std::max(log_from_, size - std::min(size, kLastWords))));
+  std::string words(std::istreambuf_iterator<char>(log), {});
+  while (!words.empty() && words.back() == '\n') words.pop_back();
+  return base::printable(words, kLastWords);
+}
+
 void Renderer::stop(milliseconds grace) {
   if (!running()) return;
   try {
@@ -118,21 +137,22 @@ void Renderer::kill() {
   if (running()) ended("");
 }
 
-protocol::ReadyEvent Renderer::wait_ready(double limit_s, const std::function<bool()>& interrupted) {
-  const base::Stopwatch watch;
-  while (watch.seconds() < limit_s) {
+protocol::ReadyEvent Renderer::wait_ready(const std::function<bool()>& interrupted) {
+  for (;;) {
     if (interrupted()) throw Error(ErrorKind::interrupted, "asked to stop while the renderer was loading");
     const auto event = poll(milliseconds(50));
     if (!event) continue;
-    if (!event->message) throw Error(ErrorKind::renderer, "the renderer ended while loading: " + event->died);
+    if (!event->message) {
+      const std::string words = last_words();
+      throw Error(ErrorKind::renderer, "the renderer ended while loading: " + event->died +
+                                           (words.empty() ? "" : "; its last words: " + words));
+    }
     if (event->message->type == "ready") return protocol::ready_event(*event->message);
     if (event->message->type == "failed") {
       const auto failed = protocol::failed_event(*event->message);
       throw Error(failed.kind, failed.message);
     }
   }
-  kill();
-  throw Error(ErrorKind::renderer, "the renderer was not ready after " + base::human_duration(limit_s));
 }
 
 }  // namespace nightreel::rank

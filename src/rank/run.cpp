@@ -26,7 +26,7 @@ using base::ErrorKind;
 
 constexpr std::chrono::milliseconds kPatience{2000};  // of the loop with Redis: its renderer may die meanwhile
 constexpr std::chrono::milliseconds kLeaveTogether{2000};
-constexpr double kWaitForOthers_s = 0.3;
+constexpr double kWaitForOthers_s = 0.45;
 constexpr int kStoppedEarly = 75;
 
 // What is known before MPI starts.
@@ -89,8 +89,8 @@ class Run {
       begin();
       return work();
     } catch (const Error& e) {
-      leave(e.kind(), e.what());
-      throw;
+      if (leave(e.kind(), e.what())) throw;
+      return base::traits(e.kind()).exit_code;
     } catch (const std::exception& e) {
       leave(ErrorKind::internal, e.what());
       throw;
@@ -107,6 +107,7 @@ class Run {
       out_.make();
       base::make_folders(out_.log_folder(run_));
       const std::string rank = std::to_string(world_.rank());
+      out_.check_writable();
       log_ = base::Logger::to_stderr_and_file(options_.log_format, "rank " + rank,
                                               out_.log_folder(run_) + "/rank-" + rank + ".jsonl");
       if (options_.draw) log_ = log_.only_errors();
@@ -125,7 +126,7 @@ class Run {
     do_together(world_, "the renderers' start", [&] { renderer.start(); });
     std::optional<queue::PrivateServer> server;
     const auto addresses = agree_redis(world_, options_, server, log_);
-    const auto ready = agree_ready(world_, renderer, signals_);
+    const auto ready = agree_ready(world_, renderer, of_stages().load, signals_);
     check_renderers_meet(world_, renderer, device_ != "cpu");
     queue::RedisQueueOptions wanted = queue_options(options_, addresses);
     if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
@@ -142,23 +143,39 @@ class Run {
     return code;
   }
 
-  // Not even begun, or stopped by an error: rank 0 says so in RUN.json. All ranks come here together, or never meet
-  // again: then MPI is left as it is.
-  void leave(ErrorKind kind, const std::string& why) {
+  // Not even begun, or stopped by an error, which rank 0 puts into RUN.json. Whether this rank is to say it: of ranks
+  // that come here together with the same words one speaks. Where they do not come together MPI is left as it is.
+  bool leave(ErrorKind kind, const std::string& why) {
     const int code = base::traits(kind).exit_code;
+    bool speaks = true;
     try {
       if (world_.rank() == 0 && !run_.empty() && std::filesystem::exists(out_.log_folder(run_))) {
         report::RunSummary summary = new_summary("");
         summary.error = why;
         summary.exit_code = code;
-        base::replace_file(out_.run_file(run_), report::to_json(summary) + "\n");
+        write(summary);
       }
+      const auto all = world_.all_gather(why, kLeaveTogether, "the error");
+      speaks = std::find(all.begin(), all.end(), why) - all.begin() == world_.rank();
       world_.agree_exit_code(code, kLeaveTogether);
     } catch (const std::exception& e) {
       log_.warn("leave", e.what());
       world_.abandon();
     }
+    return speaks;
   }
+
+  // A run whose summary cannot be written has ended all the same.
+  void write(report::RunSummary& summary) const {
+    try {
+      base::replace_file(out_.run_file(run_), report::to_json(summary) + "\n");
+    } catch (const Error& e) {
+      log_.error("summary", e.what());
+      summary.exit_code = cluster::worst_exit_code({summary.exit_code, base::traits(e.kind()).exit_code});
+    }
+  }
+
+  StageLimits of_stages() const { return stage_limits(device_ != "cpu", options_.stage_limits); }
 
   report::RunSummary new_summary(const std::string& digest) const {
     report::RunSummary summary;
@@ -203,6 +220,7 @@ class Run {
     jobs.set_patience({kPatience, {}, true});
     // However many ranks are idle, together they ask a thousand times a second at most.
     DrainLimits limits;
+    limits.stages = of_stages();
     limits.poll_s = std::max(limits.poll_s, world_.size() / 1000.0);
     const auto hurry = [&jobs] { jobs.set_patience({std::chrono::milliseconds(300), {}, true}); };
     Drain({options_, plan_.card, plan_.recipe, out_, who, jobs, leases, renderer,
@@ -245,7 +263,7 @@ class Run {
       }
       judge(jobs, ids_, options_.failed_ok, summary);
       if (!all) summary.exit_code = kStoppedEarly;
-      base::replace_file(out_.run_file(run_), report::to_json(summary) + "\n");
+      write(summary);
       log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + out_.run_file(run_));
     }
     if (all) return world_.agree_exit_code(summary.exit_code, kWorldDeadline);

@@ -16,7 +16,6 @@ using base::Error;
 using base::ErrorKind;
 using nlohmann::json;
 
-constexpr double kLoadLimitSeconds = 3600;
 constexpr double kMeetLimitSeconds = 90;
 constexpr std::chrono::milliseconds kProbeLimit{5000};
 const std::string kStopped = "stopped";  // where a digest is expected
@@ -126,21 +125,24 @@ RendererCommand renderer_command(const RunOptions& options, const std::string& d
                   std::to_string(options.threads)};
   command.stderr_path = log_folder + "/renderer-" + std::to_string(rank) + ".log";
   command.on_gpu = gpu_lists(device);
+  command.loading_limit_s = stage_limits(device != "cpu", options.stage_limits).load;
   return command;
 }
 
-protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, const Signals& signals) {
+protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, double load_limit_s,
+                                 const Signals& signals) {
   protocol::ReadyEvent ready;
   bool stopped = false;
   const auto problem = problem_of([&] {
     try {
-      ready = renderer.wait_ready(kLoadLimitSeconds, [&] { return signals.asked() != Ask::go_on; });
+      ready = renderer.wait_ready([&] { return signals.asked() != Ask::go_on; });
     } catch (const Error& e) {
       stopped = e.kind() == ErrorKind::interrupted;
       if (!stopped) throw;
     }
   });
-  world.throw_together(problem, std::chrono::hours(2), "the renderers");
+  const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::duration<double>(load_limit_s));
+  world.throw_together(problem, limit + kWorldDeadline, "the renderers");
   const auto digests = world.all_gather(stopped ? kStopped : ready.model_digest, kWorldDeadline, "the model's digest");
   for (int rank = 0; rank < world.size(); ++rank) {
     if (digests[static_cast<std::size_t>(rank)] == kStopped) {

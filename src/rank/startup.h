@@ -28,9 +28,10 @@ std::string agree_devices(cluster::World& world, const RunOptions& options);
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
                                  int rank);
 
-/// Waits for every rank's renderer; the models must be the same. Throws Error{interrupted} on all where one was asked
-/// to stop meanwhile.
-protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, const Signals& signals);
+/// Waits for every rank's renderer, each of which ends itself at `load_limit_s`; the models must be the same. Throws
+/// Error{interrupted} on all where one was asked to stop meanwhile.
+protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, double load_limit_s,
+                                 const Signals& signals);
 
 /// The renderers meet once in a communicator of all, add up ones, and leave it.
 void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu);

@@ -36,6 +36,79 @@ TEST_CASE_FIXTURE(Night, "a renderer that dies, hangs or talks nonsense costs it
   CHECK(litter() == 0);
 }
 
+TEST_CASE_FIXTURE(Night, "a renderer's end, garbage and flood are noticed within two seconds") {
+  const std::vector<std::string> ways{"kill", "exit", "eat", "garbage", "long", "flood"};
+  for (const auto& how : ways) add(how, "times=3 at=denoise:2 do=" + how, {{"max_attempts", 9}});
+  drain();
+  for (const auto& how : ways) {
+    CAPTURE(how);
+    check_done(how, 4);
+    std::int64_t quickest = 3'600'000;
+    int number = 0;
+    for (const auto& event : told(how)) {
+      if (!contains(event, "event delayed")) continue;
+      const std::string done = base::read_file(folder / (how + "." + std::to_string(++number)), 100);
+      quickest = std::min<std::int64_t>(quickest, std::stoll(event) - std::stoll(done));
+    }
+    CHECK(number == 3);
+    CHECK(quickest < 2000);
+  }
+}
+
+TEST_CASE_FIXTURE(Night, "a video that does not decode is not published, and made again") {
+  add("torn", "at=encode:0 do=tear");
+  drain();
+  check_done("torn", 2);
+  CHECK(contains(told("torn").at(2), "kind storage"));
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "a renderer that hangs is noticed at the limit of the stage it is in, and at no other's") {
+  using rank::StageLimits;
+  struct Row {
+    std::string prompt;
+    double StageLimits::*limit;
+    const char* said;
+  };
+  const std::vector<Row> rows{{"at=text:0 do=hang", &StageLimits::text, "stage 'text'"},
+                              {"at=denoise:0 do=hang", &StageLimits::step, "stage 'denoise'"},
+                              {"at=denoise:4 do=hang", &StageLimits::least, "stage 'denoise'"},  // after quick ones
+                              {"at=decode:0 do=hang", &StageLimits::decode, "stage 'decode'"},
+                              {"at=encode:0 do=hang", &StageLimits::encode, "stage 'encode'"}};
+  for (const Row& row : rows) {
+    CAPTURE(row.prompt);
+    const std::string id = "job" + std::to_string(&row - rows.data());
+    add(id, row.prompt);
+    Rank one = rank();
+    one.limits.stages = {5, 3600, 3600, 3600, 3600, 3600, 0, 3600};
+    one.limits.stages.*row.limit = 2.5;
+    const base::Stopwatch watch;
+    CHECK(one.drain().error == "");
+    CHECK(watch.seconds() > 2.5);
+    check_done(id, 2);
+    CHECK(contains(told(id).at(2), row.said));  // submitted, running, delayed
+  }
+}
+
+TEST_CASE_FIXTURE(Night, "a lease is renewed as long as its video is within the limit of its stage") {
+  add("a", "at=denoise:0 do=hang");
+  lease = 2s;
+  Rank one = rank();
+  one.limits.stages.step = 5;
+  CHECK(one.drain().error == "");
+  check_done("a", 2);
+  CHECK(contains(told("a").at(2), "event delayed"));  // not lease_lost
+}
+
+TEST_CASE_FIXTURE(Night, "a renderer that hangs while it loads again is ended at that limit, too") {
+  add("a", "at=denoise:1 do=kill");
+  loading_limit_s = 4;
+  Rank one = rank();
+  folder.write("load.hang", "1");
+  CHECK(one.drain().error == "");
+  check_done("a", 2);
+}
+
 TEST_CASE_FIXTURE(Night, "the job that was denoising is charged; one past denoising goes back free and runs alone") {
   add("writing", "encode_ms=1200");
   add("killer", "at=denoise:3 do=kill step_ms=30");
@@ -93,7 +166,8 @@ TEST_CASE_FIXTURE(Night, "a job that always kills its renderer fails as poison, 
   CHECK(view("poison").state == JobState::failed);
   CHECK(view("poison").attempts == 3);
   CHECK(view("poison").poison);
-  CHECK(contains(view("poison").error, "signal 9"));
+  CHECK(contains(view("poison").error, "poison: attempt 3 of 3: the renderer died: signal 9 (Killed); its log "));
+  CHECK(contains(view("poison").error, "renderer.log ends: last words"));
   check_done("a", view("a").attempts);
   check_done("b", view("b").attempts);
   CHECK(!summary.stopped_early);
@@ -302,7 +376,7 @@ TEST_CASE_FIXTURE(Night, "a job whose video stands is done without being rendere
   add("a", "another circle");
   drain();
   CHECK(view("a").state == JobState::failed);
-  CHECK(contains(view("a").error, "--overwrite replaces it"));
+  CHECK(contains(view("a").error, "start the run with --overwrite; either way `nightreel retry a` first"));
 }
 
 TEST_CASE_FIXTURE(Night, "jobs that cannot be are failed one by one, whoever pushed them") {

@@ -3,14 +3,19 @@
 // fake_renderer FOLDER. A prompt is a list of words:
 //   step_ms=20 encode_ms=0   how long a step and the encoding take
 //   at=denoise:2 do=kill     what happens when this stage has come to this step, `times=1` times (FOLDER counts)
-//   do= kill, exit, stop (SIGSTOP), hang (heartbeats go on), garbage, long (an endless line), flood, fail:KIND
-// FOLDER/load.kill with a number in it: so many starts die while loading. FOLDER/digest: the model's, else "m1".
+//   do= kill, exit, stop (SIGSTOP), eat (more memory than it may have), hang (heartbeats go on), garbage, long (an
+//   endless line), flood, tear (half of the video is lost), fail:KIND
+// FOLDER/JOB.N has the time, in ms, of the N-th misdeed.
+// FOLDER/load.kill, FOLDER/load.hang with a number in it: so many starts die or hang while loading. FOLDER/digest: the
+// model's, else "m1".
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <csignal>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -19,6 +24,7 @@
 #include <sstream>
 #include <thread>
 
+#include "nightreel/base/clock.h"
 #include "nightreel/base/file.h"
 #include "nightreel/media/video.h"
 #include "nightreel/protocol/message.h"
@@ -50,8 +56,16 @@ bool once_more(const std::string& file, int times) {
   int done = 0;
   std::ifstream(file) >> done;
   if (done >= times) return false;
-  std::ofstream(file) << done + 1 << std::flush;
+  std::ofstream(file) << ++done << std::flush;
+  std::ofstream(file + "." + std::to_string(done)) << base::now_ms() << std::flush;
   return true;
+}
+
+// Ends by std::bad_alloc, which nobody here catches.
+void eat_memory() {
+  const rlimit little{256U << 20U, RLIM_INFINITY};
+  ::setrlimit(RLIMIT_AS, &little);
+  for (std::vector<std::string> eaten;;) eaten.emplace_back(32U << 20U, 'x');
 }
 
 struct Failing {
@@ -59,9 +73,11 @@ struct Failing {
 };
 
 void misbehave(const std::string& how) {
+  if (how == "kill") std::cerr << "last words\n" << std::flush;
   if (how == "kill") ::raise(SIGKILL);
   if (how == "exit") ::_exit(3);
   if (how == "stop") ::raise(SIGSTOP);
+  if (how == "eat") eat_memory();
   if (how == "garbage") say("this is no event");
   if (how == "hang") std::this_thread::sleep_for(std::chrono::hours(1));
   while (how == "long") say_raw(std::string(1U << 16U, 'x'));
@@ -83,6 +99,10 @@ class Fake {
     for (std::string line; std::getline(std::cin, line);) {
       const auto message = protocol::decode_request(line);
       if (message.type == "shutdown") return;
+      if (message.type == "group") {
+        const std::string address = protocol::group_request(message).address;
+        say(protocol::encode(protocol::RendezvousEvent{address.empty() ? "fake" : address, !address.empty()}));
+      }
       const std::lock_guard lock(mutex_);
       if (message.type == "render") {
         to_render_.push_back(protocol::render_request(message));
@@ -96,9 +116,11 @@ class Fake {
 
  private:
   void load() {
-    std::ifstream loads(folder_ + "/load.kill");
-    int times = 0;
-    if (loads >> times && once_more(folder_ + "/load.count", times)) ::raise(SIGKILL);
+    for (const std::string how : {"kill", "hang"}) {
+      std::ifstream loads(folder_ + "/load." + how);
+      int times = 0;
+      if (loads >> times && once_more(folder_ + "/load.count", times)) misbehave(how);
+    }
     protocol::ReadyEvent ready;
     ready.model_digest = "m1";
     std::ifstream(folder_ + "/digest") >> ready.model_digest;
@@ -110,7 +132,9 @@ class Fake {
     say(protocol::encode(protocol::ProgressEvent{r.job, r.token, stage, step, steps}));
     auto wish = words(r.settings.prompt);
     if (wish["at"] != stage + ":" + std::to_string(step)) return;
-    if (once_more(folder_ + "/" + r.job, std::stoi(wish["times"]))) misbehave(wish["do"]);
+    if (!once_more(folder_ + "/" + r.job, std::stoi(wish["times"]))) return;
+    if (wish["do"] == "tear") std::filesystem::resize_file(r.video, std::filesystem::file_size(r.video) / 2);
+    misbehave(wish["do"]);
   }
 
   template <typename Work>

@@ -14,6 +14,7 @@
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/drain.h"
 #include "queue/test_server.h"
+#include "support/error.h"
 #include "support/temp_folder.h"
 
 namespace nightreel::test {
@@ -23,22 +24,23 @@ using namespace std::chrono_literals;
 /// One rank: its own connections, lease keeper and renderer.
 class Rank {
  public:
-  Rank(const TestServer& server, const std::string& folder, std::chrono::milliseconds lease, int number)
+  Rank(const TestServer& server, const std::string& folder, std::chrono::milliseconds lease, int number,
+       double loading_limit_s)
       : out_(folder + "/out"),
         jobs_(server.queue_options(lease)),
         keeper_(renewing(server, lease), lease / 3, stop_, base::Logger()),
-        renderer({{FAKE_RENDERER, folder}, folder + "/renderer.log", 5, 0.8, nullptr}, base::Logger()) {
+        renderer({{FAKE_RENDERER, folder}, folder + "/renderer.log", loading_limit_s, 3, nullptr}, base::Logger()) {
     number_ = number;
     options.out = out_.root();
     jobs_.set_patience({300ms, {}, true});
     out_.make();
     card_ = job::read_model_card(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
     recipe_ = job::recipe_for(card_, job::RecipeChoice::automatic);
-    limits.stage = 1500ms;
+    limits.stages = {20, 4, 4, 4, 4, 4};
     limits.queue_away_s = 1;
     limits.first_pause_s = 0.02;
     renderer.start();
-    ready_ = renderer.wait_ready(20, [] { return false; });
+    ready_ = renderer.wait_ready([] { return false; });
   }
   report::RankSummary drain() {
     queue::ClaimRequest who;
@@ -88,6 +90,7 @@ struct Night {
   TempFolder folder;
   TestServer server;
   std::chrono::milliseconds lease = 3s;
+  double loading_limit_s = 20;
   queue::RedisQueue jobs{server.queue_options()};
   queue::Redis raw{server.options()};
 
@@ -97,12 +100,23 @@ struct Night {
     spec.update(more);
     queue::submit_jobs(jobs, {job::parse_job(spec.dump(), {"/", ""})}, {});
   }
-  Rank rank(int number = 0) { return Rank(server, folder.path(), lease, number); }
+  Rank rank(int number = 0) { return Rank(server, folder.path(), lease, number, loading_limit_s); }
   report::RankSummary drain() { return rank().drain(); }
 
   queue::JobView view(const std::string& id) { return jobs.lookup({id}).at(0); }
   std::string field(const std::string& id, const std::string& name) {
     return raw.command({"HGET", "nightreel:{default}:job:" + id, name}).text_or_empty();
+  }
+  /// The events of a job, each with its time in ms and its fields one after the other.
+  std::vector<std::string> told(const std::string& id) {
+    std::vector<std::string> out;
+    const queue::Reply events = raw.command({"XRANGE", "nightreel:{default}:events", "-", "+"});
+    for (const auto& entry : events.array()) {
+      std::string text = entry.at(0).text() + " ";
+      for (const auto& field : entry.at(1).array()) text += field.text() + " ";
+      if (contains(text, "id " + id + " ")) out.push_back(text);
+    }
+    return out;
   }
   std::string video(const std::string& id) const { return folder / ("out/videos/" + id + ".mp4"); }
   bool has_video(const std::string& id) const { return std::filesystem::exists(video(id)); }

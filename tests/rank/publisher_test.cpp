@@ -104,22 +104,27 @@ TEST_CASE_FIXTURE(Fixture, "a lease that ends between any two names publishes no
 }
 
 TEST_CASE_FIXTURE(Fixture, "a rank that freezes after its last look at the lease changes nothing when it wakes") {
-  for (int looks = 1; looks <= 4; ++looks) {
-    CAPTURE(looks);
-    for (const auto& path : {to.video, to.sidecar, to.sheet, to.archive}) base::remove_file(path);
-    write_temporaries();
-    int asked = 0;
-    const auto froze = [&] {  // meanwhile the next holder claims and publishes
-      if (++asked != looks) return true;
-      out.remove_earlier("a", kToken + 1);
-      put_standing("a", "hash-a");
-      return true;
-    };
-    const std::string frozen = thrown_by([&] { publish(froze); }).message;
-    CHECK(!frozen.empty());
-    CHECK(base::read_file(to.sheet, 100) == "old sheet");
-    CHECK(base::read_file(to.archive, 100) == "old archive");
-    CHECK(sidecar_field("sha256") == base::sha256_file(to.video));
+  for (const bool overwrite : {false, true}) {
+    maker.overwrite = overwrite;
+    for (int looks = 1; looks <= 4; ++looks) {
+      CAPTURE(looks);
+      CAPTURE(overwrite);
+      for (const auto& path : {to.video, to.sidecar, to.sheet, to.archive}) base::remove_file(path);
+      if (overwrite) put_standing("a", "to be replaced");
+      write_temporaries();
+      int asked = 0;
+      const auto froze = [&] {  // meanwhile the next holder claims and publishes
+        if (++asked != looks) return true;
+        out.remove_earlier("a", kToken + 1);
+        put_standing("a", "hash-a");
+        return true;
+      };
+      const std::string frozen = thrown_by([&] { publish(froze); }).message;
+      CHECK(!frozen.empty());
+      CHECK(base::read_file(to.sheet, 100) == "old sheet");
+      CHECK(base::read_file(to.archive, 100) == "old archive");
+      CHECK(sidecar_field("sha256") == base::sha256_file(to.video));
+    }
   }
 }
 
@@ -186,7 +191,7 @@ TEST_CASE_FIXTURE(Fixture, "what stands is kept, replaced on request, or never t
     const char* error;  // empty: published
   };
   const std::vector<Row> rows{
-      {"a", "other", false, "the video of another job stands there; --overwrite replaces it"},
+      {"a", "other", false, "the video of another job stands there; move it away, or start the run with --overwrite"},
       {"a", "other", true, ""},
       {"b", "hash-a", false, "without the sidecar of a job a; move it away"},
       {"b", "hash-a", true, "without the sidecar of a job a; move it away"},

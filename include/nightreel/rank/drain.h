@@ -25,10 +25,10 @@
 namespace nightreel::rank {
 
 struct DrainLimits {
-  std::chrono::milliseconds stage{30 * 60 * 1000};  // without a sign of progress; a step of denoising counts as one
-  double queue_away_s = 600;                        // then this rank stops
-  double first_pause_s = 1;                         // between a renderer's death and the next start
-  double poll_s = 0.3;                              // between two questions for work while there is none
+  StageLimits stages;
+  double queue_away_s = 600;  // then this rank stops
+  double first_pause_s = 1;   // between a renderer's death and the next start
+  double poll_s = 0.3;        // between two questions for work while there is none
 };
 
 struct DrainParts {
@@ -66,6 +66,8 @@ class Drain {
   void send_next();
   void send(JobInHand& job);
   bool ask_queue(const std::function<void()>& question);
+  void look_at_disk();
+  std::chrono::milliseconds patience() const;
 
   // The renderer (drain_events.cpp).
   void listen();
@@ -75,6 +77,7 @@ class Drain {
   void on_progress(const protocol::ProgressEvent& event);
   void on_done(const protocol::DoneEvent& event);
   void on_failed(const protocol::FailedEvent& event);
+  void moved(JobInHand& job);
   void on_death(const std::string& how);
   void end_renderer(const std::string& why);
   void look_at_jobs();
@@ -92,7 +95,7 @@ class Drain {
   void finish(JobInHand& job);
   void lost(JobInHand& job);
   void give_back_all();
-  void save_state();
+  bool ask_for_state();
   void result(const JobInHand& job, const std::string& state);
 
   DrainParts p_;
@@ -111,6 +114,7 @@ class Drain {
   base::Stopwatch since_count_;
   base::Stopwatch since_inbox_;
   std::optional<base::Stopwatch> queue_away_;  // since its first question that was not answered
+  base::Stopwatch since_disk_;                 // was looked at, while the queue is away
 };
 
 }  // namespace nightreel::rank

@@ -17,6 +17,7 @@
 #include "nightreel/protocol/message.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/publisher.h"
+#include "nightreel/rank/stage_watch.h"
 
 namespace nightreel::rank {
 
@@ -78,8 +79,10 @@ struct Ending {
 };
 
 struct JobInHand {
-  JobInHand(const queue::Lease& claimed, queue::LeaseKeeper& keeper, std::chrono::milliseconds limit)
-      : lease(claimed), held(keeper, claimed, limit) {}
+  /// `patience`: until the first sign of progress, of this job or of those before it.
+  JobInHand(const queue::Lease& claimed, queue::LeaseKeeper& keeper, std::chrono::milliseconds patience,
+            const StageLimits& limits)
+      : lease(claimed), held(keeper, claimed, patience), watch(limits) {}
 
   queue::Lease lease;
   HeldLease held;
@@ -96,7 +99,7 @@ struct JobInHand {
   std::int64_t first_step = 0;  // after a resume not 0
   base::Stopwatch denoising_since;
   base::Stopwatch since_claim;
-  base::Stopwatch since_sign;  // of progress
+  StageWatch watch;
 
   bool at_renderer() const { return phase != Phase::held_back && phase != Phase::answered; }
   bool busy() const { return phase == Phase::denoising || phase == Phase::finishing; }

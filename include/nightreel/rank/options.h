@@ -9,6 +9,7 @@
 
 #include "nightreel/base/log.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/rank/stage_watch.h"
 
 namespace nightreel::rank {
 
@@ -28,6 +29,7 @@ struct RunOptions {
   std::optional<double> deadline_s;  // from the start
   std::int64_t max_attempts = 3;
   std::int64_t lease_s = 45;
+  GivenLimits stage_limits;           // the others are the device's
   std::int64_t checkpoint_every = 0;  // steps; 0: about a minute's worth
   std::string archive = "latents";    // none, latents, frames
   std::string input_root;

@@ -21,8 +21,8 @@ class OutputFolder {
   explicit OutputFolder(std::string root) : root_(std::move(root)) {}
   /// Makes the folders. Throws Error{storage}.
   void make() const;
-  /// Writes a small file and removes it. Throws Error{storage}.
-  void check_writable() const;
+  /// Writes a file of so many bytes where the videos go, and removes it. Throws Error{storage}.
+  void check_writable(std::size_t bytes = 64U << 10U) const;
   /// Removes what is older than `age` of hidden temporary files, of ranks and renderers that were killed, and of states
   /// of jobs whose video is out. Returns how many; one that cannot be removed is left.
   std::size_t sweep(std::chrono::hours age) const;

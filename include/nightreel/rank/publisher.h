@@ -59,7 +59,6 @@ class Publisher {
  private:
   void check(const Finished& finished, const std::string& video) const;
   void write_sidecar(const Finished& finished, const OutputSet& from, const queue::Published& published) const;
-  bool make_room(const OutputSet& to, const std::function<bool()>& still_ours) const;
   bool name_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const;
   OutputFolder out_;
   Maker maker_;

@@ -22,7 +22,7 @@ namespace nightreel::rank {
 struct RendererCommand {
   std::vector<std::string> argv;  // nightreel-engine render --model … --device …
   std::string stderr_path;        // its log: libraries print there
-  double loading_limit_s = 1800;  // without a word from its start to `ready`: a large model from slow storage
+  double loading_limit_s = 3600;  // without a word from its start to `ready`
   double silence_limit_s = 30;    // after that a heartbeat comes every second, from a thread that does nothing else
   std::function<bool(pid_t)>
       on_gpu;  // whether the driver lists this process on the renderer's GPU; empty: there is none
@@ -50,14 +50,18 @@ class Renderer {
   /// The next event, or nothing within `timeout`.
   std::optional<Event> poll(std::chrono::milliseconds timeout);
 
+  const std::string& log_file() const { return command_.stderr_path; }
+  /// The end of what it, or the one before while none runs, has written to its log; printable.
+  std::string last_words() const;
+
   /// Asks it to shut down, waits at most `grace`, then kills it.
   void stop(std::chrono::milliseconds grace);
   /// SIGKILL and reap, without a word.
   void kill();
 
-  /// What a renderer says before anything else. Waits for `ready` at most `limit_s`; throws Error of the kind that it
-  /// failed with (model, environment, device, …) or Error{renderer}. `interrupted` is asked between two polls.
-  protocol::ReadyEvent wait_ready(double limit_s, const std::function<bool()>& interrupted);
+  /// What a renderer says before anything else. Throws Error of the kind that it failed with (model, environment,
+  /// device, …) or Error{renderer}. `interrupted` is asked between two polls.
+  protocol::ReadyEvent wait_ready(const std::function<bool()>& interrupted);
 
  private:
   Event ended(const std::string& why);
@@ -68,7 +72,8 @@ class Renderer {
   base::Logger log_;
   base::Child child_;
   std::optional<base::LineReader> reader_;
-  pid_t dead_ = -1;  // the process before, while the GPU may hold it
+  std::uintmax_t log_from_ = 0;  // where this process's part of the log begins
+  pid_t dead_ = -1;              // the process before, while the GPU may hold it
   base::Stopwatch since_end_;
   bool ready_ = false;
   double silent_s_ = 0;

@@ -16,6 +16,7 @@ struct RunFlags {
   rank::RunOptions options;
   std::string deadline;
   std::string min_free;
+  std::string stage_limits;
   std::string recipe;
   std::string log_format = "auto";
   std::string progress = "auto";
@@ -44,6 +45,7 @@ int start(RunFlags flags) {
   if (!flags.min_free.empty()) {
     options.min_free = value_of("--min-free", [&] { return base::parse_size(flags.min_free); });
   }
+  options.stage_limits = value_of("--stage-limits", [&] { return rank::parse_stage_limits(flags.stage_limits); });
   options.recipe = job::recipe_choice(flags.recipe);
   options.log_format = flags.log_format == "json" ? base::LogFormat::json : base::LogFormat::text;
   const bool text = options.log_format == base::LogFormat::text;
@@ -78,6 +80,9 @@ void add_run(CLI::App& app, Action& action) {
   sub->add_option("--deadline", flags->deadline, "90s, 45m, 6h30m or @07:00: claim nothing that would not end in time");
   sub->add_option("--max-attempts", o.max_attempts, "of a job")->check(CLI::Range(1, 1000))->capture_default_str();
   sub->add_option("--lease", o.lease_s, "seconds")->check(CLI::Range(3, 86400))->capture_default_str();
+  sub->add_option("--stage-limits", flags->stage_limits,
+                  "as in step=2h,text=40m: a video without progress for longer is hung (load, text, step, decode, "
+                  "encode, publish)");
   sub->add_option("--checkpoint-every", o.checkpoint_every, "steps; 0: about a minute's worth")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
