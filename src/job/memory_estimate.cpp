@@ -5,6 +5,7 @@
 //   attention   x, normed, q|k|v (3), normed q and k (2), turned q and k (2), mixed            10 e
 //   rotation    x, normed, q|k|v, normed q and k, turned k                                      8 e + turning q
 //   feed-forward x, normed, hidden (ffn_dim / width), its output                               (3 + ffn/width) e
+//   looking at the text: x, normed, q, mixed, out (5 e), and for each of its rows keys and values, one way and another
 // where turning q on a CPU goes through float32 (4 bytes, and 4 more for a copy where e < 4), and where e < 4 the gated
 // sum behind the feed-forward does so with three tensors of 4 bytes. Attention itself keeps no matrix of scores:
 // LibTorch's fused kernels. The VAE: src/model/vae_layers.cpp; every causal convolution keeps its last two frames
@@ -61,7 +62,8 @@ std::uint64_t blocks_of(const MemoryModel& model, const Settings& s, std::int64_
   const bool two_times = !s.image.empty() && t.in_channels == t.out_channels;
   const std::int64_t table = tokens * t.attention_head_dim * kFloat;  // of the rotation
   const std::int64_t text = batch * model.text.tokens * width_of(t) * model.element_bytes;
-  return unsigned_of(batch * tokens * block_bytes_a_token(model, two_times) + table + 4 * text);
+  const std::int64_t looks_at_text = 5 * batch * tokens * width_of(t) * model.element_bytes + 4 * text;
+  return unsigned_of(std::max(batch * tokens * block_bytes_a_token(model, two_times), looks_at_text) + table + text);
 }
 
 std::uint64_t keys_of(const MemoryModel& model, std::int64_t batch) {

@@ -9,6 +9,7 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -35,12 +36,25 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
 
+std::atomic<std::size_t> live{0};    // bytes on the device
+constexpr std::size_t kHeader = 64;  // before each block: its size
+
+void release(void* memory) {
+  auto* block = static_cast<char*>(memory) - kHeader;
+  std::size_t bytes = 0;
+  std::memcpy(&bytes, block, sizeof(bytes));
+  live -= bytes;
+  std::free(block);
+}
+
 struct HostMemory final : c10::Allocator {
   c10::DataPtr allocate(std::size_t bytes) override {
-    void* memory = std::aligned_alloc(64, (bytes / 64 + 1) * 64);
-    return {memory, memory, &std::free, kDevice};
+    auto* block = static_cast<char*>(std::aligned_alloc(kHeader, (bytes / kHeader + 2) * kHeader));
+    std::memcpy(block, &bytes, sizeof(bytes));
+    live += bytes;
+    return {block + kHeader, block + kHeader, &release, kDevice};
   }
-  c10::DeleterFnPtr raw_deleter() const override { return &std::free; }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, std::size_t bytes) const override { std::memcpy(to, from, bytes); }
 };
 
@@ -180,6 +194,10 @@ c10::Device checked_device() {
   }();
   static_cast<void>(registered);
   return kDevice;
+}
+
+std::size_t checked_device_bytes() {
+  return live;
 }
 
 }  // namespace nightreel::test

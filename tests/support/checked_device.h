@@ -7,9 +7,14 @@
 
 #include <c10/core/Device.h>
 
+#include <cstddef>
+
 namespace nightreel::test {
 
 /// Registers the device's allocator and hooks at the first call.
 c10::Device checked_device();
+
+/// Bytes of the tensors that live on it.
+std::size_t checked_device_bytes();
 
 }  // namespace nightreel::test

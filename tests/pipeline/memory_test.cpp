@@ -1,0 +1,146 @@
+// The memory plan's arithmetic against checkpoints that are loaded, and against what CPU tensors really take.
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+
+#include "nightreel/base/json.h"
+#include "nightreel/model/clip_vision.h"
+#include "nightreel/model/transformer.h"
+#include "nightreel/model/umt5.h"
+#include "nightreel/model/vae.h"
+#include "nightreel/model/weights.h"
+#include "nightreel/pipeline/memory_model.h"
+#include "support/counted_memory.h"
+#include "support/golden.h"
+
+using namespace nightreel;
+using job::Part;
+
+namespace {
+
+std::string shapes_model() {
+  return std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes";
+}
+
+model::Transformer load_transformer(const std::string& folder, at::ScalarType dtype) {
+  const std::string path = folder + "/config.json";
+  model::WeightMap weights = model::WeightMap::open(folder);
+  return {model::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype};
+}
+
+template <class Module>
+std::uint64_t bytes_of(Module module) {
+  std::uint64_t bytes = 0;
+  module.each_weight([&](at::Tensor& weight) { bytes += weight.nbytes(); });
+  return bytes;
+}
+
+std::uint64_t bytes_of(model::Transformer transformer) {
+  std::uint64_t bytes = 0;
+  for (const model::Parameter& parameter : transformer.parameters()) bytes += parameter.tensor->nbytes();
+  return bytes;
+}
+
+job::Settings video(std::int64_t height, std::int64_t width, std::int64_t frames) {
+  job::Settings s;
+  s.height = height;
+  s.width = width;
+  s.num_frames = frames;
+  return s;
+}
+
+/// An estimate may be too high by half, and too low by a tenth. `beside`: what the plan counts elsewhere, and a
+/// measurement finds in here.
+void check_near(std::uint64_t estimated, std::size_t measured, std::uint64_t beside = 0) {
+  CAPTURE(estimated);
+  CAPTURE(measured);
+  CHECK(static_cast<double>(measured) < 1.1 * static_cast<double>(estimated + beside));
+  CHECK(static_cast<double>(estimated) < 1.5 * static_cast<double>(measured));
+}
+
+struct Video {
+  const char* name;
+  std::string dir;
+  job::Settings settings;
+};
+
+std::vector<Video> videos() {
+  return {{"plain", test::golden_path("plain/model"), video(128, 192, 17)},
+          {"experts", test::golden_path("experts/model"), video(128, 192, 17)},
+          {"square", test::golden_path("square/model"), video(128, 128, 9)},
+          {"ti2v", test::golden_path("ti2v/model"), video(256, 192, 17)},
+          {"shapes", shapes_model(), video(256, 256, 17)}};
+}
+
+}  // namespace
+
+TEST_CASE("weights are counted from the files' headers as the modules hold them") {
+  for (const std::string name : {"plain", "experts", "half", "pixels", "ti2v", "clip", "first_last", "residual"}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      CAPTURE(name);
+      const std::string dir = test::golden_path(name + "/model");
+      const job::MemoryModel m = pipeline::memory_model(dir, {dtype, true, std::nullopt});
+      CHECK(m.of(Part::transformer) == bytes_of(load_transformer(dir + "/transformer", dtype)));
+      CHECK(m.of(Part::transformer_2) == (name == "experts" ? m.of(Part::transformer) : 0));
+      CHECK(m.of(Part::vae) == bytes_of(model::Vae::load(dir + "/vae", at::kCPU, at::kFloat)));
+      CHECK(m.of(Part::text_encoder) == bytes_of(model::Umt5Encoder::load(dir + "/text_encoder", at::kCPU, dtype)));
+      const bool clip = m.clip.tokens > 0;
+      CHECK(clip == (name == "clip" || name == "first_last"));
+      CHECK(m.of(Part::image_encoder) == (clip ? bytes_of(model::ClipVision::load(dir, at::kCPU, dtype)) : 0));
+      CHECK(m.host_weights > 0);
+      CHECK(m.linear_weights * static_cast<std::uint64_t>(m.element_bytes) < m.of(Part::transformer));
+    }
+  }
+}
+
+TEST_CASE("a pass through the transformer takes about what the plan says") {
+  test::CountedMemory memory;
+  for (const Video& v : videos()) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      CAPTURE(v.name);
+      CAPTURE(c10::elementSize(dtype));
+      const c10::InferenceMode inference;
+      job::MemoryModel m = pipeline::memory_model(v.dir, {dtype, false, false});
+      m.both_prompts = false;
+      const auto transformer = load_transformer(v.dir + "/transformer", dtype);
+      const auto& config = transformer.config();
+      const at::Tensor latents = at::randn({1, config.in_channels, (v.settings.num_frames - 1) / m.vae.temporal + 1,
+                                            v.settings.height / m.vae.spatial, v.settings.width / m.vae.spatial});
+      const auto text = transformer.prepare_text(at::randn({1, 512, config.text_dim}), false);
+      transformer.forward(latents, at::full({1}, 500.0), text);  // the rotation's table is made once
+      memory.start();
+      transformer.forward(latents, at::full({1}, 500.0), text);
+      const job::Activations need = job::activations_of(m, v.settings, {});
+      check_near(need.blocks, memory.most(), need.latents);  // the pass's own input and output
+    }
+  }
+}
+
+TEST_CASE("decoding and encoding take about what the plan says, whole and in tiles") {
+  test::CountedMemory memory;
+  for (const Video& v : videos()) {
+    CAPTURE(v.name);
+    const c10::InferenceMode inference;
+    const job::MemoryModel m = pipeline::memory_model(v.dir, {at::kFloat, false, std::nullopt});
+    const auto vae = model::Vae::load(v.dir + "/vae", at::kCPU, at::kFloat);
+    const at::Tensor latents = at::randn({1, m.vae.z_dim, (v.settings.num_frames - 1) / m.vae.temporal + 1,
+                                          v.settings.height / m.vae.spatial, v.settings.width / m.vae.spatial});
+    const auto decode = [&] { vae.decode(latents, [](const at::Tensor&) {}); };
+    decode();  // weights in oneDNN's format are made once
+    memory.start();
+    decode();
+    check_near(job::activations_of(m, v.settings, {}).decode, memory.most());
+
+    job::Settings with_picture = v.settings;
+    with_picture.image = "first.png";
+    const bool one_frame = m.transformer.in_channels == m.transformer.out_channels;
+    const at::Tensor pixels =
+        at::zeros({1, 3, one_frame ? 1 : v.settings.num_frames, v.settings.height, v.settings.width});
+    vae.encode(pixels);
+    memory.start();
+    vae.encode(pixels);
+    check_near(job::activations_of(m, with_picture, {}).picture, memory.most());
+  }
+}

@@ -1,0 +1,196 @@
+// Weights that come and go, on the checked device: a weight that was left on the host is an error there.
+#include "pipeline/residency.h"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "nightreel/pipeline/memory_model.h"
+#include "nightreel/pipeline/pipeline.h"
+#include "pipeline/golden_run.h"
+#include "support/checked_device.h"
+
+using namespace nightreel;
+using job::MemoryPlan;
+using job::Part;
+using pipeline::Pipeline;
+using test::GoldenRun;
+using Experts = MemoryPlan::Experts;
+
+namespace {
+
+MemoryPlan plan_of(bool encoders_leave, Experts experts, bool vae_leaves) {
+  MemoryPlan plan;
+  plan.encoders_leave = encoders_leave;
+  plan.experts = experts;
+  plan.vae_leaves = vae_leaves;
+  plan.two_experts = true;
+  return plan;
+}
+
+const std::vector<MemoryPlan> kPlans{plan_of(true, Experts::stay, false), plan_of(false, Experts::take_turns, false),
+                                     plan_of(true, Experts::take_turns, true), plan_of(true, Experts::leave, true),
+                                     plan_of(false, Experts::leave, false)};
+
+/// Latents and frames of one video, and the bytes on the device before each of its steps.
+struct Made {
+  at::Tensor embeds, latents, frames;
+  std::vector<std::size_t> bytes;
+};
+
+Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token) {
+  Made made;
+  made.embeds = pipeline.encode_prompt({token, 17, 99, 3, 1}).embeds_1TE.cpu();
+  const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
+  pipeline::DenoiseObserver observer;
+  observer.on_step = [&](std::int64_t, std::int64_t) {
+    made.bytes.push_back(test::checked_device_bytes());
+    return pipeline::AfterStep::go_on;
+  };
+  made.latents =
+      pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), observer, std::nullopt, image).latents_CFYX;
+  std::vector<at::Tensor> pieces;
+  pipeline.decode(made.latents, [&](const at::Tensor& piece) { pieces.push_back(piece); });
+  made.frames = at::cat(pieces);
+  return made;
+}
+
+pipeline::PipelineOptions on_checked_device(const MemoryPlan& plan) {
+  pipeline::PipelineOptions options;
+  options.device = test::checked_device();
+  options.plan = plan;
+  return options;
+}
+
+/// Two weights of a module of its own.
+struct Module {
+  at::Tensor first = at::arange(6, at::kFloat).view({2, 3}).to(test::checked_device());
+  at::Tensor second = at::rand({4, 3, 2, 2}).contiguous(at::MemoryFormat::ChannelsLast).to(test::checked_device());
+  pipeline::MovingWeights moving{test::checked_device(), [this](const model::WeightVisitor& visit) {
+                                   visit(first);
+                                   visit(second);
+                                 }};
+};
+
+}  // namespace
+
+TEST_CASE("weights that come and go give the numbers of weights that stay, video after video") {
+  for (const auto& [name, run] : std::vector<std::pair<const char*, const char*>>{
+           {"experts", "pipeline"}, {"i2v", "run_last"}, {"clip", "pipeline"}, {"ti2v", "run_image"}}) {
+    CAPTURE(name);
+    const GoldenRun golden(name, run);
+    Pipeline staying = Pipeline::load(golden.model_dir(), on_checked_device({}));
+    const Made wanted = make(staying, golden, 5);
+    for (const MemoryPlan& plan : kPlans) {
+      Pipeline moving = Pipeline::load(golden.model_dir(), on_checked_device(plan));
+      for (int video = 0; video < 2; ++video) {
+        const Made made = make(moving, golden, video == 0 ? 5 : 6);  // another prompt: the text encoder comes back
+        CHECK(at::equal(made.embeds, wanted.embeds) == (video == 0));
+        CHECK(at::equal(made.latents, wanted.latents));
+        CHECK(at::equal(made.frames, wanted.frames));
+      }
+    }
+  }
+}
+
+TEST_CASE("what leaves is no longer on the device") {
+  const GoldenRun golden("experts");
+  const job::MemoryModel model = pipeline::memory_model(golden.model_dir(), {at::kFloat, false, std::nullopt});
+  std::vector<std::size_t> most;
+  for (const MemoryPlan& plan :
+       {MemoryPlan{}, plan_of(false, Experts::take_turns, false), plan_of(true, Experts::leave, true)}) {
+    const std::size_t before = test::checked_device_bytes();
+    Pipeline pipeline = Pipeline::load(golden.model_dir(), on_checked_device(plan));
+    const auto bytes = make(pipeline, golden, 5).bytes;
+    most.push_back(*std::max_element(bytes.begin(), bytes.end()) - before);
+  }
+  const auto near = [](std::size_t a, std::size_t b) { return a < b + b / 10 && b < a + a / 10; };
+  CHECK(near(most[0] - most[1], model.of(Part::transformer)));
+  CHECK(near(most[1] - most[2], model.of(Part::text_encoder) + model.of(Part::vae)));
+}
+
+TEST_CASE("a plan may change between videos") {
+  const GoldenRun golden("experts");
+  Pipeline pipeline = Pipeline::load(golden.model_dir(), on_checked_device({}));
+  const Made wanted = make(pipeline, golden, 5);
+  for (const MemoryPlan& plan : kPlans) {
+    pipeline.adopt(plan);
+    CHECK(at::equal(make(pipeline, golden, 5).latents, wanted.latents));
+    pipeline.adopt({});
+    CHECK(at::equal(make(pipeline, golden, 5).latents, wanted.latents));
+  }
+}
+
+TEST_CASE("weights come back as they left: values, shape and order in memory") {
+  Module module;
+  const at::Tensor first = module.first.cpu();
+  const at::Tensor second = module.second.cpu();
+  const auto strides = module.second.strides().vec();
+  for (int round = 0; round < 3; ++round) {
+    module.moving.leave();
+    module.moving.leave();  // nothing to do
+    CHECK_FALSE(module.moving.here());
+    CHECK(module.first.is_cpu());
+    CHECK(at::equal(module.second, second));
+    module.moving.bring();
+    module.moving.bring();
+    CHECK(module.moving.here());
+    CHECK(module.first.is_privateuseone());
+    CHECK(at::equal(module.first.cpu(), first));
+    CHECK(at::equal(module.second.cpu(), second));
+    CHECK(module.second.strides().vec() == strides);
+  }
+}
+
+TEST_CASE("a weight that was exchanged, here or away, is the one that comes back") {
+  Module module;
+  const at::Tensor merged = at::full({2, 3}, 7.0F);
+  const at::Tensor other = at::full({2, 3}, 8.0F);
+  module.moving.leave();
+  module.moving.bring();
+  const at::Tensor base = module.first;
+  module.first = merged.to(test::checked_device());  // as a LoRA is merged
+  module.moving.leave();
+  CHECK(at::equal(module.first, merged));
+  module.moving.bring();
+  CHECK(at::equal(module.first.cpu(), merged));
+  module.first = base;  // and undone
+  module.moving.leave();
+  module.moving.bring();
+  CHECK(at::equal(module.first.cpu(), base.cpu()));
+  for (const at::Device device : {at::Device(at::kCPU), test::checked_device()}) {
+    module.moving.leave();
+    module.first = other.to(device);
+    for (int round = 0; round < 2; ++round) {
+      module.moving.bring();
+      CHECK(module.first.is_privateuseone());
+      CHECK(at::equal(module.first.cpu(), other));
+      module.moving.leave();
+    }
+    module.moving.bring();
+    module.first = base;
+  }
+}
+
+TEST_CASE("tiles are decoded and encoded where the plan says so") {
+  const GoldenRun golden("plain");
+  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  MemoryPlan tiled;
+  tiled.tiled = {true, true};
+  const at::Tensor latents_CFYX = at::randn({4, 2, 8, 40});  // two tiles wide
+  const auto decode = [&] {
+    std::vector<at::Tensor> pieces;
+    pipeline.decode(latents_CFYX, [&](const at::Tensor& piece) { pieces.push_back(piece); });
+    return pieces;
+  };
+  const auto whole = decode();
+  pipeline.adopt(tiled);
+  const auto in_tiles = decode();
+  CHECK(whole.size() == 2);
+  REQUIRE(in_tiles.size() == 1);
+  const at::Tensor a = at::cat(whole).to(at::kFloat);
+  const at::Tensor b = in_tiles[0].to(at::kFloat);
+  REQUIRE(a.sizes() == b.sizes());
+  CHECK(a.slice(2, 0, 120).sub(b.slice(2, 0, 120)).abs().mean().item<float>() < 3);  // far from the seam
+}
