@@ -50,9 +50,22 @@ std::string only_file(const std::string& root, const std::string& stem, const st
 /// leaves out those that were never changed.
 ConfigFile expert_config(const std::string& folder) {
   ConfigFile config(folder + "/config.json");
-  const std::vector<std::string> known{"model_type", "patch_size",  "text_len", "in_dim",          "dim",
-                                       "ffn_dim",    "freq_dim",    "text_dim", "out_dim",         "num_heads",
-                                       "num_layers", "window_size", "qk_norm",  "cross_attn_norm", "eps"};
+  const std::vector<std::string> known{"model_type",
+                                       "patch_size",
+                                       "text_len",
+                                       "in_dim",
+                                       "dim",
+                                       "ffn_dim",
+                                       "freq_dim",
+                                       "text_dim",
+                                       "out_dim",
+                                       "num_heads",
+                                       "num_layers",
+                                       "window_size",
+                                       "quantization_config",
+                                       "qk_norm",
+                                       "cross_attn_norm",
+                                       "eps"};
   for (const auto& [key, value] : config.json().items()) {
     if (key.rfind('_', 0) == 0 || std::find(known.begin(), known.end(), key) != known.end()) continue;
     config.refuse(key, "this program does not know this setting of a Wan model");

@@ -8,6 +8,15 @@ namespace nightreel::model {
 
 using nlohmann::json;
 
+namespace {
+
+/// Written by `model convert --dtype fp8`; the tensors say the same by their dtype and their scales.
+bool is_our_quantisation(const json& config) {
+  return config.is_object() && config.contains("quant_method") && config["quant_method"] == "nightreel_e4m3";
+}
+
+}  // namespace
+
 ConfigReader::ConfigReader(const json& config, std::string path) : config_(config), path_(std::move(path)) {
   if (!config.is_object()) throw base::Error(base::ErrorKind::model, path_ + ": not a JSON object");
 }
@@ -92,6 +101,7 @@ void ConfigReader::require(const std::string& key, const json& only, const std::
 
 void ConfigReader::refuse_unknown() const {
   for (const auto& [key, entry] : config_.items()) {
+    if (key == "quantization_config" && is_our_quantisation(entry)) continue;
     if (key.rfind('_', 0) == 0 || entry.is_null() || known_.count(key) > 0) continue;
     refuse(key, "this program does not know this setting");
   }

@@ -13,7 +13,7 @@ namespace nightreel::model {
 
 namespace {
 
-constexpr std::int64_t kPiece = 1 << 22;  // elements; a few copies of 16 MiB
+constexpr std::int64_t kPiece = 1 << 20;  // elements; a few copies of 4 MiB
 
 bool ends(const std::string& text, const std::string& with) {
   return text.size() >= with.size() && text.compare(text.size() - with.size(), with.size(), with) == 0;

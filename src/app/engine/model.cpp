@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "app/engine/model_files.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
@@ -51,6 +52,8 @@ void add_model(CLI::App& app, Action& action) {
   sub->add_option("--recipe", options->recipe, "official or checkpoint");
   sub->add_flag("--json", options->as_json, "for programs");
   sub->callback([&action, options] { action = [options] { return info(*options); }; });
+  add_model_check(*model, action);
+  add_model_convert(*model, action);
 }
 
 }  // namespace nightreel::app

@@ -1,0 +1,98 @@
+"""One model in both layouts: the same digest, the same videos to the last byte; what check and convert tell."""
+import json
+import shutil
+
+import h5py
+import torch
+from safetensors.torch import load_file
+
+import program
+from program import SHAPES, nightreel, small
+
+
+def latents(archive):
+    with h5py.File(archive) as file:
+        return file["latents"][:]
+
+
+class Layouts(program.ProgramTest):
+    def convert(self, source, name, *flags):
+        target = self.folder / name
+        ended = nightreel("model", "convert", source, "--to", target, "--json", *flags)
+        self.assert_ended(ended, 0)
+        return target, json.loads(ended.out)
+
+    def original(self):
+        """models/shapes as Wan would have published it: its VAE and text encoder as .pth."""
+        folder, report = self.convert(SHAPES, "original", "--layout", "original")
+        for file in [folder / "Wan2.1_VAE.safetensors", *folder.glob("models_t5_*.safetensors")]:
+            torch.save(load_file(file), file.with_suffix(".pth"))
+            file.unlink()
+        return folder, report["digest"]
+
+    def info(self, folder):
+        ended = nightreel("model", "info", folder, "--json")
+        self.assert_ended(ended, 0)
+        return json.loads(ended.out)
+
+    def generate(self, folder, name, *flags):
+        video, archive = self.folder / f"{name}.mp4", self.folder / f"{name}.h5"
+        ended = nightreel("generate", "--model", folder, "--prompt", "a red circle moves left", "--height", "32",
+                          "--width", "32", "--num-frames", "5", "--num-inference-steps", "3", "--seed", "1",
+                          "--threads", "1", "--archive", "latents", "--archive-file", archive, "-o", video, *flags)
+        self.assert_ended(ended, 0)
+        return video, archive
+
+    def test_an_original_folder_is_the_same_model(self):
+        original, digest = self.original()
+        ours, theirs = self.info(original), self.info(SHAPES)
+        self.assertEqual(ours["digest"], theirs["digest"])
+        self.assertEqual(digest, theirs["digest"])
+        self.assertEqual(ours["recipe"], theirs["recipe"])
+        ended = nightreel("model", "check", original)
+        self.assert_ended(ended, 0)
+        self.assertEqual(ended.out.count(" ok "), 4, ended.out)
+
+        video, archive = self.generate(original, "ours")
+        same_video, same_archive = self.generate(SHAPES, "theirs")
+        self.assertTrue((latents(archive) == latents(same_archive)).all())
+        self.assertEqual(video.read_bytes(), same_video.read_bytes())
+        again = self.folder / "again.mp4"
+        self.assert_ended(nightreel("decode", archive, "-o", again, "--model", original, "--threads", "1"), 0)
+        self.assertEqual(again.read_bytes(), video.read_bytes())
+
+        jobs = self.write_jobs(small("a"))
+        self.assert_ended(nightreel("run", jobs, "--model", original, "--out", self.out, "--threads", "1"), 0)
+        sidecar = json.loads((self.out / "videos/a.json").read_text())
+        self.assertIn(theirs["digest"], json.dumps(sidecar))
+
+    def test_precisions_and_what_is_in_the_way(self):
+        whole = self.info(SHAPES)["model"]["weight_bytes"]["transformer"]
+        for dtype, at_most in {"bf16": 0.55, "f16": 0.55, "fp8": 0.35}.items():
+            folder, report = self.convert(SHAPES, dtype, "--dtype", dtype)
+            parts = {part["name"]: part for part in report["components"]}
+            self.assertLess(parts["transformer"]["bytes_after"], at_most * whole)
+            self.assertGreater(parts["transformer"]["max_error"], 0)
+            self.assertEqual(parts["vae"]["changed"], 0)
+            self.assertNotEqual(report["digest"], self.info(SHAPES)["digest"])
+            self.assert_ended(nightreel("model", "check", folder), 0)
+        self.generate(self.folder / "fp8", "from_fp8")
+        self.assert_refused(nightreel("model", "convert", SHAPES, "--to", self.folder / "fp8"), 2, "is there already")
+        self.assertEqual([path for path in self.folder.iterdir() if path.name.endswith(".part")], [])
+
+    def test_a_damaged_folder_is_told_tensor_by_tensor(self):
+        folder = self.folder / "damaged"
+        shutil.copytree(SHAPES, folder)
+        config = folder / "transformer/config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"num_layers": 7}))
+        ended = nightreel("model", "check", folder, "--json")
+        self.assertEqual(ended.code, 3, ended.said)
+        report = json.loads(ended.out)
+        self.assertFalse(report["ok"])
+        found = [problem for part in report["components"] for problem in part["problems"]]
+        self.assertEqual({problem["what"] for problem in found}, {"missing"})
+        self.assertIn("blocks.6.attn1.to_q.weight", [problem["tensor"] for problem in found])
+
+
+if __name__ == "__main__":
+    program.main()
