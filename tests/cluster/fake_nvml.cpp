@@ -1,9 +1,15 @@
 // A stand-in for libnvidia-ml.so.1, for machines without a GPU: NIGHTREEL_NVML_LIBRARY names this library and
 // NIGHTREEL_FAKE_NVML a JSON file that says what it reports:
-//   {"default": [GPU…], "hosts": {"b": [GPU…]}, "ranks": {"1": [GPU…]}, "fail": 18, "cuda": 13000}
+//   {"default": [GPU…], "hosts": {"b": [GPU…]}, "ranks": {"1": [GPU…]}, "fail": 18, "cuda": 13000,
+//    "hang": ["1"], "stop": ["1"]}
 //   GPU: {"uuid": …, "name": …, "memory": bytes, "pids": [...], "mig": [{"uuid": …, "memory": …, "pids": […]}]}
 // The first of ranks[OMPI_COMM_WORLD_RANK], hosts[NIGHTREEL_HOSTNAME], default holds; none of them: no GPU.
-// "fail": what nvmlInit returns: 18 as with a driver that was updated under a running kernel, 9 where none is loaded.
+// "hang": ranks whose nvmlInit never returns, as with a dead driver; "stop": ranks that it stops, as a host would
+// freeze. "fail": what nvmlInit returns: 18 as with a driver that was updated under a running kernel, 9 where none is
+// loaded.
+#include <unistd.h>
+
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -87,6 +93,12 @@ int nvmlInit_v2() {
   std::ifstream file(variable("NIGHTREEL_FAKE_NVML"));
   const Json config = Json::parse(file, nullptr, false);
   if (config.is_discarded()) return 999;
+  for (const Json& rank : config.value("hang", Json::array())) {
+    while (rank == variable("OMPI_COMM_WORLD_RANK")) pause();
+  }
+  for (const Json& rank : config.value("stop", Json::array())) {
+    if (rank == variable("OMPI_COMM_WORLD_RANK")) kill(getpid(), SIGSTOP);
+  }
   if (config.contains("fail")) return config.at("fail").get<int>();
   machine = new Machine;
   machine->cuda = config.value("cuda", 13000);

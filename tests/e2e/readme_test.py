@@ -72,7 +72,7 @@ class WhatTheReaderTypes(program.ProgramTest):
             typed = [line for block in blocks(page, "sh") for line in block.splitlines()]
             typed += re.findall(r"`([^`\n]+)`", text)
             for line in typed:
-                command = re.search(r"\bnightreel ((?:model )?[a-z]+)(.*)", line)
+                command = re.search(r"\bnightreel ((?:model |bench (?=comm\b))?[a-z]+)(.*)", line)
                 if not command or line.lstrip().startswith("kubectl "):
                     continue
                 name = command[1]

@@ -15,6 +15,7 @@ const Elsewhere& engine_subcommands() {
                                       {"decode", "archived latents to a video, without denoising"},
                                       {"model", "what a checkpoint is"},
                                       {"bench", "measures pieces, correctness beside each speed"},
+                                      {"bench comm", "under mpirun: what renderers exchange, every byte checked"},
                                       {"render", "plumbing: the process that a rank starts"}};
   return kSubcommands;
 }
@@ -29,6 +30,7 @@ void become_engine(int argc, char** argv) {
   const auto& known = engine_subcommands();
   if (at >= argc || std::none_of(known.begin(), known.end(), [&](const auto& s) { return s.first == argv[at]; }))
     return;
+  if (std::strcmp(argv[at], "bench") == 0 && at + 1 < argc && std::strcmp(argv[at + 1], "comm") == 0) return;
   std::rotate(argv + 1, argv + at, argv + at + 1);
   std::string path = base::companion("nightreel-engine");
   argv[0] = path.data();

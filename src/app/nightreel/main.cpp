@@ -12,8 +12,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "nightreel: %s\n", e.what());
     return base::traits(e.kind()).exit_code;
   }
-  return app::run_command_line(
-      "Renders lists of prompts to videos with Wan models, on many GPUs",
-      {app::add_run, app::add_submit, app::add_status, app::add_cancel, app::add_retry, app::add_version}, argc, argv,
-      app::engine_subcommands());
+  return app::run_command_line("Renders lists of prompts to videos with Wan models, on many GPUs",
+                               {app::add_run, app::add_submit, app::add_status, app::add_cancel, app::add_retry,
+                                app::add_doctor, app::add_bench_comm, app::add_version},
+                               argc, argv, app::engine_subcommands());
 }

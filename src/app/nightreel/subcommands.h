@@ -14,8 +14,10 @@ void add_version(CLI::App& app, Action& action);
 void add_status(CLI::App& app, Action& action);
 void add_cancel(CLI::App& app, Action& action);
 void add_retry(CLI::App& app, Action& action);
+void add_doctor(CLI::App& app, Action& action);
+void add_bench_comm(CLI::App& app, Action& action);
 
-/// Those that nightreel-engine runs.
+/// Those that nightreel-engine runs, and `bench comm`, which stands beside `bench` in --help.
 const Elsewhere& engine_subcommands();
 
 /// What every nightreel-engine inherits where the user has not chosen: how long OpenMP's threads wait for each other
@@ -25,7 +27,7 @@ const Elsewhere& engine_subcommands();
 void set_engine_environment();
 
 /// Becomes nightreel-engine where the arguments name one of its subcommands (--config may stand before it); returns
-/// otherwise. Throws Error{environment} where there is no such executable.
+/// otherwise, and for `bench comm`. Throws Error{environment} where there is no such executable.
 void become_engine(int argc, char** argv);
 
 }  // namespace nightreel::app

@@ -1,0 +1,182 @@
+#include "doctor/storage.h"
+
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/file.h"
+#include "nightreel/base/random.h"
+#include "nightreel/job/recipe.h"
+
+namespace nightreel::doctor {
+namespace {
+
+constexpr std::size_t kLarge = 16U << 20U;  // bytes: a video's size
+constexpr int kSmallFiles = 5;
+constexpr double kSlowSync_ms = 500;
+constexpr std::uint64_t kGiB = 1U << 30U;
+
+// statfs(2), "Filesystem types": the ones that OUT is put on.
+const std::map<std::uint64_t, std::string>& file_systems() {
+  static const std::map<std::uint64_t, std::string> kNames{
+      {0x6969, "nfs"},       {0xef53, "ext4"},        {0x58465342, "xfs"},    {0x9123683e, "btrfs"},
+      {0x01021994, "tmpfs"}, {0x794c7630, "overlay"}, {0x0bd00bd0, "lustre"}, {0x47504653, "gpfs"},
+      {0x00c36400, "ceph"},  {0x65735546, "fuse"},    {0x2fc12fc1, "zfs"},    {0x19830326, "beegfs"},
+      {0xfe534d42, "smb2"},  {0xff534d42, "cifs"},    {0x9fa0, "proc"},       {0x62656572, "sysfs"}};
+  return kNames;
+}
+
+std::string file_system_of(const std::string& folder) {
+  struct statfs info {};
+  if (::statfs(folder.c_str(), &info) != 0) base::throw_errno("cannot look at the file system of", folder);
+  const auto number = static_cast<std::uint64_t>(info.f_type) & 0xffffffffU;
+  const auto known = file_systems().find(number);
+  return known == file_systems().end() ? std::to_string(number) : known->second;
+}
+
+// Names in the folder that are gone at the end, whatever happened.
+class TemporaryNames {
+ public:
+  explicit TemporaryNames(const std::string& folder) : stem_(folder + "/.nightreel-doctor-" + base::random_hex(8)) {}
+  TemporaryNames(const TemporaryNames&) = delete;
+  TemporaryNames& operator=(const TemporaryNames&) = delete;
+  ~TemporaryNames() {
+    for (const auto& path : made_) {
+      try {
+        base::remove_file(path);
+      } catch (const base::Error&) {
+        // The check itself has said what is wrong with the folder.
+      }
+    }
+  }
+  std::string make(const std::string& suffix) {
+    made_.push_back(stem_ + suffix);
+    return made_.back();
+  }
+
+ private:
+  std::string stem_;
+  std::vector<std::string> made_;
+};
+
+double megabytes_a_second(TemporaryNames& names) {
+  const std::string content(kLarge, 'x');
+  const base::Stopwatch watch;
+  base::replace_file(names.make(".large"), content);
+  return static_cast<double>(kLarge) / 1e6 / std::max(1e-6, watch.seconds());
+}
+
+double sync_milliseconds(TemporaryNames& names) {
+  std::vector<double> ms;
+  const std::string path = names.make(".small");
+  for (int i = 0; i < kSmallFiles; ++i) {
+    const base::Stopwatch watch;
+    base::replace_file(path, "nightreel");
+    ms.push_back(watch.seconds() * 1000);
+  }
+  std::sort(ms.begin(), ms.end());
+  return ms[ms.size() / 2];
+}
+
+[[noreturn]] void fail(const std::string& message) {
+  throw base::Error(base::ErrorKind::storage, message);
+}
+
+// As a video gets its name: never over another, and a rename that replaces whole.
+void check_names(TemporaryNames& names) {
+  const std::string first = names.make(".first");
+  const std::string second = names.make(".second");
+  const std::string final_name = names.make(".final");
+  base::replace_file(first, "first");
+  if (!base::publish(first, final_name)) fail(final_name + ": a new name counts as taken");
+  base::replace_file(second, "second");
+  if (base::publish(second, final_name) || base::read_file(final_name, 64) != "first") {
+    fail(final_name + ": a link replaced a file that was there");
+  }
+  base::rename_file(second, final_name);
+  if (base::read_file(final_name, 64) != "second") fail(final_name + ": a rename did not replace the file");
+}
+
+std::string gigabytes(double bytes) {
+  std::ostringstream text;
+  text.precision(3);
+  text << bytes / static_cast<double>(kGiB) << " GiB";
+  return text.str();
+}
+
+}  // namespace
+
+StorageFacts storage_facts(const std::string& out, bool measure) {
+  base::make_folders(out);
+  StorageFacts facts;
+  facts.file_system = file_system_of(out);
+  TemporaryNames names(out);
+  facts.sync_ms = sync_milliseconds(names);
+  check_names(names);
+  if (measure) facts.write_mb_s = megabytes_a_second(names);
+  facts.free_bytes = base::free_bytes(out);
+  return facts;
+}
+
+Findings judge_storage(const Places& places, const std::vector<Answer<StorageFacts>>& answers) {
+  Findings out = failures_of("storage", places, answers,
+                             "mount the storage for writing on every host, see the folder's owner and mode, and the "
+                             "user that the ranks run as");
+  if (!out.empty()) return out;
+  const auto kinds = values_of(answers, [](const StorageFacts& f) { return f.file_system; });
+  double slowest_mb_s = 0;
+  double slowest_ms = 0;
+  for (const auto& answer : answers) {
+    const auto& facts = answer.facts;
+    if (facts.write_mb_s > 0 && (slowest_mb_s <= 0 || facts.write_mb_s < slowest_mb_s)) slowest_mb_s = facts.write_mb_s;
+    slowest_ms = std::max(slowest_ms, facts.sync_ms);
+  }
+  std::ostringstream text;
+  text.precision(3);
+  text << "write, fsync, link and rename work on " << (differ(kinds) ? spread(places, kinds) : kinds.front()) << "; "
+       << slowest_mb_s << " MB/s a host with fsync, " << slowest_ms << " ms for a small file";
+  if (slowest_ms > kSlowSync_ms) {
+    out.push_back(
+        warning("storage", text.str(), "each job syncs some dozen files: see the storage's load, or take another"));
+  } else {
+    out.push_back(ok("storage", text.str()));
+  }
+  return out;
+}
+
+std::uint64_t bytes_a_video(const std::optional<job::ModelCard>& card) {
+  job::ModelCard usual;
+  usual.z_dim = 16;
+  job::Settings size;
+  size.height = 480;
+  size.width = 832;
+  size.num_frames = 81;
+  if (card) {
+    usual = *card;
+    size = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
+  }
+  const std::int64_t latents = usual.z_dim * ((size.num_frames - 1) / usual.vae_temporal + 1) *
+                               (size.height / usual.vae_spatial) * (size.width / usual.vae_spatial) * 4;
+  // crf 18 takes a tenth to half a bit a pixel. A checkpoint holds the latents and up to four tensors of their size.
+  const std::int64_t video = size.height * size.width * size.num_frames / 16;
+  return static_cast<std::uint64_t>(6 * latents + video);
+}
+
+Finding judge_space(std::uint64_t free_bytes, std::optional<std::int64_t> queued, std::size_t ranks,
+                    std::uint64_t video_bytes) {
+  const std::string room = "OUT has " + gigabytes(static_cast<double>(free_bytes)) + " free";
+  const char* fix = "make room, take another OUT, or --archive none; --min-free SIZE lets a run wait for room";
+  const double in_hand = static_cast<double>(video_bytes) * static_cast<double>(ranks);
+  if (static_cast<double>(free_bytes) < in_hand) {
+    return failure("space", room + ", less than the " + gigabytes(in_hand) + " of one video a rank", fix);
+  }
+  if (!queued) return ok("space", room + "; there is no queue to compare it with");
+  const double needed = static_cast<double>(video_bytes) * static_cast<double>(*queued);
+  const std::string text = room + "; the " + std::to_string(*queued) + " jobs queued take about " + gigabytes(needed);
+  return static_cast<double>(free_bytes) < needed ? warning("space", text, fix) : ok("space", text);
+}
+
+}  // namespace nightreel::doctor
