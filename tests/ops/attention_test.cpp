@@ -52,7 +52,8 @@ TEST_CASE("equal keys may be folded into one whose bias is the logarithm of thei
 TEST_CASE("attention to the keys piece by piece, in any order, is attention to all of them") {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     const at::Tensor q = at::randn({2, 5, 3, 8}).to(dtype);
-    const at::Tensor k = (at::randn({2, 11, 3, 8}) * 20).to(dtype);  // large scores: weights far apart
+    const at::Tensor k =
+        (at::randn({2, 11, 3, 8}) * 20).to(dtype);  // large scores: weights far apart, and their roundings count
     const at::Tensor v = at::randn({2, 11, 3, 8}).to(dtype);
     ops::PartialAttention sum;
     for (const auto& [from, count] : std::vector<std::pair<int, int>>{{7, 4}, {0, 1}, {1, 6}}) {
@@ -60,6 +61,6 @@ TEST_CASE("attention to the keys piece by piece, in any order, is attention to a
     }
     const bool is_wide = sum.out_BSHD.scalar_type() == at::kFloat;
     CHECK(is_wide);
-    CHECK(gap(sum.out_BSHD, attention_f64(q, k, v, at::zeros({11}))) < (dtype == at::kFloat ? 2e-6 : 2e-2));
+    CHECK(gap(sum.out_BSHD, attention_f64(q, k, v, at::zeros({11}))) < (dtype == at::kFloat ? 2e-5 : 2e-2));
   }
 }
