@@ -1,14 +1,16 @@
 // Preloaded into the ranks and renderers of a chaos run: faults at named points of a job's life, without a line of test
 // code in the program itself.
 //
-// A point is WHO.WHEN.OPERATION.WHAT, as in rank.before.link.videos.mp4 or rank.after.send.complete. WHO is rank or
-// renderer; an operation is link, unlink, rename or fsync of a file below $CHAOS_OUT, or send of a queue script whose
-// SHA1 stands in $CHAOS_SCRIPTS ("sha=name,…"). A file $CHAOS_TRAPS/POINT is a trap: the first process that comes by
-// takes it and does what its content says:
-//   kill, stop    SIGKILL or SIGSTOP to itself
-//   eio, enospc   the operation is not done and fails so
-//   did-eio       the operation is done and fails all the same
-// What happened is a line "milliseconds pid point action" at the end of $CHAOS_TRAPS/log. Nothing here allocates.
+// A point is WHO.WHEN.OPERATION.WHAT, as in rank.before.link.videos.mp4 or rank.after.send.complete. WHO is rank, rankN
+// or renderer; an operation is open (for writing), write, fsync, close, link, rename or unlink of a file below
+// $CHAOS_OUT, or send of a queue script whose SHA1 stands in $CHAOS_SCRIPTS ("sha=name,…"). A file $CHAOS_TRAPS/POINT
+// is a trap: the first process that comes by takes it and does what its content says:
+//   kill, stop           SIGKILL or SIGSTOP to itself
+//   eio, enospc, erofs   the operation is not done and fails so
+//   did-eio              the operation is done and fails all the same
+//   slow                 the operation takes $CHAOS_SLOW_MS
+// With " always" behind it the trap stays for whoever comes by. What happened is a line "milliseconds pid point action"
+// at the end of $CHAOS_TRAPS/log. Nothing here allocates.
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,6 +19,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -39,13 +42,15 @@ const char* who() {
   return std::strcmp(program_invocation_short_name, "nightreel") == 0 ? "rank" : nullptr;
 }
 
-// "videos.mp4" of OUT/videos/ID.mp4, "videos.mp4.part" of what is not its final name yet; empty for other files.
+// "videos.mp4" of OUT/videos/ID.mp4, "videos.mp4.part" of what is not its final name yet, "videos.probe" of the file
+// with which a rank asks whether it can write; empty for other files.
 std::string_view kind_of(std::string_view path, Text& out) {
   const std::string_view root = environment("CHAOS_OUT");
-  if (root.empty() || path.substr(0, root.size()) != root) return {};
+  if (root.empty() || path.substr(0, root.size()) != root || path.size() < root.size() + 2) return {};
   path.remove_prefix(root.size() + 1);
   const std::string_view folder = path.substr(0, path.find('/'));
   const char* part = path.find("/.") == std::string_view::npos ? "" : ".part";
+  if (path.find(".probe-") != std::string_view::npos) return "videos.probe";
   for (const std::string_view suffix : {".mp4", ".jpg", ".json", ".h5"}) {
     if (path.find(suffix) == std::string_view::npos) continue;
     const int n = std::snprintf(out.data(), out.size(), "%.*s%.*s%s", static_cast<int>(folder.size()), folder.data(),
@@ -86,36 +91,55 @@ void note(const char* point, const char* action) {
 bool take_trap(const char* point, Text& action) {
   Text trap;
   std::snprintf(trap.data(), trap.size(), "%s/%s", std::getenv("CHAOS_TRAPS"), point);
-  if (::syscall(SYS_faccessat, AT_FDCWD, trap.data(), F_OK) != 0) return false;
-  Text mine;
-  std::snprintf(mine.data(), mine.size(), "%s.%d.taken", trap.data(), ::getpid());
-  if (::syscall(SYS_renameat, AT_FDCWD, trap.data(), AT_FDCWD, mine.data()) != 0) return false;
-  const long fd = ::syscall(SYS_openat, AT_FDCWD, mine.data(), O_RDONLY | O_CLOEXEC, 0);
+  const long fd = ::syscall(SYS_openat, AT_FDCWD, trap.data(), O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return false;
   const long n = ::syscall(SYS_read, fd, action.data(), action.size() - 1);
   ::syscall(SYS_close, fd);
   action[static_cast<std::size_t>(n > 0 ? n : 0)] = '\0';
+  if (char* always = std::strstr(action.data(), " always"); always != nullptr) {
+    *always = '\0';
+  } else {
+    Text mine;
+    std::snprintf(mine.data(), mine.size(), "%s.%d.taken", trap.data(), ::getpid());
+    if (::syscall(SYS_renameat, AT_FDCWD, trap.data(), AT_FDCWD, mine.data()) != 0) return false;
+  }
   note(point, action.data());
   return true;
 }
 
-enum class Fault { none, eio, enospc, did_eio };
+void be_slow() {
+  const char* given = std::getenv("CHAOS_SLOW_MS");
+  const int ms = given == nullptr ? 1000 : std::atoi(given);
+  timespec left{ms / 1000, ms % 1000 * 1000000L};
+  while (::nanosleep(&left, &left) != 0 && errno == EINTR) {
+  }
+}
 
-Fault pass(const char* when, const char* operation, std::string_view what) {
+enum class Fault { none, error, did_error };
+
+// Does what the trap says; an error that the operation shall fail with is left in `error`.
+Fault obey(std::string_view said, int& error) {
+  if (said == "kill") ::syscall(SYS_kill, ::getpid(), SIGKILL);
+  if (said == "stop") ::syscall(SYS_kill, ::getpid(), SIGSTOP);
+  if (said == "slow") be_slow();
+  error = said == "enospc" ? ENOSPC : said == "erofs" ? EROFS : EIO;
+  if (said == "did-eio") return Fault::did_error;
+  return said == "eio" || said == "enospc" || said == "erofs" ? Fault::error : Fault::none;
+}
+
+Fault pass(const char* when, const char* operation, std::string_view what, int& error) {
   if (what.empty() || std::getenv("CHAOS_TRAPS") == nullptr || who() == nullptr) return Fault::none;
   const int saved = errno;
-  Text point;
-  std::snprintf(point.data(), point.size(), "%s.%s.%s.%.*s", who(), when, operation, static_cast<int>(what.size()),
-                what.data());
-  if (std::getenv("CHAOS_TRACE") != nullptr) note(point.data(), "passed");
-  Text action;
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
   Fault fault = Fault::none;
-  if (take_trap(point.data(), action)) {
-    const std::string_view said = action.data();
-    if (said == "kill") ::syscall(SYS_kill, ::getpid(), SIGKILL);
-    if (said == "stop") ::syscall(SYS_kill, ::getpid(), SIGSTOP);
-    if (said == "eio") fault = Fault::eio;
-    if (said == "enospc") fault = Fault::enospc;
-    if (said == "did-eio") fault = Fault::did_eio;
+  for (const char* number : {"", rank}) {
+    if (number == nullptr || fault != Fault::none) continue;
+    Text point;
+    std::snprintf(point.data(), point.size(), "%s%s.%s.%s.%.*s", who(), number, when, operation,
+                  static_cast<int>(what.size()), what.data());
+    if (*number == '\0' && std::getenv("CHAOS_TRACE") != nullptr) note(point.data(), "passed");
+    Text action;
+    if (take_trap(point.data(), action)) fault = obey(action.data(), error);
   }
   errno = saved;
   return fault;
@@ -123,16 +147,41 @@ Fault pass(const char* when, const char* operation, std::string_view what) {
 
 template <typename Call>
 auto around(const char* operation, std::string_view what, Call call) -> decltype(call()) {
-  const Fault fault = pass("before", operation, what);
-  if (fault == Fault::eio || fault == Fault::enospc) {
-    errno = fault == Fault::eio ? EIO : ENOSPC;
+  int error = 0;
+  const Fault fault = pass("before", operation, what, error);
+  if (fault == Fault::error) {
+    errno = error;
     return -1;
   }
   const auto result = call();
-  pass("after", operation, what);
-  if (fault != Fault::did_eio) return result;
-  errno = EIO;
+  int ignored = 0;
+  pass("after", operation, what, ignored);
+  if (fault == Fault::none) return result;
+  errno = error;
   return -1;
+}
+
+// The kind of an open file.
+std::string_view kind_of(int fd, Text& out) {
+  if (environment("CHAOS_OUT").empty()) return {};
+  const int saved = errno;
+  Text link_name;
+  Text path;
+  std::snprintf(link_name.data(), link_name.size(), "/proc/self/fd/%d", fd);
+  const long n = ::syscall(SYS_readlinkat, AT_FDCWD, link_name.data(), path.data(), path.size());
+  errno = saved;
+  return kind_of(std::string_view(path.data(), n > 0 ? static_cast<std::size_t>(n) : 0), out);
+}
+
+int open_file(const char* path, int flags, unsigned mode) {
+  Text kind;
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  return around("open", writes ? kind_of(path, kind) : std::string_view(),
+                [&] { return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode)); });
+}
+
+unsigned mode_of(int flags, va_list more) {
+  return (flags & O_CREAT) == 0 && (flags & O_TMPFILE) != O_TMPFILE ? 0 : va_arg(more, unsigned);
 }
 
 }  // namespace
@@ -157,19 +206,37 @@ int rename(const char* from, const char* to) noexcept {
                 [&] { return static_cast<int>(::syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to)); });
 }
 
+int open(const char* path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  const unsigned mode = mode_of(flags, more);
+  va_end(more);
+  return open_file(path, flags, mode);
+}
+
+int open64(const char* path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  const unsigned mode = mode_of(flags, more);
+  va_end(more);
+  return open_file(path, flags | O_LARGEFILE, mode);
+}
+
 int fsync(int fd) {
-  Text link_name;
-  Text path;
   Text kind;
-  std::snprintf(link_name.data(), link_name.size(), "/proc/self/fd/%d", fd);
-  const long n = ::syscall(SYS_readlinkat, AT_FDCWD, link_name.data(), path.data(), path.size());
-  const std::string_view file(path.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
-  return around("fsync", kind_of(file, kind), [&] { return static_cast<int>(::syscall(SYS_fsync, fd)); });
+  return around("fsync", kind_of(fd, kind), [&] { return static_cast<int>(::syscall(SYS_fsync, fd)); });
+}
+
+int close(int fd) {
+  Text kind;
+  return around("close", kind_of(fd, kind), [&] { return static_cast<int>(::syscall(SYS_close, fd)); });
 }
 
 ssize_t write(int fd, const void* bytes, size_t size) {
   const std::string_view command(static_cast<const char*>(bytes), size);
-  return around("send", script_of(command),
+  const std::string_view script = script_of(command);
+  Text kind;
+  return around(script.empty() ? "write" : "send", script.empty() ? kind_of(fd, kind) : script,
                 [&] { return static_cast<ssize_t>(::syscall(SYS_write, fd, bytes, size)); });
 }
 

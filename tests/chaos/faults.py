@@ -21,11 +21,12 @@ RENDERER_POINTS = [
       for file in ("videos.mp4.part", "videos.jpg.part", "archive.h5.part", "checkpoints.h5")),
     "renderer.before.fsync.videos.mp4.part", "renderer.before.fsync.checkpoints.h5.part"]
 STORAGE_POINTS = [
-    "rank.before.fsync.videos.json.part", "rank.before.rename.videos.json.part", "rank.before.rename.archive.h5",
+    "rank.before.open.videos.json.part", "rank.before.write.videos.json.part", "rank.before.fsync.videos.json.part",
+    "rank.before.rename.videos.json.part", "rank.before.rename.archive.h5",
     "rank.before.rename.videos.jpg", "rank.before.rename.videos.json", "rank.before.link.videos.mp4",
     "rank.before.unlink.videos.mp4.part", "rank.before.unlink.checkpoints.h5",
     *(f"renderer.before.{name}" for name in (
-        "fsync.videos.mp4.part", "rename.videos.mp4.part", "rename.archive.h5.part", "fsync.checkpoints.h5.part",
+        "open.videos.mp4.part", "write.archive.h5.part", "fsync.videos.mp4.part", "rename.videos.mp4.part", "rename.archive.h5.part", "fsync.checkpoints.h5.part",
         "rename.checkpoints.h5"))]
 
 WEIGHTS = {"renderer_kill": 14, "renderer_stop": 6, "rank_kill": 7, "rank_stop": 8, "rank_term": 3, "usr1_twice": 3,
@@ -41,7 +42,7 @@ def draw(seed, count):
     return [{"kind": kind, "pause": dice.expovariate(1 / 0.2), "pick": dice.random(), "length": dice.random(),
              "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS,
                                    "renderer_killed_at": RENDERER_POINTS}.get(kind, STORAGE_POINTS)),
-             "error": dice.choice(["eio", "enospc", "did-eio"]), "idle_too": dice.random() < 0.1} for kind in kinds]
+             "error": dice.choice(["eio", "enospc", "erofs", "did-eio"]), "idle_too": dice.random() < 0.1} for kind in kinds]
 
 
 def every_point():

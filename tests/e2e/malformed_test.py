@@ -93,9 +93,11 @@ class Malformed(program.ProgramTest):
         model = self.folder / "model"
         damage.copy(SHAPES, model)
         damage.not_a_number(damage.TRANSFORMER, "proj_out.bias")(model)
-        jobs = self.write_jobs(program.small("a", max_attempts=1))
+        jobs = self.write_jobs(program.small("a", max_attempts=9))
         ran = program.nightreel("run", jobs, "--model", model, "--out", self.out, "--redis", self.url, "--threads", "1")
         self.assert_ended(ran, 1)
+        (said,) = json.loads(program.nightreel("status", "--json", "--redis", self.url).out)["jobs"]
+        self.assertEqual((said["state"], said["attempts"]), ("failed", 2), "twice is no accident")
         (job,) = self.run_json()["jobs"]
         self.assertIn("not finite after step 1 of 2", job["error"]["message"])
         self.assertEqual([file for file in files_below(self.out) if not file.startswith(("logs/", "runs/"))], [])

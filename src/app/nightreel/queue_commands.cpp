@@ -36,7 +36,9 @@ void print_status(const Flags& flags, queue::JobQueue& jobs, queue::Pace& pace) 
   const queue::Counts counts = jobs.counts("");
   const auto views = queue::jobs_to_show(jobs, flags.all);
   if (flags.json) {
-    std::printf("%s\n", queue::status_json(flags.queue.name, counts, views).dump().c_str());
+    // What others pushed, and what was said of it, may be no text at all.
+    const auto status = queue::status_json(flags.queue.name, counts, views);
+    std::printf("%s\n", status.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return;
   }
   pace.look(counts, queue::Clock::now());

@@ -1,0 +1,118 @@
+"""What the tests of single faults share: `mpirun … nightreel run` with tests/rank's fake_renderer, whose jobs say in their
+prompts what it shall do ("at=denoise:2 do=hang"), and traps at the points of fault_points.cpp.
+"""
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(os.environ["NIGHTREEL_SOURCE_DIR"]) / "tests/e2e"))
+import program  # noqa: E402  (found by the line above)
+from night import script_hashes  # noqa: E402
+from program import BUILD, MPIRUN, NIGHTREEL, SHAPES  # noqa: E402
+
+LEASE_S = 3
+
+
+class FaultCase(program.ProgramTest):
+    real_renderer = False
+
+    def setUp(self):
+        super().setUp()
+        self.traps = self.folder / "traps"
+        self.traps.mkdir()
+        self.url = self.redis()
+        self.program = NIGHTREEL if self.real_renderer else self.with_fake_renderer()
+
+    def with_fake_renderer(self):
+        binaries = self.folder / "bin"
+        binaries.mkdir()
+        try:
+            os.link(NIGHTREEL, binaries / "nightreel")
+        except OSError:  # another file system
+            shutil.copy2(NIGHTREEL, binaries / "nightreel")
+        engine = binaries / "nightreel-engine"
+        (self.folder / "fake").mkdir()
+        engine.write_text(f"#!/bin/sh\nexec '{BUILD}/bin/fake_renderer' '{self.folder}/fake'\n")
+        engine.chmod(0o755)
+        return binaries / "nightreel"
+
+    def trap(self, point, action):
+        (self.traps / point).write_text(action)
+
+    def untrap(self, point):
+        (self.traps / point).unlink()
+
+    def log(self):
+        """[(process, point, action)] of the traps that went off, in order."""
+        log = self.traps / "log"
+        rows = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        return [(int(process), point, action) for _, process, point, action in rows]
+
+    def went_off(self, point, seconds=60):
+        """The first process that came by, once one has."""
+        rows = program.until(lambda: [row for row in self.log() if row[1] == point], seconds)
+        self.assertTrue(rows, f"nobody came by {point}")
+        return rows[0][0]
+
+    def environment(self, **more):
+        scripts = ",".join(f"{sha}={name}" for name, sha in script_hashes().items())
+        return {"LD_PRELOAD": str(BUILD / "lib/libchaos_points.so"), "CHAOS_OUT": str(self.out),
+                "CHAOS_TRAPS": str(self.traps), "CHAOS_SCRIPTS": scripts, **more}
+
+    def command(self, jobs, *flags, ranks=2, redis=True):
+        path = self.write_jobs(*jobs)
+        return [*MPIRUN, "-np", ranks, self.program, "run", path, "--model", SHAPES, "--out", self.out, "--threads", 1,
+                "--lease", LEASE_S, *(["--redis", self.url] if redis else []), *flags]
+
+    def run_jobs(self, jobs, *flags, env=None, **how):
+        return program.call(self.command(jobs, *flags, **how), env=self.environment(**(env or {})))
+
+    def start_jobs(self, jobs, *flags, env=None, **how):
+        process = program.start(self.command(jobs, *flags, **how), env=self.environment(**(env or {})))
+        self.addCleanup(self.end, process)
+        return process
+
+    @staticmethod
+    def end(process):
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+    def status(self):
+        """{id: job} of the queue."""
+        said = program.nightreel("status", "--json", "--all", "--redis", self.url)
+        self.assertEqual(said.code, 0, said.said)
+        return {job["id"]: job for job in json.loads(said.out)["jobs"]}
+
+    def attempts(self):
+        return {name: job["attempts"] for name, job in self.status().items()}
+
+    def states(self):
+        return {name: job["state"] for name, job in self.status().items()}
+
+    def assert_whole(self, *names, exactly=True):
+        """These videos, each with its set and what its sidecar says of it; `exactly`: and no other file, hidden or not."""
+        sets = {f"videos/{name}{end}" for name in names for end in (".jpg", ".json", ".mp4")}
+        sets |= {f"archive/{name}.h5" for name in names}
+        there = {f"{folder}/{file}" for folder in ("videos", "archive") for file in os.listdir(self.out / folder)}
+        self.assertEqual(sets - there, set())
+        if exactly:
+            self.assertEqual(there - sets, set())
+        for name in names:
+            video = self.out / f"videos/{name}.mp4"
+            sidecar = json.loads((self.out / f"videos/{name}.json").read_text())
+            self.assertEqual(hashlib.sha256(video.read_bytes()).hexdigest(), sidecar["sha256"], name)
+            seen = subprocess.run(["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames",
+                                   "-of", "csv=p=0", video], capture_output=True, text=True, check=True)
+            self.assertEqual(seen.stdout.strip(), str(sidecar["frames"]), name)
+
+
+def job(name, prompt="step_ms=5", **more):
+    return program.small(name, prompt=prompt, **more)
+
+
+main = program.main
