@@ -96,9 +96,8 @@ CheckpointJson checkpoint_json(const std::string& path) {
 }
 
 std::vector<std::string> components_of(const std::string& folder) {
-  const bool original = layout_of(folder) == Layout::original;
-  const std::string index_path = folder + "/model_index.json";
-  const Json index = original ? checkpoint_json(index_path).json : Json();
+  const bool original = !original_root(folder).empty();
+  const Json index = original ? original_json(folder, "model_index.json").json : Json();
   std::vector<std::string> found;
   for (const char* component : kComponents) {
     const bool there = original ? index.contains(component) && !index[component][0].is_null()
