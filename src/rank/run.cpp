@@ -180,6 +180,7 @@ class Run {
   report::RunSummary new_summary(const std::string& digest) const {
     report::RunSummary summary;
     summary.run = run_;
+    summary.launcher_job = cluster::launcher_job_id(cluster::process_environment());
     summary.started_ms = started_ms_;
     summary.ended_ms = base::now_ms();
     summary.model_digest = digest;

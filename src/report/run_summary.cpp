@@ -88,6 +88,7 @@ std::string to_json(const RunSummary& summary) {
                      {"done", count(rank.jobs, "done")}});
   }
   return dump({{"run", summary.run},
+               {"launcher_job", summary.launcher_job},
                {"started", base::iso_time(summary.started_ms)},
                {"ended", base::iso_time(summary.ended_ms)},
                {"model_digest", summary.model_digest},

@@ -76,6 +76,7 @@ TEST_CASE("RUN.json counts the run's jobs, and what each rank did") {
   summary.jobs = {kDone, kDone, kFailed, kCancelled};
   summary.held_elsewhere = {"four"};
   summary.exit_code = 75;
+  summary.launcher_job = "4711_3";
   const json file = json::parse(to_json(summary));
   CHECK(file["run"] == "night");
   CHECK(file["started"] == "1970-01-01T00:00:01.000Z");
@@ -86,6 +87,7 @@ TEST_CASE("RUN.json counts the run's jobs, and what each rank did") {
   CHECK(file["cancelled"] == 1);
   CHECK(file["held_elsewhere"] == json{"four"});
   CHECK(file["exit_code"] == 75);
+  CHECK(file["launcher_job"] == "4711_3");
   REQUIRE(file["ranks"].size() == 2);
   CHECK(file["ranks"][1]["device"] == "GPU-1");
   CHECK(file["ranks"][1]["done"] == 1);

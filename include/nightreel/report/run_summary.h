@@ -41,7 +41,8 @@ struct RunSummary {
   std::vector<JobResult> jobs;              // of the run's files, and those that ended during it
   std::vector<std::string> held_elsewhere;  // given jobs that another run still holds
   int exit_code = 0;
-  std::string error;  // why the run ended, where no rank and no job says it
+  std::string error;         // why the run ended, where no rank and no job says it
+  std::string launcher_job;  // Slurm's id of the job; empty: none
 };
 
 /// The text of runs/RUN.json.
