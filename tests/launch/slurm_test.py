@@ -67,6 +67,7 @@ class OneNode(LaunchTest):
         self.assert_job(job, "COMPLETED", 0)
         self.assert_each_once()
         self.assertEqual(json.loads((self.out / "videos/last.json").read_text())["launcher_job"], job)
+        self.assertEqual(self.summaries()[-1]["launcher_job"], job)
 
     def test_srun_with_pmix_cancelled_loses_nothing(self):
         jobs = self.jobs()
