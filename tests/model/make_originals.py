@@ -4,6 +4,7 @@ Usage: make_originals.py --goldens DIR --out DIR
 The names are the inverse of diffusers' own converters (loaders/single_file_utils.py), which is checked by running those
 on the result wherever they know the shape; the text and image encoder follow wan/modules/{t5,clip}.py. The VAE, the text
 encoder and the image encoder are written by torch.save, the transformers as safetensors, as Wan publishes them.
+Does nothing where a stamp says that OUT was made of these goldens; torch is imported only where it is needed.
 """
 
 import argparse
@@ -11,9 +12,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-
-import torch
-from safetensors.torch import load_file, save_file
 
 EXPERTS = ("high_noise_model", "low_noise_model")
 ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o", "norm_q": "norm_q", "norm_k": "norm_k",
@@ -28,6 +26,8 @@ RESIDUAL = {"norm1": "residual.0", "conv1": "residual.2", "norm2": "residual.3",
 
 
 def weights(folder):
+    from safetensors.torch import load_file
+
     tensors = {}
     for file in sorted(folder.glob("*.safetensors")):
         tensors |= load_file(file)
@@ -63,6 +63,8 @@ def text_name(name):
 
 
 def image_state(tensors):
+    import torch
+
     tensors = {name.removeprefix("vision_model."): value for name, value in tensors.items()}
     state = {"log_scale": torch.tensor(4.6), "textual.token_embedding.weight": torch.zeros(3, 2),
              "visual.head": torch.zeros(2, 2),
@@ -133,6 +135,7 @@ def wan_config(config, kind):
 
 def check_with_diffusers(kind, state, expected):
     """diffusers' own converter makes of `state` what we began with."""
+    import torch
     from diffusers.loaders import single_file_utils
 
     convert = getattr(single_file_utils, f"convert_wan_{kind}_to_diffusers")
@@ -142,6 +145,9 @@ def check_with_diffusers(kind, state, expected):
 
 
 def make(model, out):
+    import torch
+    from safetensors.torch import save_file
+
     read = lambda name: json.loads((model / name).read_text())  # noqa: E731
     index, first = read("model_index.json"), read("transformer/config.json")
     picture = first["in_channels"] != first["out_channels"]
@@ -187,7 +193,6 @@ def main():
     stamp = (arguments.goldens / "STAMP").read_text() + Path(__file__).read_text()
     if (arguments.out / "STAMP").exists() and (arguments.out / "STAMP").read_text() == stamp:
         return
-    torch.set_num_threads(1)
     shutil.rmtree(arguments.out, ignore_errors=True)
     for model in sorted(arguments.goldens.glob("*/model")):
         make(model, arguments.out / model.parent.name)
