@@ -1,8 +1,8 @@
 // Logging: one value passed down, never a global.
 //
 // A Logger shares its sinks; copying it is cheap and any thread may use any copy. Text ("EVENT: TEXT") goes to stderr,
-// JSON lines to a file each rank (logs/RUN/rank-N.jsonl). Every string is made printable before it is written. Writing never fails: a
-// line that a file does not take is lost.
+// JSON lines to a file each rank (logs/RUN/rank-N.jsonl). Every string is made printable before it is written. Writing
+// never fails: a line that a file does not take is lost.
 #pragma once
 
 #include <memory>
