@@ -90,6 +90,19 @@ TEST_CASE_FIXTURE(Night, "a renderer that hangs is noticed at the limit of the s
   }
 }
 
+TEST_CASE_FIXTURE(Night, "files of earlier attempts are looked for where a job was claimed before, and only there") {
+  add("first", "a circle");
+  add("again", "at=denoise:1 do=kill");
+  Rank one = rank();
+  for (const char* name : {"first", "again"})
+    base::replace_file(folder / "out/videos/." + name + ".mp4.0.part", "left");
+  one.drain();
+  check_done("first", 1);
+  check_done("again", 2);
+  CHECK(std::filesystem::exists(folder / "out/videos/.first.mp4.0.part"));
+  CHECK(!std::filesystem::exists(folder / "out/videos/.again.mp4.0.part"));
+}
+
 TEST_CASE_FIXTURE(Night, "a lease is renewed as long as its video is within the limit of its stage") {
   add("a", "at=denoise:0 do=hang");
   lease = 2s;
