@@ -23,7 +23,8 @@ struct Fact {
 /// All that ranks must agree on to stay in step, by the names of a job's fields.
 std::vector<Fact> facts_of(const job::Settings& settings, std::int64_t first_step) {
   std::vector<Fact> facts{{"the step to go on from", first_step}};
-  for (const auto& [name, value] : job::to_json(settings).items()) {
+  const nlohmann::json fields = job::to_json(settings);
+  for (const auto& [name, value] : fields.items()) {
     facts.push_back({name, static_cast<std::int64_t>(std::hash<std::string>()(value.dump()))});
   }
   return facts;
