@@ -245,17 +245,18 @@ void write_configs(const ConvertOptions& options, Layout from, Layout to, const 
                    root + (to == Layout::original ? "/google/umt5-xxl" : "/tokenizer"), /*deep=*/false);
 }
 
-/// What a component's config.json says about the precision of its numbers.
+/// What a component's config.json says about the precision of its numbers. A file that says it already stays as it is.
 void mark_precision(const std::string& path, const Plan& plan, Precision precision) {
-  if (precision == Precision::keep || !fs::exists(path)) return;
-  base::Json config = base::read_json(path);
+  if (!fs::exists(path)) return;
+  const base::Json before = base::read_json(path);
+  base::Json config = before;
   config.erase("quantization_config");
   if (plan.has("F8_E4M3")) config["quantization_config"] = kQuantisation;
   const char* word = precision == Precision::f32 ? "float32" : precision == Precision::f16 ? "float16" : "bfloat16";
   for (const char* key : {"dtype", "torch_dtype"}) {
-    if (config.contains(key)) config[key] = word;
+    if (precision != Precision::keep && plan.component != "vae" && config.contains(key)) config[key] = word;
   }
-  write_json(path, config);
+  if (config != before) write_json(path, config);
 }
 
 std::string config_path(const ComponentPlace& place, const std::string& component, Layout layout,

@@ -244,6 +244,8 @@ TEST_CASE("fp8 comes back as bfloat16 and float32, and a second time as the same
   other.layout = Layout::original;
   model::convert_checkpoint(other);
   CHECK(model::model_digest(folder / "original") == model::model_digest(folder / "fp8"));
+  CHECK(contains(base::read_json(folder / "original/config.json").dump(), "nightreel_e4m3"));
+  CHECK(problems_of(folder / "original") == "");
   ConvertOptions back = conversion(folder / "fp8", folder / "f32");
   back.precision = Precision::f32;
   model::convert_checkpoint(back);
