@@ -79,6 +79,19 @@ double peak_megabytes() {
   return 0;
 }
 
+/// Every setting of the component is the same in both layouts.
+void check_settings(const std::string& name, const std::string& component) {
+  const std::string file = "/" + component + "/config.json";
+  const base::Json ours = job::checkpoint_json(original_folder(name) + file).json;
+  const base::Json theirs = job::checkpoint_json(diffusers_folder(name) + file).json;
+  for (const auto& [key, value] : theirs.items()) {
+    CAPTURE(key);
+    if (key[0] == '_' || value.is_null()) continue;
+    REQUIRE(ours.contains(key));
+    CHECK((ours[key] == value));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("an original folder has the digest and the tensors of its Diffusers folder") {
@@ -88,6 +101,7 @@ TEST_CASE("an original folder has the digest and the tensors of its Diffusers fo
     CHECK(job::components_of(original_folder(name)) == job::components_of(diffusers_folder(name)));
     for (const std::string& component : job::components_of(diffusers_folder(name))) {
       CAPTURE(component);
+      check_settings(name, component);
       const WeightMap ours = WeightMap::open(original_folder(name) + "/" + component);
       const WeightMap theirs = WeightMap::open(diffusers_folder(name) + "/" + component);
       for (const std::string& tensor : ours.names()) {
