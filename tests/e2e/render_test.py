@@ -19,11 +19,11 @@ SETTINGS = {"prompt": "a red circle moves right on a black background", "negativ
 
 
 class Renderer:
-    """Started on models/shapes; every event that it writes is kept."""
+    """Started on models/shapes unless `flags` say otherwise; every event that it writes is kept."""
 
-    def __init__(self):
+    def __init__(self, *flags):
         self._process = subprocess.Popen(
-            [str(BUILD / "bin/nightreel-engine"), "render", "--model", str(SHAPES), "--device", "cpu"],
+            [str(BUILD / "bin/nightreel-engine"), "render", "--device", "cpu", *(flags or ("--model", str(SHAPES)))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=program.without_redis(NIGHTREEL_PARENT_PID=str(os.getpid())))
         self._events = queue.Queue()
@@ -85,8 +85,8 @@ class Renderer:
 
 
 class RenderTest(ProgramTest):
-    def renderer(self):
-        made = Renderer()
+    def renderer(self, *flags):
+        made = Renderer(*flags)
         self.addCleanup(made.kill)
         return made
 
@@ -104,6 +104,29 @@ class RenderTest(ProgramTest):
         renderer.send("probe")
         self.assertIn("libtorch", renderer.wait_for("probed")["facts"])
         self.assertEqual(renderer.end(seconds=5), 0)
+
+    def test_without_a_model_it_answers_probes_alone(self):
+        loaded = self.renderer()
+        digest = loaded.wait_for("ready")["model_digest"]
+        renderer = self.renderer("--probe")
+        self.assertEqual(renderer.wait_for("ready")["model_digest"], "")
+        renderer.wait_for("heartbeat", seconds=5)
+        nobody = {"backend": "store", "address": "", "rank": 0, "size": 1, "deadline_ms": 20000}
+        renderer.send("probe", what="model", model=str(SHAPES), group=nobody, transfers=[], repeats=1)
+        self.assertEqual(renderer.wait_for("probed")["facts"]["digest"], digest)
+        renderer.send("probe", what="model", model=str(self.folder / "none"), group=nobody, transfers=[], repeats=1)
+        self.assertIn("none", renderer.wait_for("failed", job="", kind="model")["message"])
+        renderer.render("video", 7)
+        self.assertEqual(renderer.wait_for("failed", job="video", token=7)["kind"], "model")
+
+        renderer.send("group", **nobody)
+        address = renderer.wait_for("rendezvous", joined=False)["address"]
+        transfers = [{"name": "a", "verb": "all_to_all", "elements": 1000}, {"name": "b", "verb": "all_gather", "elements": 7}]
+        renderer.send("probe", what="group", model="", group={**nobody, "address": address}, transfers=transfers, repeats=3)
+        results = renderer.wait_for("probed", facts={"sum_correct": True})["transfers"]
+        self.assertEqual([(r["name"], r["bytes"], r["correct"]) for r in results], [("a", 2000, True), ("b", 14, True)])
+        self.assertEqual(renderer.end(seconds=5), 0)
+        loaded.end()
 
     def test_denoises_one_video_while_the_one_before_is_written(self):
         renderer = self.renderer()
