@@ -14,6 +14,8 @@ namespace {
 using nlohmann::json;
 using Experts = MemoryPlan::Experts;
 
+const std::string kFp8 = "--dtype fp8 (which this version does not have yet)";
+
 json to_json(const VaeSize& v) {
   return {{"base_dim", v.base_dim},
           {"decoder_base_dim", v.decoder_base_dim},
@@ -201,9 +203,9 @@ std::vector<std::string> what_would_fit(const MemoryModel& model, const Settings
   if (model.linear_weights == 0) return out;  // in fp8 already
   const MemoryModel narrow = in_fp8(model);
   if (fits(narrow, settings, memory)) {
-    out.emplace_back("--dtype fp8");
+    out.push_back(kFp8);
   } else if (out.empty()) {
-    if (const auto s = smaller(narrow, settings, memory)) out.push_back("--dtype fp8 with " + size_text(*s));
+    if (const auto s = smaller(narrow, settings, memory)) out.push_back(kFp8 + " with " + size_text(*s));
   }
   return out;
 }

@@ -113,6 +113,7 @@ std::string encode(const ReadyEvent& e) {
                         {"device", e.device},
                         {"device_uuid", e.device_uuid},
                         {"memory_bytes", e.memory_bytes},
+                        {"memory", e.memory},
                         {"cpu_capability", e.cpu_capability},
                         {"threads", e.threads},
                         {"load_s", e.load_s}});
@@ -126,6 +127,7 @@ ReadyEvent ready_event(const Message& message) {
     get(body, "device", e.device);
     get(body, "device_uuid", e.device_uuid);
     get(body, "memory_bytes", e.memory_bytes);
+    e.memory = body.value("memory", Json());
     get(body, "cpu_capability", e.cpu_capability);
     get(body, "threads", e.threads);
     get(body, "load_s", e.load_s);

@@ -11,10 +11,14 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
+#include "nightreel/job/memory.h"
 #include "nightreel/job/settings.h"
 #include "nightreel/media/archive.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/pipeline/device.h"
+#include "nightreel/pipeline/frames.h"
+#include "nightreel/pipeline/memory_model.h"
+#include "nightreel/render/device.h"
 
 namespace nightreel::render {
 namespace {
@@ -32,6 +36,15 @@ std::string model_folder(const DecodeOptions& options, const media::Archive& arc
   return folder;
 }
 
+// Whether the GPU cannot hold whole pictures' decoding beside the VAE.
+bool in_tiles(model::Vae& vae, job::Settings settings, at::Device device, std::uint64_t gpu_memory) {
+  protocol::ReadyEvent facts;
+  describe_device(device, facts);
+  settings.image.clear();
+  const auto memory = pipeline::vae_memory_model(vae, device.is_cuda());
+  return job::fitting_plan({memory, gpu_memory > 0 ? gpu_memory : facts.memory_bytes}, settings).tiled.decode;
+}
+
 }  // namespace
 
 void decode_archive(const DecodeOptions& options) {
@@ -41,7 +54,7 @@ void decode_archive(const DecodeOptions& options) {
   const c10::InferenceMode inference;
   at::set_num_threads(options.threads);
   const at::Device device = pipeline::choose_device(options.device);
-  const model::Vae vae = model::Vae::load(model_folder(options, archive) + "/vae", device, at::kFloat);
+  model::Vae vae = model::Vae::load(model_folder(options, archive) + "/vae", device, at::kFloat);
   if (archive.latents_shape[0] != vae.config().z_dim) {
     throw Error(ErrorKind::usage, options.archive + ": has latents of " + std::to_string(archive.latents_shape[0]) +
                                       " channels, the model's VAE takes " + std::to_string(vae.config().z_dim));
@@ -54,12 +67,13 @@ void decode_archive(const DecodeOptions& options) {
   if (video.fps <= 0) video.fps = settings.fps;
   const auto scale = vae.config().scale_factor_spatial;
   media::VideoWriter writer(temporary, archive.latents_shape[2] * scale, archive.latents_shape[3] * scale, video);
-  vae.decode(latents_CFYX.unsqueeze(0), [&](const at::Tensor& pixels_13FHW) {
-    const at::Tensor frames = model::to_bytes(pixels_13FHW)[0].permute({1, 2, 3, 0}).contiguous().cpu();
-    for (const at::Tensor& frame : frames.unbind(0)) {
-      writer.add_frame({frame.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(frame.numel())});
-    }
-  });
+  pipeline::decode_frames(
+      vae, latents_CFYX, {in_tiles(vae, settings, device, options.gpu_memory), nullptr},
+      [&](const at::Tensor& frames_FHW3) {
+        for (const at::Tensor& frame : frames_FHW3.unbind(0)) {
+          writer.add_frame({frame.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(frame.numel())});
+        }
+      });
   writer.finish();
   if (std::rename(temporary.c_str(), options.output.c_str()) != 0)
     base::throw_errno("cannot rename to", options.output);

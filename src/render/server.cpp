@@ -43,6 +43,15 @@ class Handover {
     wake_.notify_all();
     return item;
   }
+  /// Nothing where there is none now.
+  std::optional<Item> take_now() {
+    const std::lock_guard lock(mutex_);
+    if (items_.empty()) return std::nullopt;
+    Item item = std::move(items_.front());
+    items_.pop_front();
+    wake_.notify_all();
+    return item;
+  }
   void close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
@@ -65,6 +74,11 @@ struct Work {
   protocol::RenderRequest request;
   Prepared prepared;
   base::CancelToken cancel;
+};
+
+struct HalfDone {
+  Work work;
+  Begun begun;
 };
 
 struct Finished {
@@ -177,16 +191,60 @@ class Server {
   void render_all() {
     at::set_num_threads(threads_);  // LibTorch's choice is per thread
     while (auto work = to_render_.take()) {
-      try {
-        work->cancel.throw_if_cancelled();
-        const Checkpointing kept{work->request.checkpoint, work->request.checkpoint_every};
-        Rendered rendered = maker_.render(work->request.settings, work->prepared, kept, observer_for(*work));
-        to_write_.wait_below(1);
-        to_write_.put({std::move(*work), std::move(rendered)});
-      } catch (const std::exception& e) {
-        fail(work->request, e);
-      }
+      const auto size = static_cast<std::size_t>(maker_.wave(work->request.settings));
+      size > 1 ? render_wave(std::move(*work), size) : render(std::move(*work));
     }
+  }
+
+  void render(Work work) {
+    try {
+      work.cancel.throw_if_cancelled();
+      Rendered rendered = maker_.render(work.request.settings, work.prepared, kept(work), observer_for(work));
+      hand_over(std::move(work), std::move(rendered));
+    } catch (const std::exception& e) {
+      fail(work.request, e);
+    }
+  }
+
+  /// Whatever waits by the time an expert has done its steps joins, up to `size`.
+  void render_wave(Work first, std::size_t size) {
+    std::vector<HalfDone> wave;
+    begin(std::move(first), wave);
+    while (wave.size() < size) {
+      auto next = to_render_.take_now();
+      if (!next) break;
+      begin(std::move(*next), wave);
+    }
+    for (HalfDone& one : wave) finish(std::move(one));
+  }
+
+  void begin(Work work, std::vector<HalfDone>& wave) {
+    try {
+      work.cancel.throw_if_cancelled();
+      Begun begun = maker_.begin(work.request.settings, work.prepared, kept(work), observer_for(work));
+      wave.push_back({std::move(work), std::move(begun)});
+    } catch (const std::exception& e) {
+      fail(work.request, e);
+    }
+  }
+
+  void finish(HalfDone half) {
+    Work& work = half.work;
+    try {
+      work.cancel.throw_if_cancelled();
+      Rendered rendered =
+          maker_.finish(work.request.settings, work.prepared, kept(work), observer_for(work), std::move(half.begun));
+      hand_over(std::move(work), std::move(rendered));
+    } catch (const std::exception& e) {
+      fail(work.request, e);
+    }
+  }
+
+  static Checkpointing kept(const Work& work) { return {work.request.checkpoint, work.request.checkpoint_every}; }
+
+  void hand_over(Work work, Rendered rendered) {
+    to_write_.wait_below(1);
+    to_write_.put({std::move(work), std::move(rendered)});
   }
 
   void write_all() {

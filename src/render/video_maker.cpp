@@ -10,13 +10,16 @@
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/job/checkpoint.h"
+#include "nightreel/job/memory.h"
 #include "nightreel/job/model_card.h"
+#include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/archive.h"
 #include "nightreel/media/picture.h"
 #include "nightreel/media/video.h"
 #include "nightreel/model/digest.h"
 #include "nightreel/pipeline/device.h"
+#include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/render/device.h"
 #include "nightreel/text/clean.h"
@@ -76,7 +79,29 @@ struct VideoMaker::Parts {
   text::Tokenizer tokenizer;
   pipeline::Pipeline pipeline;
   protocol::ReadyEvent facts;
+  job::DeviceMemory memory;
 };
+
+namespace {
+
+// Where not even the smallest video fits, the renderer has nothing to do here.
+job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& memory) {
+  job::Settings settings = job::recipe_for(card, job::RecipeChoice::automatic).defaults;
+  const job::MemoryPlan plan = job::plan_memory(memory.model, settings, memory.bytes);
+  if (plan.fits) return plan;
+  settings.height = card.height_multiple();
+  settings.width = card.width_multiple();
+  settings.num_frames = 1 + card.vae_temporal * (card.transformer.patch_size[0] - 1);
+  try {
+    job::fitting_plan(memory, settings);
+  } catch (const base::Error& e) {
+    throw base::Error(base::ErrorKind::environment,
+                      base::printable(card.folder) + ": not even its smallest video: " + e.what());
+  }
+  return plan;
+}
+
+}  // namespace
 
 VideoMaker::VideoMaker(const MakerOptions& options) {
   const base::Stopwatch watch;
@@ -87,17 +112,24 @@ VideoMaker::VideoMaker(const MakerOptions& options) {
   pipeline::PipelineOptions wanted;
   wanted.device = device;
   wanted.dtype = pipeline::choose_dtype(options.dtype, device);
+  protocol::ReadyEvent facts;
+  describe_device(device, facts);
+  const job::DeviceMemory memory{
+      pipeline::memory_model(options.model, {wanted.dtype, device.is_cuda(), wanted.keep_keys}),
+      options.gpu_memory > 0 ? options.gpu_memory : facts.memory_bytes};
+  wanted.plan = first_plan(card, memory);
   DigestMeanwhile digest(options.model);
   auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(options.model));
   parts_ = std::make_unique<Parts>(std::move(tokenizer), pipeline::Pipeline::load(options.model, wanted));
-  auto& facts = parts_->facts;
-  describe_device(device, facts);
+  facts.memory = job::to_json(memory);
   facts.model_digest = digest.get();
   facts.model = {{"path", std::filesystem::absolute(options.model).lexically_normal().string()},
                  {"digest", facts.model_digest},
                  {"card", job::to_json(card)},
                  {"dtype", wanted.dtype == at::kFloat ? "f32" : "bf16"}};
   facts.load_s = watch.seconds();
+  parts_->facts = facts;
+  parts_->memory = memory;
 }
 
 VideoMaker::~VideoMaker() = default;
@@ -120,23 +152,53 @@ Prepared VideoMaker::prepare(const job::Settings& settings) const {
 
 Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                             const RenderObserver& observer) {
+  return finish(settings, prepared, checkpointing, observer, encode(settings, prepared, checkpointing, observer));
+}
+
+std::int64_t VideoMaker::wave(const job::Settings& settings) const {
+  return job::plan_memory(parts_->memory.model, settings, parts_->memory.bytes).wave();
+}
+
+Begun VideoMaker::begin(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+                        const RenderObserver& observer) {
+  Begun begun = encode(settings, prepared, checkpointing, observer);
+  const std::int64_t boundary = parts_->pipeline.high_steps(settings);
+  const std::int64_t done = begun.state ? begun.state->sampler.next_step : 0;
+  Rendered unfinished;
+  if (done < boundary && boundary < settings.num_inference_steps) {
+    denoise(settings, prepared, checkpointing, observer, boundary, unfinished, begun);
+  }
+  observer.progress("wait", std::max(done, boundary), settings.num_inference_steps);
+  return begun;
+}
+
+Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+                         const RenderObserver& observer) {
   auto& pipeline = parts_->pipeline;
   pipeline.check(settings);
-  Rendered out;
-  out.unused_keys = pipeline.use_loras(prepared.loras);  // before any work is lost on files that do not fit
+  pipeline.adopt(job::fitting_plan(parts_->memory, settings));
+  pipeline.use_loras(prepared.loras);  // before any work is lost on files that do not fit
+  Begun begun;
   observer.progress("text", 0, 0);
   const base::Stopwatch text_watch;
-  const at::Tensor prompt_1TE = pipeline.encode_prompt(prepared.prompt).embeds_1TE;
-  at::Tensor negative_1TE;
-  if (pipeline::is_guided(settings)) negative_1TE = pipeline.encode_prompt(prepared.negative).embeds_1TE;
-  out.timings["text"] = prepared.seconds + text_watch.seconds();
+  begun.prompt_1TE = pipeline.encode_prompt(prepared.prompt).embeds_1TE;
+  if (pipeline::is_guided(settings)) begun.negative_1TE = pipeline.encode_prompt(prepared.negative).embeds_1TE;
+  begun.timings["text"] = prepared.seconds + text_watch.seconds();
 
   const base::Stopwatch picture_watch;
-  const pipeline::ImageCondition image = pipeline.encode_pictures(settings, prepared.pictures);
-  if (!settings.image.empty()) out.timings["image"] = picture_watch.seconds();
+  begun.image = pipeline.encode_pictures(settings, prepared.pictures);
+  if (!settings.image.empty()) begun.timings["image"] = picture_watch.seconds();
+  begun.state = load_state(checkpointing.path, state_key(settings, prepared.inputs_hash, parts_->facts.model_digest));
+  begun.resumed_step = begun.state ? begun.state->sampler.next_step : 0;
+  return begun;
+}
 
+void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+                         const RenderObserver& observer, std::optional<std::int64_t> pause_after, Rendered& out,
+                         Begun& begun) {
   const StateKey key = state_key(settings, prepared.inputs_hash, parts_->facts.model_digest);
   Schedule schedule(checkpointing);
+  std::optional<pipeline::DenoiseState> paused;
   pipeline::DenoiseObserver watcher;
   watcher.cancel = observer.cancel;
   watcher.on_step = [&](std::int64_t done, std::int64_t steps) {
@@ -144,18 +206,32 @@ Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepa
     if (observer.stop_asked && observer.stop_asked() && !checkpointing.path.empty() && done < steps) {
       return pipeline::AfterStep::save_and_stop;
     }
+    if (done == pause_after) return pipeline::AfterStep::pause;
     return schedule.due(done, steps) ? pipeline::AfterStep::save : pipeline::AfterStep::go_on;
   };
   watcher.save = [&](const pipeline::DenoiseState& state) {
+    paused = state;
+    if (checkpointing.path.empty()) return;
     save_state(checkpointing.path, key, state);
     if (observer.saved) observer.saved(state.sampler.next_step);
   };
-  observer.progress("denoise", 0, settings.num_inference_steps);
+  observer.progress("denoise", begun.state ? begun.state->sampler.next_step : 0, settings.num_inference_steps);
+  out.unused_keys = parts_->pipeline.use_loras(prepared.loras);  // another video of a wave may have used others
   const auto denoised =
-      pipeline.denoise(settings, prompt_1TE, negative_1TE, watcher, load_state(checkpointing.path, key), image);
+      parts_->pipeline.denoise(settings, begun.prompt_1TE, begun.negative_1TE, watcher, begun.state, begun.image);
+  begun.timings["denoise"] += denoised.seconds;
+  if (pause_after) begun.state = std::move(paused);
   out.latents_CFYX = denoised.latents_CFYX;
-  out.resumed_step = denoised.first_step;
-  out.timings["denoise"] = denoised.seconds;
+}
+
+Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+                            const RenderObserver& observer, Begun begun) {
+  auto& pipeline = parts_->pipeline;
+  pipeline.adopt(job::fitting_plan(parts_->memory, settings));
+  Rendered out;
+  denoise(settings, prepared, checkpointing, observer, std::nullopt, out, begun);
+  out.resumed_step = begun.resumed_step;
+  out.timings = std::move(begun.timings);
 
   observer.progress("decode", 0, settings.num_frames);
   out.frames_FHW3 = at::empty({settings.num_frames, settings.height, settings.width, 3}, at::kByte);

@@ -56,6 +56,7 @@ struct ReadyEvent {
   std::string device;              // "cpu", or the GPU's name
   std::string device_uuid;         // empty on a CPU
   std::uint64_t memory_bytes = 0;  // of the device, total; 0 on a CPU
+  Json memory;                     // job::DeviceMemory, by which jobs are judged; null: by nothing
   std::string cpu_capability;      // of LibTorch's kernels: "AVX2", "AVX512", "DEFAULT"
   int threads = 0;
   double load_s = 0;
@@ -70,7 +71,7 @@ struct RendezvousEvent {
 struct ProgressEvent {
   std::string job;
   std::uint64_t token = 0;
-  std::string stage;  // text, denoise, decode, encode, write
+  std::string stage;  // text, denoise, wait (between experts, for the others of a wave), decode, encode, write
   std::int64_t step = 0;
   std::int64_t steps = 0;
 };

@@ -3,6 +3,7 @@
 // Plain function; one thread. Errors are those of the layers below; Error{model} where the model is not to be found.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "nightreel/media/video.h"
@@ -15,7 +16,8 @@ struct DecodeOptions {
   std::string model;   // empty: the folder that the archive names
   std::string device = "auto";
   int threads = 2;
-  media::VideoOptions video;  // fps 0: the archive's
+  std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has, no limit on a CPU
+  media::VideoOptions video;     // fps 0: the archive's
 };
 
 void decode_archive(const DecodeOptions& options);

@@ -1,5 +1,6 @@
 // The renderer process's life: requests on stdin, events on the descriptor that was stdout.
 //
+// Videos whose experts take turns on the GPU are denoised in waves: those that wait join the one that is under way.
 // Four threads: the caller's reads requests (and tokenises), one renders, one encodes and writes, one sends a heartbeat
 // a second. It ends on `shutdown`, at end of file, or when an event cannot be delivered any more.
 #pragma once

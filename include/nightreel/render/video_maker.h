@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,10 +23,11 @@
 namespace nightreel::render {
 
 struct MakerOptions {
-  std::string model;            // Diffusers folder
-  std::string device = "auto";  // auto, cpu, cuda, cuda:GPU-<uuid>
-  std::string dtype = "auto";   // auto: bf16 on a GPU, f32 on a CPU; bf16, f32
-  int threads = 2;              // of LibTorch's CPU kernels
+  std::string model;             // Diffusers folder
+  std::string device = "auto";   // auto, cpu, cuda, cuda:GPU-<uuid>
+  std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32
+  int threads = 2;               // of LibTorch's CPU kernels
+  std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has, no limit on a CPU
 };
 
 struct Prepared {
@@ -43,6 +45,16 @@ struct Rendered {
   std::int64_t resumed_step = 0;
   std::map<std::string, double> timings;  // text, denoise, decode: seconds
   std::vector<std::string> unused_keys;   // of LoRAs, that this model has no place for: a text for each file
+};
+
+/// A video that waits for its second half: what its prompts and pictures have come to, and where it stands.
+struct Begun {
+  at::Tensor prompt_1TE;
+  at::Tensor negative_1TE;  // undefined without guidance
+  pipeline::ImageCondition image;
+  std::optional<pipeline::DenoiseState> state;  // none: at the start
+  std::int64_t resumed_step = 0;
+  std::map<std::string, double> timings;
 };
 
 /// What render() tells while it works, and what it may be told. Called from the thread that renders.
@@ -75,18 +87,34 @@ class VideoMaker {
   explicit VideoMaker(const MakerOptions& options);
   ~VideoMaker();
 
-  /// Device, digest, versions, seconds of loading.
+  /// Device, digest, versions, the memory that jobs are judged by, seconds of loading.
   const protocol::ReadyEvent& facts() const;
 
   Prepared prepare(const job::Settings& settings) const;
+  /// Settings that do not fit the device's memory throw Error{job}.
   Rendered render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                   const RenderObserver& observer);
+  /// A wave: so many videos are better begun one after the other, then finished one after the other, because their
+  /// experts take turns on the GPU. 1: render() is as good. Same numbers either way.
+  std::int64_t wave(const job::Settings& settings) const;
+  /// Text, pictures, the high-noise expert's steps; errors as render()'s. The state in between is saved where there is
+  /// a path.
+  Begun begin(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+              const RenderObserver& observer);
+  /// The other steps, decoding.
+  Rendered finish(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+                  const RenderObserver& observer, Begun begun);
+
   /// Writes the files; `spec` is the job as given, for the archive. Adds `encode` to the timings.
   void write(const job::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
              Rendered& rendered) const;
 
  private:
   struct Parts;
+  Begun encode(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+               const RenderObserver& observer);
+  void denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+               const RenderObserver& observer, std::optional<std::int64_t> pause_after, Rendered& out, Begun& begun);
   std::unique_ptr<Parts> parts_;
 };
 

@@ -1,6 +1,7 @@
 // `decode`: a video from archived latents, without denoising.
 #include <cstdio>
 
+#include "app/engine/maker_flags.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/render/decode_archive.h"
 
@@ -15,6 +16,7 @@ void add_decode(CLI::App& app, Action& action) {
   sub->add_option("--model", o->model, "folder of the model; default: the one that the archive names");
   sub->add_option("--device", o->device, "auto, cpu, cuda or cuda:GPU-<uuid>")->capture_default_str();
   sub->add_option("--threads", o->threads, "CPU threads")->check(CLI::Range(1, 1024))->capture_default_str();
+  add_memory_flag(*sub, o->gpu_memory);
   sub->add_option("--fps", o->video.fps, "frames a second; default: the archive's");
   sub->add_option("--crf", o->video.crf, "quality, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
   sub->add_option("--codec", o->video.codec, "h264 or hevc")

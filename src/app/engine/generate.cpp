@@ -9,6 +9,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
+#include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
 
 namespace nightreel::app {
@@ -102,6 +103,9 @@ int generate(const GenerateOptions& options) {
   const job::Settings settings = resolve_job(options);
   const base::Stopwatch watch;
   render::VideoMaker maker(options.maker);
+  const auto memory = job::device_memory_from_json(maker.facts().memory);
+  std::fprintf(stderr, "memory: %s\n",
+               job::summary(job::plan_memory(memory.model, settings, memory.bytes), settings).c_str());
   render::RenderObserver observer;
   observer.progress = [](const std::string& stage, std::int64_t step, std::int64_t steps) {
     if (stage == "denoise" && step > 0) {

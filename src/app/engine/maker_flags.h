@@ -3,15 +3,23 @@
 
 #include <CLI/CLI.hpp>
 
+#include "nightreel/base/clock.h"
 #include "nightreel/render/video_maker.h"
 
 namespace nightreel::app {
+
+inline void add_memory_flag(CLI::App& sub, std::uint64_t& bytes) {
+  sub.add_option_function<std::string>(
+      "--gpu-memory", [&bytes](const std::string& size) { bytes = base::parse_size(size); },
+      "plan for so much, e.g. 24GB; default: what the GPU has, no limit on a CPU");
+}
 
 inline void add_maker_flags(CLI::App& sub, render::MakerOptions& options) {
   sub.add_option("--model", options.model, "Diffusers folder of a Wan model")->required();
   sub.add_option("--device", options.device, "auto, cpu, cuda or cuda:GPU-<uuid>")->capture_default_str();
   sub.add_option("--dtype", options.dtype, "auto (bf16 on a GPU, f32 on a CPU), bf16 or f32")->capture_default_str();
   sub.add_option("--threads", options.threads, "CPU threads")->check(CLI::Range(1, 1024))->capture_default_str();
+  add_memory_flag(sub, options.gpu_memory);
 }
 
 }  // namespace nightreel::app

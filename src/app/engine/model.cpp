@@ -2,7 +2,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "app/engine/maker_flags.h"
 #include "app/engine/model_files.h"
+#include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
@@ -14,6 +16,7 @@ namespace {
 struct InfoOptions {
   std::string folder;
   std::string recipe;
+  MemoryFlags memory;
   bool as_json = false;
 };
 
@@ -25,8 +28,10 @@ void print(const std::string& name, const nlohmann::json& value) {
 int info(const InfoOptions& options) {
   const job::ModelCard card = job::read_model_card(options.folder);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(options.recipe));
+  const MemoryAnswer memory = memory_answer(options.memory, card, recipe);
   const nlohmann::json facts{
       {"model", job::to_json(card)},
+      {"memory", memory.json},
       {"digest", model::model_digest(options.folder)},
       {"recipe", {{"name", recipe.name}, {"defaults", job::to_json(recipe.defaults)}, {"note", recipe.note}}}};
   if (options.as_json) {
@@ -38,6 +43,8 @@ int info(const InfoOptions& options) {
   print("recipe", recipe.name);
   for (const auto& [name, value] : facts["recipe"]["defaults"].items()) print("  " + name, value);
   if (!recipe.note.empty()) print("note", recipe.note);
+  print("memory", memory.lines.front());
+  for (auto line = memory.lines.begin() + 1; line != memory.lines.end(); ++line) std::printf("  %s\n", line->c_str());
   return 0;
 }
 
@@ -50,10 +57,20 @@ void add_model(CLI::App& app, Action& action) {
   CLI::App* sub = model->add_subcommand("info", "what a checkpoint is, and the settings with which it is used");
   sub->add_option("folder", options->folder, "DIR")->required();
   sub->add_option("--recipe", options->recipe, "official or checkpoint");
+  options->memory.add_to(*sub);
   sub->add_flag("--json", options->as_json, "for programs");
   sub->callback([&action, options] { action = [options] { return info(*options); }; });
   add_model_check(*model, action);
   add_model_convert(*model, action);
+  CLI::App* memory = model->add_subcommand("memory", "plumbing: what jobs are judged by on this host, for submit");
+  memory->add_option("folder", options->folder, "DIR")->required();
+  add_memory_flag(*memory, options->memory.gpu_memory);
+  memory->callback([&action, options] {
+    action = [options] {
+      std::printf("%s\n", device_memory(options->folder, options->memory.gpu_memory).dump().c_str());
+      return 0;
+    };
+  });
 }
 
 }  // namespace nightreel::app

@@ -6,7 +6,11 @@
 
 #include "app/nightreel/open_queue.h"
 #include "app/nightreel/subcommands.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/pipe.h"
+#include "nightreel/base/process.h"
 #include "nightreel/job/job_file.h"
+#include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/queue/submit_jobs.h"
 
@@ -22,12 +26,30 @@ struct Flags {
   bool overwrite = false;
 };
 
+/// What jobs are judged by on this host's device: the engine, which knows it, is asked.
+job::DeviceMemory ask_engine(const std::string& model) {
+  base::ChildOptions options;
+  options.argv = {base::companion("nightreel-engine"), "model", "memory", model};
+  options.pipe_stdin = false;
+  base::Child engine(options);
+  base::LineReader lines(engine.stdout_fd(), 64U << 10U);
+  std::string line;
+  if (lines.next(line, std::chrono::seconds(120)) != base::LineReader::Status::line) {
+    const auto ended = engine.wait(std::chrono::seconds(1));
+    throw base::Error(base::ErrorKind::environment,
+                      options.argv[0] + " model memory: no answer (" + ended.value_or("none within 120 s") + ")");
+  }
+  return job::device_memory_from_json(base::parse_json(line));
+}
+
 std::vector<job::Job> checked_jobs(const Flags& flags) {
   auto jobs = job::read_job_files(flags.files, flags.input_root);
   if (flags.model.empty()) return jobs;
   const job::ModelCard card = job::read_model_card(flags.model);
   job::check_supported(card);
-  job::check_jobs(jobs, card, job::recipe_for(card, job::recipe_choice(flags.recipe)));
+  const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(flags.recipe));
+  job::check_jobs(jobs, card, recipe);
+  job::check_memory(jobs, card, recipe, ask_engine(flags.model));
   return jobs;
 }
 

@@ -1,0 +1,81 @@
+#include "app/engine/model_memory.h"
+
+#include "app/engine/maker_flags.h"
+#include "nightreel/base/error.h"
+#include "nightreel/job/resolve.h"
+#include "nightreel/pipeline/device.h"
+#include "nightreel/pipeline/memory_model.h"
+#include "nightreel/render/device.h"
+
+namespace nightreel::app {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+void check_multiple(const char* flag, std::int64_t value, std::int64_t unit, std::int64_t rest) {
+  if (value >= rest && (value - rest) % unit == 0) return;
+  throw Error(ErrorKind::usage, std::string(flag) + ": " + std::to_string(value) + " is no multiple of " +
+                                    std::to_string(unit) + (rest > 0 ? " plus " + std::to_string(rest) : ""));
+}
+
+job::Settings settings_of(const MemoryFlags& flags, const job::ModelCard& card, const job::Recipe& recipe) {
+  job::Settings s = recipe.defaults;
+  if (flags.height > 0) s.height = flags.height;
+  if (flags.width > 0) s.width = flags.width;
+  if (flags.num_frames > 0) s.num_frames = flags.num_frames;
+  check_multiple("--height", s.height, card.height_multiple(), 0);
+  check_multiple("--width", s.width, card.width_multiple(), 0);
+  check_multiple("--num-frames", s.num_frames, card.vae_temporal * card.transformer.patch_size[0],
+                 1 + card.vae_temporal * (card.transformer.patch_size[0] - 1));
+  const bool needs_picture = card.kind == job::ModelKind::i2v || card.kind == job::ModelKind::flf2v;
+  if (needs_picture) s.image = "a first picture";  // what is in it needs no memory
+  return s;
+}
+
+job::MemoryModel model_of(const MemoryFlags& flags, const std::string& folder) {
+  const bool fp8 = flags.dtype == "fp8";
+  const at::ScalarType dtype = flags.dtype == "f32" ? at::kFloat : at::kBFloat16;
+  job::MemoryModel model = pipeline::memory_model(folder, {dtype, /*gpu=*/true, std::nullopt});
+  return fp8 ? job::in_fp8(model) : model;
+}
+
+}  // namespace
+
+void MemoryFlags::add_to(CLI::App& sub) {
+  add_memory_flag(sub, gpu_memory);
+  sub.add_option("--dtype", dtype, "of the memory plan: auto (bf16), bf16, f32; fp8 is a look ahead")
+      ->check(CLI::IsMember({"auto", "bf16", "f32", "fp8"}))
+      ->capture_default_str();
+  sub.add_option("--height", height, "of the memory plan's video; default: the recipe's, as for width and num-frames");
+  sub.add_option("--width", width, "pixels");
+  sub.add_option("--num-frames,--frame-num", num_frames, "4n+1");
+}
+
+MemoryAnswer memory_answer(const MemoryFlags& flags, const job::ModelCard& card, const job::Recipe& recipe) {
+  const job::Settings settings = settings_of(flags, card, recipe);
+  const job::MemoryModel model = model_of(flags, card.folder);
+  const job::MemoryPlan plan = job::plan_memory(model, settings, flags.gpu_memory);
+  MemoryAnswer answer{job::describe(model, plan, settings), job::to_json(plan)};
+  answer.json["height"] = settings.height;
+  answer.json["width"] = settings.width;
+  answer.json["num_frames"] = settings.num_frames;
+  answer.json["would_fit"] = nlohmann::json::array();
+  if (plan.fits) return answer;
+  for (const auto& one : job::what_would_fit(model, settings, flags.gpu_memory)) {
+    answer.lines.push_back("would fit: " + one);
+    answer.json["would_fit"].push_back(one);
+  }
+  return answer;
+}
+
+nlohmann::json device_memory(const std::string& folder, std::uint64_t bytes) {
+  const at::Device device = pipeline::choose_device("auto");
+  protocol::ReadyEvent facts;
+  render::describe_device(device, facts);
+  const pipeline::Precision precision{pipeline::choose_dtype("auto", device), device.is_cuda(), std::nullopt};
+  const job::DeviceMemory memory{pipeline::memory_model(folder, precision), bytes > 0 ? bytes : facts.memory_bytes};
+  return job::to_json(memory);
+}
+
+}  // namespace nightreel::app

@@ -1,0 +1,154 @@
+"""What does not fit is refused with what would; what fits only in turns is rendered in waves, to the same latents."""
+import json
+import re
+import shutil
+
+import h5py
+import numpy
+
+import program
+from program import BUILD, SHAPES, ProgramTest, nightreel
+from render_test import Renderer
+
+EXPERTS = BUILD / "goldens/experts/model"  # of the parity tests: two experts of random weights
+SIZE = {"height": 48, "width": 64, "num_frames": 5}
+FLAGS = ["--height", 48, "--width", 64, "--num-frames", 5]
+
+
+def plan(*flags):
+    answer = nightreel("model", "info", EXPERTS, "--json", "--dtype", "f32", *FLAGS, *flags)
+    return json.loads(answer.out)["memory"]
+
+
+def memory_for_turns():
+    """Bytes that hold one expert beside the VAE at work, and not two. A CPU has no reserve."""
+    weights = json.loads(nightreel("model", "memory", EXPERTS).out)["model"]["weights"]
+    expert, vae = weights[2], weights[4]
+    return expert + vae + plan()["stages"]["decode"]["activations"] + expert // 2
+
+
+def job(name, steps=6, seed=1):
+    return {"id": name, "prompt": "a red circle", "num_inference_steps": steps, "seed": seed, "guidance_scale": 4.0,
+            "guidance_scale_2": 3.0, "boundary_ratio": 0.85, **SIZE}
+
+
+class WaveRenderer(Renderer):
+    def render(self, job, token, steps=6, height=48, width=64, **files):
+        settings = {"prompt": "a red circle " + job, "negative_prompt": "", "fps": 8.0, "num_inference_steps": steps,
+                    "guidance_scale": 4.0, "guidance_scale_2": 3.0, "flow_shift": 5.0, "boundary_ratio": 0.85,
+                    "sampler": "unipc", "sigmas": [], "seed": token, "image": "", "last_image": "", "loras": [], **SIZE, "height": height,
+                    "width": width}
+        wanted = {"video": "", "sheet": "", "archive": "", "checkpoint": "", "archive_content": "latents",
+                  "checkpoint_every": 0, "crf": 18, **files}
+        self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
+
+
+class MemoryTest(ProgramTest):
+    def renderer(self, *flags):
+        made = WaveRenderer("--model", str(EXPERTS), *map(str, flags))
+        self.addCleanup(made.kill)
+        return made
+
+    def test_model_info_tells_what_lives_where(self):
+        small = plan("--gpu-memory", "2GB")
+        self.assertTrue(small["fits"])
+        self.assertEqual(plan("--gpu-memory", "1GB")["would_fit"], [])  # less than a driver takes
+        self.assertFalse(plan("--gpu-memory", "1GB")["fits"])
+        text = nightreel("model", "info", EXPERTS, "--gpu-memory", "24GB").out
+        for part in ("fits: 480x832, 81 frames need", "of 24.0 GB", "transformer_2", "stays on the GPU", "on the host"):
+            self.assertIn(part, text)
+        refused = nightreel("model", "info", EXPERTS, "--gpu-memory", "24GB", "--height", 50)
+        self.assert_refused(refused, 2, "--height: 50", "16")
+        self.assert_refused(nightreel("model", "info", EXPERTS, "--gpu-memory", "much"), 2, "much")
+
+    def test_a_wave_denoises_by_one_expert_then_by_the_other(self):
+        archives = {name: str(self.folder / f"{name}.h5") for name in "abcde"}
+        renderer = self.renderer("--gpu-memory", memory_for_turns())
+        renderer.render("long", 9, steps=1000)
+        for token, name in enumerate("abcde"):
+            renderer.render(name, token, archive=archives[name], checkpoint=str(self.folder / f"{name}.state"))
+        renderer.send("probe")
+        renderer.wait_for("probed")  # so the renderer has them all
+        renderer.send("cancel", job="long")
+        renderer.wait_for("failed", job="long")
+        for name in "abcde":
+            renderer.wait_for("done", job=name)
+        waits = [event["job"] for event in renderer.seen if event.get("stage") == "wait"]
+        self.assertEqual(waits, list("abcde"))
+        step = next(event["step"] for event in renderer.seen if event.get("stage") == "wait")
+        order = renderer.order(*({"stage": "wait", "job": name} for name in "abcd"), {"stage": "decode", "job": "a"},
+                               {"stage": "decode", "job": "d"}, {"stage": "text", "job": "e"})
+        self.assertEqual(order, sorted(order), "all high-noise steps, then all the others, then the next wave")
+        for name in "abcd":
+            self.assertTrue(any(e["type"] == "checkpoint" and e["job"] == name and e["step"] == step
+                                for e in renderer.seen), "the state between the experts is on disk")
+        self.assertEqual(renderer.end(), 0)
+
+        alone = self.renderer()
+        for token, name in enumerate("abcde"):
+            alone.render(name, token, archive=str(self.folder / "alone.h5"))
+            alone.wait_for("done", job=name)
+            with h5py.File(self.folder / "alone.h5") as one, h5py.File(archives[name]) as other:
+                numpy.testing.assert_array_equal(one["latents"][...], other["latents"][...])
+        self.assertFalse([event for event in alone.seen if event.get("stage") == "wait"])
+        self.assertEqual(alone.end(), 0)
+
+    def test_a_job_cancelled_in_a_wave_leaves_the_others_as_they_are(self):
+        renderer = self.renderer("--gpu-memory", memory_for_turns())
+        renderer.render("long", 9, steps=1000)
+        for token, name in enumerate("ab"):
+            renderer.render(name, token, archive=str(self.folder / f"{name}.h5"))
+        renderer.send("cancel", job="b")
+        renderer.send("probe")
+        renderer.wait_for("probed")
+        renderer.send("cancel", job="long")
+        renderer.wait_for("done", job="a")
+        self.assertEqual(renderer.wait_for("failed", job="b")["kind"], "interrupted")
+        self.assertEqual(renderer.end(), 0)
+
+    def test_jobs_that_do_not_fit_are_refused_with_what_would(self):
+        path = self.write_jobs(job("fits"), {**job("large"), "height": 256, "width": 256})
+        weights = sum(json.loads(nightreel("model", "memory", EXPERTS).out)["model"]["weights"])
+        budget = weights + plan()["stages"]["decode"]["activations"]
+        env = {"NIGHTREEL_GPU_MEMORY": str(budget)}
+        said = "memory: 256x256, 5 frames need at least "
+        submitted = nightreel("submit", path, "--model", EXPERTS, "--out", self.out, env=env)
+        self.assertEqual(submitted.code, 2, submitted.said)
+        self.assertIn("jobs.jsonl:2: " + said, submitted.log)
+        self.assertIn("what would fit: ", submitted.log)
+        self.assertNotIn("jobs.jsonl:1", submitted.log)
+        renderer = self.renderer("--gpu-memory", budget)
+        renderer.render("large", 1, height=256, width=256)
+        failed = renderer.wait_for("failed", job="large")
+        self.assertEqual(failed["kind"], "job")
+        self.assertIn(said, failed["message"])
+        renderer.render("fits", 2)
+        renderer.wait_for("done", job="fits")
+        self.assertEqual(renderer.end(), 0)
+        hopeless = self.renderer("--gpu-memory", "1kB")
+        failed = hopeless.wait_for("failed", job="")
+        self.assertEqual(failed["kind"], "environment")
+        self.assertIn("not even its smallest video", failed["message"])
+
+    def test_decoding_needs_the_vae_alone_and_tiles_where_memory_is_short(self):
+        made = nightreel("generate", "--model", SHAPES, "--prompt", "a red circle", "--height", 16, "--width", 272,
+                         "--num-frames", 5, "--num-inference-steps", 1, "-o", self.folder / "a.mp4", "--archive", "latents",
+                         "--archive-file", self.folder / "a.h5")
+        self.assert_ended(made, 0)
+        self.assertRegex(made.log, "memory: 16x272, 5 frames need ")
+        model = self.folder / "model"
+        shutil.copytree(SHAPES / "vae", model / "vae")
+        decode = ["decode", self.folder / "a.h5", "--model", model, "-o", self.folder / "b.mp4"]
+        self.assert_ended(nightreel(*decode), 0)
+        self.assertEqual((self.folder / "a.mp4").read_bytes(), (self.folder / "b.mp4").read_bytes())
+        refused = nightreel(*decode, "--gpu-memory", "10kB")
+        self.assertNotEqual(refused.code, 0)
+        needs = re.search(r"memory: 16x272, 5 frames need at least ([0-9.]+) MB", refused.log)
+        self.assertTrue(needs, refused.said)
+        tiled = nightreel(*decode, "--gpu-memory", f"{float(needs[1]) + 0.1}MB")
+        self.assert_ended(tiled, 0)
+        self.assertNotEqual((self.folder / "a.mp4").read_bytes(), (self.folder / "b.mp4").read_bytes())
+
+
+if __name__ == "__main__":
+    program.main()
