@@ -50,7 +50,7 @@ class Renderer:
         wanted["crf"] = int(wanted["crf"])
         self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
 
-    def wait_for(self, kind, seconds=60, **fields):
+    def wait_for(self, kind, /, seconds=60, **fields):
         """The first event, old or new, of this type and with these fields."""
         end = time.monotonic() + seconds
         position = 0
