@@ -36,6 +36,8 @@ void Renderer::start() {
   ready_ = false;
   silent_s_ = 0;
   since_look_ = base::Stopwatch();
+  second_ = base::Stopwatch();  // a flood is its own process's
+  events_ = 0;
   log_.debug("renderer-start", "renderer process " + std::to_string(child_.pid()));
 }
 

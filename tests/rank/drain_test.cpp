@@ -31,6 +31,7 @@ TEST_CASE_FIXTURE(Night, "a renderer that dies, hangs or talks nonsense costs it
     add(how, std::string("at=denoise:2 do=") + how);
   }
   const auto summary = drain();
+  CHECK(summary.error == "");
   CHECK(summary.jobs.size() == 7);
   for (const char* how : {"kill", "exit", "garbage", "long", "flood", "stop", "hang"}) check_done(how, 2);
   CHECK(litter() == 0);
