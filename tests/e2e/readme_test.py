@@ -12,7 +12,7 @@ import program
 from program import SHAPES, SOURCE, nightreel, until
 
 PAGES = [SOURCE / "README.md", *sorted((SOURCE / "docs").glob("*.md"))]
-OF_OTHERS = {"--preset", "--build",  # cmake's
+OF_OTHERS = {"--preset", "--build", "--install", "--prefix",  # cmake's
              "--gpus-per-node", "--gpus-per-task", "--gpu-bind", "--signal", "--open-mode", "--mpi", "--batch",  # Slurm's
              "--dependency", "--force"}  # sbatch's, kubectl's
 # The lines stay as they are printed; the server behind their address is the test's.
