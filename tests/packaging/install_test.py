@@ -63,7 +63,7 @@ class Installed(TreeTest):
     def test_commands_of_both_programs_work(self):
         ended = self.call(self.program, "version", "--json")
         self.assert_ended(ended, 0)
-        self.assertGreaterEqual(json.loads(ended.out).keys(), {"nightreel", "commit", "torch", "mpi"})
+        self.assertGreaterEqual(json.loads(ended.out).keys(), {"nightreel", "commit", "libtorch", "mpi"})
         video = self.folder / "a.mp4"
         ended = self.call(self.program, "generate", "--model", self.shapes, "--prompt", "a red circle", "-o", video,
                           "--num-inference-steps", 1, "--num-frames", 5, "--height", 16, "--width", 16)
