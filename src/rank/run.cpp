@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <thread>
+#include <utility>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -89,11 +90,9 @@ class Run {
       begin();
       return work();
     } catch (const Error& e) {
-      if (leave(e.kind(), e.what())) throw;
-      return base::traits(e.kind()).exit_code;
+      return leave(e);
     } catch (const std::exception& e) {
-      leave(ErrorKind::internal, e.what());
-      throw;
+      return leave(Error(ErrorKind::internal, std::string("internal error: ") + e.what()));
     }
   }
 
@@ -143,11 +142,13 @@ class Run {
     return code;
   }
 
-  // Not even begun, or stopped by an error, which rank 0 puts into RUN.json. Whether this rank is to say it: of ranks
-  // that come here together with the same words one speaks. Where they do not come together MPI is left as it is.
-  bool leave(ErrorKind kind, const std::string& why) {
-    const int code = base::traits(kind).exit_code;
-    bool speaks = true;
+  // Not even begun, or stopped by an error, which rank 0 puts into RUN.json. Of ranks that come here together with the
+  // same words one shows them, before any of them ends: mpirun then ends those that are left. Where they do not come
+  // together each shows its own, and MPI is left as it is.
+  int leave(const Error& error) {
+    const int code = base::traits(error.kind()).exit_code;
+    const std::string why = error.what();
+    bool mine = true;
     try {
       if (world_.rank() == 0 && !run_.empty() && std::filesystem::exists(out_.log_folder(run_))) {
         report::RunSummary summary = new_summary("");
@@ -156,13 +157,15 @@ class Run {
         write(summary);
       }
       const auto all = world_.all_gather(why, kLeaveTogether, "the error");
-      speaks = std::find(all.begin(), all.end(), why) - all.begin() == world_.rank();
+      mine = std::find(all.begin(), all.end(), why) - all.begin() == world_.rank();
+      if (std::exchange(mine, false)) options_.show(error);
       world_.agree_exit_code(code, kLeaveTogether);
     } catch (const std::exception& e) {
+      if (mine) options_.show(error);
       log_.warn("leave", e.what());
       world_.abandon();
     }
-    return speaks;
+    return code;
   }
 
   // A run whose summary cannot be written has ended all the same.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/base/error.h"
 #include "nightreel/base/log.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/rank/stage_watch.h"
@@ -38,6 +39,7 @@ struct RunOptions {
   bool failed_ok = false;
   job::RecipeChoice recipe = job::RecipeChoice::automatic;
   base::LogFormat log_format = base::LogFormat::text;
+  std::function<void(const base::Error&)> show;  // tells people what stops a run that has begun
   std::function<void(const std::string&)> draw;  // for live progress: writes to the terminal as it is; empty: log lines
   int crf = 18;                                  // of H.264, 0 to 51
 };
