@@ -72,13 +72,13 @@ class Stub:
         with open(os.environ["CHAOS_CLIP"], "rb") as file:
             self.clip = file.read()
 
-    def say(self, kind, **fields):
+    def say(self, event, **fields):
         with self.lock:
-            sys.stdout.write(json.dumps({"v": 1, "type": kind, **fields}) + "\n")
+            sys.stdout.write(json.dumps({"v": 1, "type": event, **fields}) + "\n")
             sys.stdout.flush()
 
-    def about(self, kind, request, **fields):
-        self.say(kind, job=request["job"], token=request["token"], **fields)
+    def about(self, event, request, **fields):
+        self.say(event, job=request["job"], token=request["token"], **fields)
 
     def guarded(self, request, work):
         try:
@@ -167,6 +167,15 @@ class Stub:
             elif kind == "shutdown":
                 break
 
+
+def end_with(failure):
+    """A thread that ended alone would leave heartbeats of a renderer that works no more."""
+    sys.__excepthook__(failure.exc_type, failure.exc_value, failure.exc_traceback)
+    sys.stderr.flush()
+    os._exit(70)
+
+
+threading.excepthook = end_with
 
 if __name__ == "__main__":
     Stub().run()

@@ -17,14 +17,14 @@ stub_engine.DIGEST = os.environ.get("HELD_DIGEST", stub_engine.DIGEST)
 
 
 class Held(stub_engine.Stub):
-    def about(self, kind, request, **fields):
-        super().about(kind, request, **fields)
+    def about(self, event, request, **fields):
+        super().about(event, request, **fields)
         job = request["job"]
-        if kind == "progress" and fields["stage"] == "denoise" and fields["step"] == 2:
+        if event == "progress" and fields["stage"] == "denoise" and fields["step"] == 2:
             (FOLDER / f"at-{job}").touch()
             while not (FOLDER / f"go-{job}").exists():
                 time.sleep(0.02)
-        if kind == "done":
+        if event == "done":
             (FOLDER / f"rendered-{job}").touch()
 
 

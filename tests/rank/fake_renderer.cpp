@@ -8,6 +8,7 @@
 // FOLDER/JOB.N has the time, in ms, of the N-th misdeed.
 // FOLDER/load.kill, FOLDER/load.hang with a number in it: so many starts die or hang while loading. FOLDER/digest: the
 // model's, else "m1".
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -51,14 +52,18 @@ std::map<std::string, std::string> words(const std::string& prompt) {
   return out;
 }
 
-// Counts a misdeed in a file; false once it has been done often enough.
+// Takes the next of FILE.1 … FILE.times for this misdeed; false once all are taken. Renderers share the folder: only
+// the one that creates a file has taken it.
 bool once_more(const std::string& file, int times) {
-  int done = 0;
-  std::ifstream(file) >> done;
-  if (done >= times) return false;
-  std::ofstream(file) << ++done << std::flush;
-  std::ofstream(file + "." + std::to_string(done)) << base::now_ms() << std::flush;
-  return true;
+  for (int next = 1; next <= times; ++next) {
+    const int fd = ::open((file + "." + std::to_string(next)).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0) continue;
+    const std::string now = std::to_string(base::now_ms());
+    if (::write(fd, now.data(), now.size()) < 0) std::cerr << "no time in " << file << "\n";
+    ::close(fd);
+    return true;
+  }
+  return false;
 }
 
 // Ends by std::bad_alloc, which nobody here catches.
