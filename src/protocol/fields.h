@@ -45,11 +45,13 @@ inline void read_group(GroupRequest& group, const Json& body) {
   get(body, "size", group.size);
   get(body, "deadline_ms", group.deadline_ms);
   if (body.contains("listen_on")) get(body, "listen_on", group.listen_on);
+  if (body.contains("stay")) get(body, "stay", group.stay);
 }
 
 inline Json group_fields(const GroupRequest& group) {
   return {{"backend", group.backend}, {"address", group.address},         {"rank", group.rank},
-          {"size", group.size},       {"deadline_ms", group.deadline_ms}, {"listen_on", group.listen_on}};
+          {"size", group.size},       {"deadline_ms", group.deadline_ms}, {"listen_on", group.listen_on},
+          {"stay", group.stay}};
 }
 
 }  // namespace nightreel::protocol

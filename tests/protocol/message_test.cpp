@@ -41,7 +41,7 @@ void check_round_trip(const Value& value, Message (*decode)(std::string_view), R
 
 TEST_CASE("every message comes back as it was sent") {
   check_round_trip(some_request(), decode_request, render_request);
-  check_round_trip(GroupRequest{"nccl", "host:29500/abc", 3, 4, 1500, "10.0.0.1"}, decode_request, group_request);
+  check_round_trip(GroupRequest{"nccl", "host:29500/abc", 3, 4, 1500, "10.0.0.1", true}, decode_request, group_request);
   ReadyEvent ready;
   ready.model_digest = "0123";
   ready.model = {{"kind", "t2v"}};

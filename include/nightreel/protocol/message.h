@@ -45,6 +45,7 @@ struct GroupRequest {
   int size = 1;
   std::int64_t deadline_ms = 60000;
   std::string listen_on;  // of store, for a rendezvous: a numeric address of this host; empty: loopback
+  bool stay = false;      // join, add up ones, and remain: from then on the members render each video together
 };
 
 // ---- events: renderer to rank --------------------------------------------------------------------------------------
