@@ -10,20 +10,6 @@ namespace {
 
 constexpr std::size_t kLongestText = 1000;  // bytes: 1,024 ranks have long names
 
-const char* name(Level level) {
-  switch (level) {
-    case Level::ok:
-      return "ok";
-    case Level::warning:
-      return "warning";
-    case Level::failure:
-      return "failure";
-    case Level::not_checked:
-      return "not_checked";
-  }
-  return "";
-}
-
 std::ptrdiff_t count(const Report& report, Level level) {
   return std::count_if(report.findings.begin(), report.findings.end(),
                        [&](const Finding& one) { return one.level == level; });
@@ -39,6 +25,20 @@ std::string padded(std::string text, std::size_t width) {
 }
 
 }  // namespace
+
+const char* name(Level level) {
+  switch (level) {
+    case Level::ok:
+      return "ok";
+    case Level::warning:
+      return "warning";
+    case Level::failure:
+      return "failure";
+    case Level::not_checked:
+      return "not_checked";
+  }
+  return "";
+}
 
 Finding ok(const std::string& check, const std::string& text) {
   return finding(check, Level::ok, text, "");

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -28,17 +27,12 @@ class FaultCase(program.ProgramTest):
         self.program = NIGHTREEL if self.real_renderer else self.with_fake_renderer()
 
     def with_fake_renderer(self):
-        binaries = self.folder / "bin"
-        binaries.mkdir()
-        try:
-            os.link(NIGHTREEL, binaries / "nightreel")
-        except OSError:  # another file system
-            shutil.copy2(NIGHTREEL, binaries / "nightreel")
-        engine = binaries / "nightreel-engine"
+        copy = self.copy_of_nightreel()
+        engine = copy.parent / "nightreel-engine"
         (self.folder / "fake").mkdir()
         engine.write_text(f"#!/bin/sh\nexec '{BUILD}/bin/fake_renderer' '{self.folder}/fake'\n")
         engine.chmod(0o755)
-        return binaries / "nightreel"
+        return copy
 
     def trap(self, point, action):
         (self.traps / point).write_text(action)

@@ -27,24 +27,10 @@ std::vector<Answer<Facts>> all_say(const Places& places, const Facts& facts) {
   return std::vector<Answer<Facts>>(places.size(), Answer<Facts>{facts, ""});
 }
 
-inline const char* word(Level level) {
-  switch (level) {
-    case Level::ok:
-      return "ok";
-    case Level::warning:
-      return "warning";
-    case Level::failure:
-      return "failure";
-    case Level::not_checked:
-      return "not_checked";
-  }
-  return "";
-}
-
 inline std::string shown(const Findings& findings) {
   std::string text;
   for (const auto& one : findings) {
-    text += std::string(word(one.level)) + " " + one.check + ": " + one.text + " | " + one.fix + "\n";
+    text += std::string(name(one.level)) + " " + one.check + ": " + one.text + " | " + one.fix + "\n";
   }
   return text;
 }
@@ -60,7 +46,7 @@ inline void check_says(const Findings& findings, const std::string& check, Level
     for (const auto& part : parts) fits = fits && (one.text + " " + one.fix).find(part) != std::string::npos;
     found = found || fits;
   }
-  CHECK_MESSAGE(found, "no " << word(level) << " of " << check << " in:\n" << shown(findings));
+  CHECK_MESSAGE(found, "no " << name(level) << " of " << check << " in:\n" << shown(findings));
 }
 
 }  // namespace nightreel::doctor

@@ -108,14 +108,19 @@ class ProgramTest(unittest.TestCase):
 
     def with_stand_in_engine(self):
         """A copy of nightreel whose ranks start stand_in_engine.py."""
-        binaries = self.folder / "bin"
-        binaries.mkdir()
+        copy = self.copy_of_nightreel()
+        shutil.copy2(SOURCE / "tests/e2e/stand_in_engine.py", copy.parent / "nightreel-engine")
+        return copy
+
+    def copy_of_nightreel(self):
+        """nightreel in a folder of its own, where another engine can stand beside it."""
+        copy = self.folder / "bin/nightreel"
+        copy.parent.mkdir()
         try:
-            os.link(NIGHTREEL, binaries / "nightreel")
+            os.link(NIGHTREEL, copy)
         except OSError:  # another file system
-            shutil.copy2(NIGHTREEL, binaries / "nightreel")
-        shutil.copy2(SOURCE / "tests/e2e/stand_in_engine.py", binaries / "nightreel-engine")
-        return binaries / "nightreel"
+            shutil.copy2(NIGHTREEL, copy)
+        return copy
 
     def write_jobs(self, *jobs, name="jobs.jsonl"):
         path = self.folder / name

@@ -25,14 +25,8 @@ class WithRedis(program.ProgramTest):
         super().setUp()
         self.held = self.folder / "held"
         self.held.mkdir()
-        binaries = self.folder / "bin"
-        binaries.mkdir()
-        self.program = binaries / "nightreel"
-        try:
-            os.link(NIGHTREEL, self.program)
-        except OSError:  # another file system
-            shutil.copy2(NIGHTREEL, self.program)
-        shutil.copy2(SOURCE / "tests/e2e/held_engine.py", binaries / "nightreel-engine")
+        self.program = self.copy_of_nightreel()
+        shutil.copy2(SOURCE / "tests/e2e/held_engine.py", self.program.parent / "nightreel-engine")
         self.clip = self.folder / "clip.mp4"
         subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=16x16:rate=16", "-frames:v", "5",
                         "-pix_fmt", "yuv420p", "-c:v", "libx264", str(self.clip)], check=True)

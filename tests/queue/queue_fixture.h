@@ -13,6 +13,12 @@ namespace nightreel::test {
 
 inline const std::string kPrefix = "nightreel:{default}:";
 
+/// An inbox entry is the id of a job, or begins with "bad".
+inline queue::InboxJob validated(const std::string& entry) {
+  if (entry.rfind("bad", 0) == 0) return {std::nullopt, "prompt: is missing"};
+  return {job(entry), ""};
+}
+
 struct QueueFixture {
   TestServer server;
   queue::RedisQueue queue{server.queue_options()};

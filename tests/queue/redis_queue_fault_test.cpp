@@ -8,16 +8,8 @@ using namespace nightreel::queue;
 using namespace std::chrono_literals;
 using test::job;
 using test::request;
+using test::validated;
 using Fixture = test::QueueFixture;
-
-namespace {
-
-InboxJob validated(const std::string& entry) {
-  if (entry.rfind("bad", 0) == 0) return {std::nullopt, "prompt: is missing"};
-  return {job(entry), ""};
-}
-
-}  // namespace
 
 TEST_CASE_FIXTURE(Fixture, "what strangers do to the private keys is survived") {
   queue.submit({job("a"), job("b"), job("c")}, {});

@@ -10,16 +10,8 @@ using namespace nightreel::queue;
 using namespace std::chrono_literals;
 using test::job;
 using test::request;
+using test::validated;
 using Fixture = test::QueueFixture;
-
-namespace {
-
-InboxJob validated(const std::string& entry) {
-  if (entry.rfind("bad", 0) == 0) return {std::nullopt, "prompt: is missing"};
-  return {job(entry), ""};
-}
-
-}  // namespace
 
 TEST_CASE_FIXTURE(Fixture, "submitting twice is a no-op, other content a conflict, overwriting replaces") {
   CHECK(queue.submit({job("a"), job("b")}, {}) == std::vector{Submitted::added, Submitted::added});

@@ -10,6 +10,9 @@ namespace nightreel::doctor {
 
 enum class Level { ok, warning, failure, not_checked };
 
+/// "ok", "warning", "failure", "not_checked".
+const char* name(Level level);
+
 struct Finding {
   std::string check;  // "mpi", "redis", …: several findings may bear one name
   Level level = Level::ok;

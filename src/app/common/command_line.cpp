@@ -69,11 +69,6 @@ std::string did_you_mean(const std::string& name, const std::vector<std::string>
   return near.empty() ? "" : "; did you mean " + near + "?";
 }
 
-int show(const Error& error) {
-  std::fprintf(stderr, "nightreel: %s\n", error.what());
-  return base::traits(error.kind()).exit_code;
-}
-
 int parse_and_run(CLI::App& app, const Action& action, std::vector<std::string> arguments, const Elsewhere& elsewhere) {
   check_names(app, arguments, elsewhere);
   try {
@@ -89,6 +84,11 @@ int parse_and_run(CLI::App& app, const Action& action, std::vector<std::string> 
 }
 
 }  // namespace
+
+int show(const Error& error) {
+  std::fprintf(stderr, "nightreel: %s\n", error.what());
+  return base::traits(error.kind()).exit_code;
+}
 
 std::vector<std::string> normalise_arguments(const std::vector<std::string>& arguments) {
   std::vector<std::string> out;

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "nightreel/base/error.h"
+
 namespace nightreel::app {
 
 /// A subcommand's action: what main returns.
@@ -34,6 +36,9 @@ void apply_config_file(const CLI::App& app, const std::vector<std::string>& argu
 
 /// Throws base::Error{usage} for a subcommand or a flag that there is none of, with the nearest that there is.
 void check_names(const CLI::App& app, const std::vector<std::string>& arguments, const Elsewhere& elsewhere);
+
+/// Tells it in one line on stderr, "nightreel: …", and returns its exit code.
+int show(const base::Error& error);
 
 /// Parses, runs the action, prints an Error as one line "nightreel: …" and returns the exit code.
 int run_command_line(const std::string& description, const std::vector<Subcommand>& subcommands, int argc, char** argv,

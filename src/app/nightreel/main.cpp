@@ -1,5 +1,3 @@
-#include <cstdio>
-
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/error.h"
 
@@ -9,8 +7,7 @@ int main(int argc, char** argv) {
   try {
     app::become_engine(argc, argv);
   } catch (const base::Error& e) {
-    std::fprintf(stderr, "nightreel: %s\n", e.what());
-    return base::traits(e.kind()).exit_code;
+    return app::show(e);
   }
   return app::run_command_line("Renders lists of prompts to videos with Wan models, on many GPUs",
                                {app::add_run, app::add_submit, app::add_status, app::add_cancel, app::add_retry,

@@ -51,7 +51,7 @@ int start(RunFlags flags) {
   const bool text = options.log_format == base::LogFormat::text;
   const bool live = flags.progress == "live" || (flags.progress == "auto" && text && ::isatty(STDERR_FILENO) == 1);
   if (live) options.draw = draw_on_terminal;
-  options.show = [](const base::Error& e) { std::fprintf(stderr, "nightreel: %s\n", e.what()); };
+  options.show = show;
   return rank::run(options);
 }
 
