@@ -140,12 +140,21 @@ class Chaos:
             pass  # pushed or not, the same content again changes nothing; an acknowledged one is in the list
 
     def stuck(self):
-        if len(self.events.events) != self.last_size:
+        if len(self.events.events) != self.last_size or self.backing_off():
             self.last_size, self.changed = len(self.events.events), time.monotonic()
         if time.monotonic() - self.changed < NO_PROGRESS_S:
             return False
         self.violations.append(f"no transition for {NO_PROGRESS_S} s")
         return True
+
+    def backing_off(self):
+        """Whether all that is left waits for its next attempt: minutes, after many."""
+        try:
+            left = [self.night.server.client.zcard(PREFIX + state) for state in ("pend", "run")]
+            first = self.night.server.client.zrange(PREFIX + "delay", 0, 0, withscores=True)
+        except redis.RedisError:
+            return False
+        return not any(left) and bool(first) and first[0][1] > 1000 * time.time()
 
     # ---- the checks -------------------------------------------------------------------------------------------------
 

@@ -41,14 +41,18 @@ def hits(claim, records):
 
 
 def run_again_only_when_hit(attempts, records):
-    """Each claim that did not end as a video has a fault of its own that hit its rank while it ran."""
+    """Each claim that did not end as a video has a fault of its own that hit its rank while it ran.
+
+    What hits every rank may cost a job a claim on each: one that is told to stop gives it back, the next, told later, has
+    claimed it meanwhile.
+    """
     found = []
     for job, claims in attempts.items():
         used = set()
         for claim in claims:
             if claim["end"] == "done" or claim["to"] is None:
                 continue
-            free = [index for index in hits(claim, records) if index not in used]
+            free = [(index, claim["rank"]) for index in hits(claim, records) if (index, claim["rank"]) not in used]
             if free:
                 used.add(free[0])
             else:

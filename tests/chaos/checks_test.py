@@ -40,6 +40,13 @@ class Checks(unittest.TestCase):
         self.assertEqual(len(self.again(thrice, fault(2000, {2}))), 1)
         self.assertEqual(self.again(thrice, fault(1990, {2}), fault(2015, {2})), [])
 
+    def test_a_fault_of_all_ranks_excuses_a_job_once_on_each(self):
+        across = [claim(1000, 2, 1), ended(2000, "released"), claim(2010, 3, 1), ended(2020, "released"),
+                  claim(2030, 1, 1), ended(3000, "done")]
+        self.assertEqual(self.again(across, fault(2000, "all")), [])
+        again = [*across[:4], claim(2030, 2, 1), ended(2040, "released"), claim(2050, 1, 1), ended(3000, "done")]
+        self.assertEqual(len(self.again(again, fault(2000, "all"))), 1)
+
     def stale(self, **picture):
         seen = {"a": {"attempt": 1, "rank": 2, "published_ms": 4000, **picture}}
         return checks.none_published_stale(seen, checks.attempts_of(TWICE))

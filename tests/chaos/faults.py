@@ -66,6 +66,7 @@ class Injector:
         self.later, self.armed = [], {}
         self.next_at, self.log_read = 0.0, 0
         self.missed = 0
+        self.told_to_finish = None  # the mpirun that has had a USR1
 
     def record(self, kind, ranks, length=0.0, detail=""):
         at = now_ms()
@@ -213,7 +214,10 @@ class Injector:
         self.mpirun("mpirun_kill", "all", signal.SIGKILL)
 
     def usr1_once(self, _):
-        self.mpirun("usr1_once", set(), signal.SIGUSR1)
+        """Costs nobody anything, unless this run has had one: then the leases go back."""
+        again = self.night.process is not None and self.night.process is self.told_to_finish
+        self.told_to_finish = self.night.process
+        self.mpirun("usr1_once", "all" if again else set(), signal.SIGUSR1)
 
     def usr1_twice(self, _):
         self.mpirun("usr1_twice", "all", signal.SIGUSR1, signal.SIGUSR1)
