@@ -52,6 +52,8 @@ for host in $hosts; do wait_for "$host"; done
 # The operator's own variables are Open MPI 4's; 5 ignores them and would start every rank here, so both get the host
 # file and the ssh words by the names that each knows.
 export PRTE_MCA_plm_ssh_args="$ssh_words" PRTE_MCA_prte_keep_fqdn_hostnames=true PRTE_MCA_prte_default_hostfile="$hostfile"
+# The launcher is started again before the leases of a killed one have run out: their jobs are waited for.
+export NIGHTREEL_WAIT_FOR_ALL="${NIGHTREEL_WAIT_FOR_ALL:-true}"
 launch_set_mpirun_options
 # shellcheck disable=SC2086  # words
 launch "$out" mpirun $launch_mpirun_options --mca plm_rsh_args "$ssh_words" --hostfile "$hostfile" -np "$ranks" \

@@ -125,6 +125,9 @@ class Run {
     do_together(world_, "the renderers' start", [&] { renderer.start(); });
     std::optional<queue::PrivateServer> server;
     const auto addresses = agree_redis(world_, options_, server, log_);
+    // No other run can be on a private server: what one seems to hold there is a dead one's, and comes free.
+    const bool own = world_.broadcast(server ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
+    options_.wait_for_all = options_.wait_for_all || own;
     const auto ready = agree_ready(world_, renderer, of_stages().load, signals_);
     check_renderers_meet(world_, renderer, device_ != "cpu");
     queue::RedisQueueOptions wanted = queue_options(options_, addresses);
@@ -275,7 +278,7 @@ class Run {
     return kStoppedEarly;
   }
 
-  const RunOptions& options_;
+  RunOptions options_;
   const Plan& plan_;
   std::vector<std::string> ids_;
   Signals& signals_;

@@ -13,7 +13,7 @@ import unittest
 import kubernetes_validate
 import yaml
 
-from launching import LaunchTest, NIGHTREEL, SCRIPTS, SOURCE, program, until
+from launching import BINDS, LaunchTest, NIGHTREEL, SCRIPTS, SOURCE, program, until
 import pods
 import schema_check
 
@@ -244,6 +244,7 @@ class SeveralPods(LaunchTest):
         self.addCleanup(self.pods.stop)
         self.out.mkdir(mode=0o777)
         self.out.chmod(0o777)
+        self._quick.parent.chmod(0o777)
         self.last_words = self.pods.home / "termination-log"
 
     def launcher(self, hosts, *arguments, **more):
@@ -305,6 +306,11 @@ class TwoPods(SeveralPods):
                 self.assert_last_words(code)
         self.assertIn("--expect-ranks 2, but MPI started 1 rank", ended.log)
 
+    def test_ranks_are_bound_to_nothing(self):
+        self.workers()
+        self.assert_ended(program.finish(self.launcher(self.line, "x.jsonl", LAUNCH_PROGRAM=str(self.spy()), **BINDS)), 0)
+        self.assert_bound_to_nothing(2)
+
     def test_a_launcher_that_is_the_only_worker_needs_no_sshd(self):
         ended = program.finish(self.launcher(f"{self.pods.names[0]} slots=2\n", self.write_jobs(self.small("a"))))
         self.assert_ended(ended, 0)
@@ -328,6 +334,19 @@ class ThreePods(SeveralPods):
         self.assertEqual(self.hosts_of_last_run(), self.pods.hosts[1:])
         made = {json.loads(file.read_text())["host"] for file in self.out.glob("videos/*.json")}
         self.assertLessEqual(made, set(self.pods.hosts[1:]))
+
+    def test_a_worker_that_is_gone_ends_the_run_and_the_next_start_goes_on(self):
+        jobs = self.write_jobs(self.small("first"), self.caught("a"), self.caught("b"), self.small("last"))
+        how = {"REDIS_URL": self.pods.redis(), "NIGHTREEL_LEASE": "5"}
+        self.workers()
+        launcher = self.launcher(self.line, jobs, **how)
+        self.wait_for_caught("a", "b")
+        self.pods.kill(2)
+        self.assertNotIn(program.finish(launcher).code, (0, 75))
+        self.assertTrue(self.last_words.read_text())
+        self.pods.start(2, FOLDER / "worker.sh")
+        self.assert_ended(program.finish(self.launcher(self.line, jobs, **how)), 0)
+        self.assertEqual(self.videos(), ["a", "b", "first", "last"])
 
     def test_bare_metal_with_a_host_file_of_two_other_hosts(self):
         """scripts/mpirun/run.sh between the same hosts; its ssh words come from LAUNCH_MPIRUN_OPTIONS."""

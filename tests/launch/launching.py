@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,15 @@ SCRIPTS = SOURCE / "scripts"
 # A second or more a video, so that a signal finds it half done: of models/shapes, and of the quick engine.
 LONG = {"steps": 60, "height": 48, "width": 48, "num_frames": 17}
 QUICK_LONG = {"steps": 50, "prompt": "step_ms=20 encode_ms=0"}
+# Binds each rank to one core unless mpirun is told otherwise, as its own default does below three ranks.
+BINDS = {"OMPI_MCA_hwloc_base_binding_policy": "core"}
 MADE = ["first", "long-a", "long-b", "long-c", "long-d", "last"]
 
 
 class LaunchTest(program.ProgramTest):
     """Ranks, MPI and Redis are the real ones; the renderers are quick_engine.sh's, unless a test says `with_the_model`."""
     real = False
+    queue = ()  # the words that name it; empty: that of OUT
 
     def setUp(self):
         super().setUp()
@@ -48,6 +52,26 @@ class LaunchTest(program.ProgramTest):
                 "NIGHTREEL_MODEL": str(SHAPES), "NIGHTREEL_OUT": str(self.out), "NIGHTREEL_DEVICE": "cpu",
                 "NIGHTREEL_THREADS": "1", **more}
 
+    def caught(self, name):
+        """A job whose renderer stands still in its first step the first time, so that a signal surely finds it in hand."""
+        return self.small(name, prompt="step_ms=0 encode_ms=0 at=denoise:1 times=1 do=hang")
+
+    def wait_for_caught(self, *names):
+        for name in names:
+            self.assertTrue(until((self.folder / f"quick/{name}.1").exists), f"{name} was not begun")
+
+    def spy(self):
+        """A program in nightreel's place that writes down which CPUs it may use, a line a rank, into the file `cpus`."""
+        self.out.mkdir(exist_ok=True)
+        return self.script("spy", f"grep ^Cpus_allowed_list: /proc/self/status >>{self.out}/cpus")
+
+    def assert_bound_to_nothing(self, ranks):
+        """As many ranks as asked for, and each may use every CPU that this test may use."""
+        (own,) = re.findall(r"^Cpus_allowed_list:.*\n", pathlib.Path("/proc/self/status").read_text(), re.MULTILINE)
+        seen = self.out / "cpus"
+        self.assertEqual(seen.read_text(), own * ranks)
+        seen.unlink()
+
     def script(self, name, *lines, folder="tools"):
         """An executable of the test's own."""
         path = self.folder / folder / name
@@ -69,6 +93,17 @@ class LaunchTest(program.ProgramTest):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
+    def ranks(self):
+        """The processes of this test's nightreel."""
+        found = []
+        for exe in pathlib.Path("/proc").glob("[0-9]*/exe"):
+            try:
+                if exe.readlink() == self._quick:
+                    found.append(int(exe.parent.name))
+            except OSError:  # ended meanwhile, or a kernel thread
+                pass
+        return found
+
     def call(self, *command, timeout=60, **more):
         return program.finish(self.start(*command, **more), timeout)
 
@@ -89,7 +124,7 @@ class LaunchTest(program.ProgramTest):
         self.assertTrue(first.exists(), "no video was made" if process.poll() is None else program.finish(process).said)
 
     def ask_status(self):
-        return program.nightreel("status", "--json", "--all", "--out", self.out)
+        return program.nightreel("status", "--json", "--all", *(self.queue or ("--out", self.out)))
 
     def assert_each_once(self, names=tuple(MADE)):
         """Every video is there; what was stopped used up no attempt, and nothing was made twice."""

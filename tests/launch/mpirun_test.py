@@ -4,7 +4,7 @@ import shutil
 import signal
 import time
 
-from launching import LaunchTest, SCRIPTS, program
+from launching import BINDS, LaunchTest, SCRIPTS, program, until
 
 RUN = SCRIPTS / "mpirun/run.sh"
 
@@ -42,6 +42,18 @@ class BareMetal(LaunchTest):
         self.assert_each_once()
         for name, at in written.items():
             self.assertEqual((self.out / f"videos/{name}.mp4").stat().st_mtime_ns, at)
+
+    def test_killed_without_a_word_it_goes_on_to_the_last_video(self):
+        """At once: the leases of the dead have not run out, and their jobs are waited for."""
+        jobs = self.write_jobs(self.small("first"), self.caught("a"), self.caught("b"), self.small("last"))
+        process = self.start(RUN, jobs, NIGHTREEL_LEASE="5")
+        self.wait_for_caught("a", "b")
+        self.end(process)
+        self.assertTrue(until(lambda: not self.ranks()), "ranks outlive their mpirun")
+        ended = self.call(RUN, jobs, NIGHTREEL_LEASE="5")
+        self.assert_said(ended, 0)
+        self.assertEqual(self.videos(), ["a", "b", "first", "last"])
+        self.assertEqual(self.summaries()[-1]["held_elsewhere"], [])
 
     def test_an_interrupt_from_the_terminal_reaches_mpirun_too_and_is_75(self):
         process = self.start(RUN, self.jobs())
@@ -88,6 +100,10 @@ class BareMetal(LaunchTest):
         self.assert_said(self.call(RUN, good, NIGHTREEL_MIN_FREE="900TB"), 75, "--min-free")
         self.assert_said(self.call(RUN, good, LAUNCH_RANKS="1", LAUNCH_MPIRUN_OPTIONS="-np 2"), 3, "--expect-ranks 1")
         self.assertEqual(self.videos(), [])
+
+    def test_ranks_are_bound_to_nothing(self):
+        self.assert_said(self.call(RUN, "tonight.jsonl", LAUNCH_PROGRAM=str(self.spy()), **BINDS), 0)
+        self.assert_bound_to_nothing(2)
 
     def test_a_host_that_does_not_answer_is_no_failed_job(self):
         """mpirun ends with 1 then, as a run does whose jobs failed."""

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 
 import program
@@ -72,6 +73,27 @@ class Pods:
                                    env=program.without_redis(**{"HOME": str(self.home), **environment}))
         self._started.append(process)
         return process
+
+    def redis(self):
+        """Of a Redis of its own on the network of pod 0, that all reach."""
+        with socket.create_server((f"{self._network}.1", 0)) as free:
+            port = free.getsockname()[1]
+        server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", f"{self._network}.1", "--protected-mode", "no",
+                                   "--save", "", "--dir", str(self.home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True, start_new_session=True)
+        self._started.append(server)
+        while True:
+            try:
+                socket.create_connection((f"{self._network}.1", port)).close()
+                return f"redis://{self._network}.1:{port}"
+            except ConnectionRefusedError:
+                if server.poll() is not None:
+                    raise RuntimeError(server.communicate()[0]) from None
+
+    def kill(self, pod):
+        """Everything in it at once, as when it is evicted without grace or its node is lost."""
+        for pid in subprocess.run(["ip", "netns", "pids", self._space(pod)], check=True, capture_output=True, text=True).stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
 
     def stop(self):
         for process in self._started:
