@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 
-from launching import LaunchTest, SCRIPTS, SOURCE, program, until
+from launching import BINDS, LaunchTest, SCRIPTS, SOURCE, program, until
 import private_slurm  # after launching, which names the folder of program
 
 HERE = ["--nodes=1", "--cpus-per-task=1", "--time=20"]
@@ -43,6 +43,7 @@ class OneNode(LaunchTest):
         return job
 
     def log(self, job):
+        """Of the job, or of all tasks of the array."""
         return "".join(file.read_text(errors="replace") for file in self.folder.glob(f"nightreel-{job}*.log"))
 
     def assert_job(self, job, state, code):
@@ -54,6 +55,16 @@ class OneNode(LaunchTest):
     def wait_for_first(self, job):
         first = self.out / "videos/first.mp4"
         self.assertTrue(until(first.exists), f"no video was made\n{self.log(job)}")
+
+    def with_tools(self):
+        """The launchers of `script` before the real ones."""
+        return {"PATH": f"{self.folder}/tools:{self.slurm.environment['PATH']}"}
+
+    def stop(self, job, state, *words):
+        asked = time.monotonic()
+        self.slurm.call("scancel", *words, job)
+        self.assert_job(job, state, 75)
+        self.assertLess(time.monotonic() - asked, 5, "Slurm had to kill it")
 
     def test_mpirun_inside_sbatch_told_to_finish_goes_on_when_submitted_again(self):
         jobs = self.jobs()
@@ -73,13 +84,38 @@ class OneNode(LaunchTest):
         jobs = self.jobs()
         job = self.submit("srun", jobs)
         self.wait_for_first(job)
-        asked = time.monotonic()
-        self.slurm.call("scancel", job)
-        self.assert_job(job, "CANCELLED", 75)
-        self.assertLess(time.monotonic() - asked, 5, "Slurm had to kill it")
+        self.stop(job, "CANCELLED")
         self.assert_job(self.submit("srun", jobs), "COMPLETED", 0)
         self.assert_each_once()
         self.assertEqual([rank["rank"] for rank in self.summaries()[-1]["ranks"]], [0, 1])
+
+    def test_mpirun_inside_sbatch_stopped_by_term_and_by_scancel_loses_nothing(self):
+        """TERM to the script alone, then scancel, which reaches mpirun and the ranks as well."""
+        jobs = self.write_jobs(self.small("first"), *map(self.caught, "abcd"), self.small("last"))
+        for names, words, state in (("ab", ("--batch", "--signal=TERM"), "FAILED"), ("cd", (), "CANCELLED")):
+            job = self.submit("mpirun", jobs)
+            self.wait_for_caught(*names)
+            self.stop(job, state, *words)
+        self.assertNotIn("last", self.videos())
+        self.assert_job(self.submit("mpirun", jobs), "COMPLETED", 0)
+        self.assert_each_once(["first", *"abcd", "last"])
+
+    def test_an_array_stopped_by_term_and_by_scancel_loses_nothing(self):
+        url = self.redis()
+        self.queue = ("--redis", url)
+        each = [*ONE_RANK, "--array=0-1"]
+        jobs = self.write_jobs(self.small("first"), *map(self.caught, "abcd"), self.small("last"))
+        for names, words, state in (("ab", ("--batch", "--signal=TERM"), "FAILED"), ("cd", (), "CANCELLED")):
+            job = self.submit("array", jobs, options=each, REDIS_URL=url)
+            self.wait_for_caught(*names)
+            self.slurm.call("scancel", *words, job)
+            for task in (0, 1):
+                self.assert_job(f"{job}_{task}", state, 75)
+        self.assertNotIn("last", self.videos())
+        job = self.submit("array", jobs, options=each, REDIS_URL=url)
+        for task in (0, 1):
+            self.assert_job(f"{job}_{task}", "COMPLETED", 0)
+        self.assert_each_once(["first", *"abcd", "last"])
 
     def test_an_array_of_drainers_shares_one_queue_and_one_out(self):
         each = [*ONE_RANK, "--array=0-1"]
@@ -163,18 +199,46 @@ class OneNode(LaunchTest):
                 self.assertEqual((facts["JobState"], facts["ExitCode"]), ("FAILED" if code else "COMPLETED", f"{code}:0"),
                                  self.log(job.partition("_")[0]))
 
-    def test_the_wrong_number_of_ranks_is_refused(self):
-        """A launcher that starts one rank instead of two; an srun without PMIx, whose ranks Open MPI ends with 1."""
+    def test_the_wrong_number_of_ranks_is_refused_under_every_form(self):
+        """Launchers that start another number of ranks than the script asks for."""
         real = {name: shutil.which(name) for name in ("mpirun", "srun")}
-        self.script("mpirun", f'exec {real["mpirun"]} $(echo "$@" | sed "s/ -np 2 / -np 1 /")')
-        self.script("srun", 'shift', f'exec {real["srun"]} --mpi=none "$@"')
-        path = f"{self.folder}/tools:{self.slurm.environment['PATH']}"
-        for script, part in (("mpirun", "--expect-ranks 2, but MPI started 1 rank"),
-                             ("srun", "the launcher ended with 1 before the ranks began")):
+        self.script("mpirun", f'exec {real["mpirun"]} --oversubscribe $(echo "$@" | sed "s/ -np 1 / -np 3 /; s/ -np 2 / -np 1 /")')
+        self.script("srun", f'exec {real["srun"]} $(echo "$@" | sed "s/ -n 2 / -n 1 /")')
+        started = []
+        for script, options, part in (("mpirun", TWO_RANKS, "--expect-ranks 2, but MPI started 1 rank: "),
+                                      ("srun", TWO_RANKS, "--expect-ranks 2, but MPI started 1 rank: "),
+                                      ("requeue", TWO_RANKS, "--expect-ranks 2, but MPI started 1 rank: "),
+                                      ("array", [*ONE_RANK, "--array=0-0"], "--expect-ranks 1, but MPI started 3 ranks: ")):
+            job = self.submit(script, self.write_jobs(self.small("a")), options=options, REDIS_URL="redis://nobody.invalid",
+                              **self.with_tools())
+            started.append((script, f"{job}_0" if script == "array" else job, part))
+        for script, job, part in started:
             with self.subTest(script):
-                job = self.submit(script, self.write_jobs(self.small("a")), PATH=path)
-                self.assert_job(job, "FAILED", 3)
-                self.assertIn(part, self.log(job))
+                facts = self.slurm.wait(job)
+                log = self.log(job.partition("_")[0])
+                self.assertEqual((facts["JobState"], facts["ExitCode"]), ("FAILED", "3:0"), log)
+                self.assertIn(part + "see the launcher's host file, -np or --ntasks", log)
+        self.assertEqual(self.videos(), [])
+
+    def test_ranks_of_an_srun_without_pmix_find_no_run(self):
+        """Open MPI ends them with 1, as a run does whose jobs failed."""
+        self.script("srun", "shift", f'exec {shutil.which("srun")} --mpi=none "$@"')
+        job = self.submit("srun", self.write_jobs(self.small("a")), **self.with_tools())
+        self.assert_job(job, "FAILED", 3)
+        self.assertIn("the launcher ended with 1 before the ranks began", self.log(job))
+
+    def test_ranks_are_bound_to_nothing(self):
+        """What mpirun does is looked at. This Slurm binds nothing by itself (task/none): of srun, what it is asked for."""
+        spy = str(self.spy())
+        for script, options, ranks in (("mpirun", TWO_RANKS, 2), ("requeue", TWO_RANKS, 2), ("array", [*ONE_RANK, "--array=0-0"], 1)):
+            with self.subTest(script):
+                job = self.submit(script, "tonight.jsonl", options=options, LAUNCH_PROGRAM=spy, REDIS_URL="redis://r", **BINDS)
+                self.assert_job(f"{job}_0" if script == "array" else job, "COMPLETED", 0)
+                self.assert_bound_to_nothing(ranks)
+        seen = self.folder / "words"
+        self.script("srun", f'echo "$@" >{seen}')
+        self.assert_job(self.submit("srun", "tonight.jsonl", LAUNCH_PROGRAM=spy, **self.with_tools()), "COMPLETED", 0)
+        self.assertLessEqual({"--cpu-bind=none", "--gpu-bind=none", "--mpi=pmix"}, set(seen.read_text().split()))
 
     def test_preempted_it_gives_its_leases_back_and_goes_on_when_requeued(self):
         job = self.submit("requeue", self.jobs())
@@ -200,7 +264,7 @@ class OneNode(LaunchTest):
                 self.script(tool, f'echo "$@" >>{seen}')
                 job = self.submit("container", "tonight.jsonl", "--follow", LAUNCH_CONTAINER=container, LAUNCH_IMAGE=image,
                                   LAUNCH_PROGRAM="/usr/bin/nightreel", NIGHTREEL_MODEL="/models/x",
-                                  PATH=f"{self.folder}/tools:{self.slurm.environment['PATH']}")
+                                  **self.with_tools())
                 self.assert_job(job, "COMPLETED", 0)
                 self.assertEqual(set(seen.read_text().splitlines(True)), {started + run})
 
