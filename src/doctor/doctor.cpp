@@ -191,8 +191,9 @@ class Examination {
     } catch (const Error& e) {
       out.push_back(failure("one folder", e.what(), "mount the same storage at the same path on every host"));
     }
-    out.push_back(
-        judge_space(answers.front().facts.free_bytes, queued_, context.places().size(), bytes_a_video(card())));
+    const VideoBytes video = bytes_of(card(), queued_ ? queued_->sample : std::vector<VideoSize>());
+    const auto jobs = queued_ ? std::optional(queued_->jobs) : std::nullopt;
+    out.push_back(judge_space(answers.front().facts.free_bytes, jobs, context.places().size(), video));
     return out;
   }
 
@@ -309,7 +310,7 @@ class Examination {
   std::vector<Answer<RendererFacts>> engine_answers_;
   std::vector<std::string> devices_;  // of each rank; empty: there is no map
   std::vector<Road> roads_;
-  std::optional<std::int64_t> queued_;
+  std::optional<Queued> queued_;
   bool lost_ = false;
   std::atomic<bool> silent_ = false;
   std::atomic<bool> shown_ = false;

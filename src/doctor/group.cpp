@@ -34,6 +34,14 @@ Seat seat_of(int rank, int world, int group_size) {
   return {rank / wanted, first, rank - first, std::min(wanted, world - first)};
 }
 
+bool on_several_hosts(const Places& places, const Seat& seat) {
+  const auto host = [&](int rank) { return places.at(static_cast<std::size_t>(rank)).host_index; };
+  for (int rank = seat.first; rank < seat.first + seat.size; ++rank) {
+    if (host(rank) != host(seat.first)) return true;
+  }
+  return false;
+}
+
 protocol::GroupRequest request_for(const Seat& seat, const GroupPlan& plan, std::chrono::milliseconds deadline) {
   protocol::GroupRequest request;
   request.backend = plan.gpu ? "nccl" : "store";
@@ -58,8 +66,12 @@ GroupFacts facts_of(int group, const protocol::ProbedEvent& event) {
 
 // Its own address, empty for members; every rank learns all of them, or why there is none.
 std::vector<Answer<std::string>> exchange_addresses(const Context& context, ProbeRenderer& renderer, const Seat& seat,
-                                                    const protocol::GroupRequest& request) {
+                                                    const protocol::GroupRequest& request, bool apart) {
   return gather_here<std::string>(context, "rendezvous", context.meeting(), [&] {
+    if (apart && request.listen_on.empty()) {
+      throw base::Error(base::ErrorKind::environment,
+                        "no single address of its host is reached by all other hosts: a store listens on one");
+    }
     return seat.rank == 0 ? renderer.make_rendezvous(request, context.patient.limit()) : std::string();
   });
 }
@@ -94,8 +106,9 @@ std::vector<Answer<GroupFacts>> probe_groups(const Context& context, ProbeRender
   protocol::ProbeRequest request;
   request.what = "group";
   request.group = request_for(seat, plan, limit);
-  if (!plan.gpu) request.group.listen_on = meeting_address(context.places(), plan.roads, seat.first);
-  const auto addresses = exchange_addresses(context, renderer, seat, request.group);
+  const bool apart = !plan.gpu && on_several_hosts(context.places(), seat);
+  if (apart) request.group.listen_on = meeting_address(context.places(), plan.roads, seat.first);
+  const auto addresses = exchange_addresses(context, renderer, seat, request.group, apart);
   // Each call has the limit in the renderer, which names it; this one is for a renderer that says nothing.
   const auto all_calls = limit * 3 + std::chrono::seconds(plan.repeats);
   return gather_here<GroupFacts>(context, "the renderers' meeting", all_calls + context.meeting(), [&] {
@@ -104,7 +117,9 @@ std::vector<Answer<GroupFacts>> probe_groups(const Context& context, ProbeRender
     request.group.address = address.facts;
     request.transfers = plan.bytes == 0 ? wan_transfers(seat.size) : plain_transfers(seat.size, plan.bytes);
     request.repeats = plan.repeats;
-    return facts_of(seat.group, renderer.probe(request, all_calls));
+    GroupFacts facts = facts_of(seat.group, renderer.probe(request, all_calls));
+    facts.listens = request.group.listen_on;
+    return facts;
   });
 }
 
@@ -158,7 +173,9 @@ Findings judge_groups(const Places& places, const std::vector<Answer<GroupFacts>
                 rounded(result.gigabytes_a_second()) + " GB/s";
     }
   }
-  return {ok(check, who + " met over " + (gpu ? "NCCL" : "the store") + ", their sum is right" + speeds)};
+  const std::string& listens = answers.front().facts.listens;
+  const std::string where = gpu ? "NCCL" : "the store" + (listens.empty() ? "" : " at " + listens);
+  return {ok(check, who + " met over " + where + ", their sum is right" + speeds)};
 }
 
 }  // namespace nightreel::doctor

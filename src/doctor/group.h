@@ -35,8 +35,9 @@ struct GroupFacts {
   std::vector<std::uint64_t> bytes;  // that a member sends
   std::vector<double> seconds;
   std::vector<bool> correct;
+  std::string listens;  // the store's address among several hosts; empty: loopback, or NCCL, which finds its ways
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GroupFacts, group, names, verbs, bytes, seconds, correct)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GroupFacts, group, names, verbs, bytes, seconds, correct, listens)
 
 /// Collective: every rank with a renderer that runs. Throws Lost.
 std::vector<Answer<GroupFacts>> probe_groups(const Context& context, ProbeRenderer& renderer, const GroupPlan& plan);

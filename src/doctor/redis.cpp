@@ -67,12 +67,6 @@ queue::RedisQueueOptions options_for(const std::vector<queue::RedisAddress>& add
   return options;
 }
 
-std::int64_t count_queued(const std::vector<queue::RedisAddress>& addresses, const std::string& name) {
-  queue::RedisQueue jobs(options_for(addresses, name));
-  const queue::Counts counts = jobs.counts("");
-  return counts.inbox + counts.pending + counts.delayed + counts.running;
-}
-
 std::string milliseconds(double ms) {
   std::ostringstream text;
   text.precision(2);
@@ -132,7 +126,7 @@ RedisFacts redis_facts(const std::vector<queue::RedisAddress>& addresses, const 
   facts.append_only = append_only.value_or("");
   facts.append_fsync = told(redis, {"CONFIG", "GET", "appendfsync"}).value_or("");
   facts.save = told(redis, {"CONFIG", "GET", "save"}).value_or("");
-  if (count_jobs) facts.queued = count_queued(addresses, queue_name);
+  if (count_jobs) facts.queued = look_at_queue(addresses, queue_name);
   return facts;
 }
 
@@ -153,7 +147,7 @@ Findings judge_redis(const Places& places, const std::vector<Answer<RedisFacts>>
   const std::string answer_time = "answers within " + milliseconds(worst_median) + " (median of the slowest rank)";
   const std::string text = facts.where + " from " + source + ", " +
                            (facts.version.empty() ? "" : "version " + facts.version + ", ") + "maxmemory-policy fit, " +
-                           answer_time + ", " + std::to_string(facts.queued) + " jobs queued";
+                           answer_time + ", " + std::to_string(facts.queued.jobs) + " jobs queued";
   if (worst_median > kSlow_ms) {
     out.push_back(warning("redis", text, "move it nearer to the ranks, or give its host less other work"));
   } else if (out.empty()) {
@@ -186,7 +180,7 @@ PrivateRedisFacts private_redis_facts(const std::string& out) {
   }
   if (!out.empty() && std::filesystem::exists(out + "/queue")) {
     const auto own = queue::PrivateQueue::open(out, "doctor", false, base::Logger());
-    facts.queued = count_queued({own.address()}, "default");
+    facts.queued = look_at_queue({own.address()}, "default");
   }
   return facts;
 }
@@ -203,7 +197,7 @@ Finding judge_private_redis(const Answer<PrivateRedisFacts>& answer, bool has_ou
     return failure("redis", "redis-server " + answer.facts.version + " is too old for a private one", fix);
   }
   return ok("redis", "none is named: a run starts redis-server " + answer.facts.version + " under OUT" +
-                         (has_out ? ", " + std::to_string(answer.facts.queued) + " jobs queued there" : ""));
+                         (has_out ? ", " + std::to_string(answer.facts.queued.jobs) + " jobs queued there" : ""));
 }
 
 }  // namespace nightreel::doctor

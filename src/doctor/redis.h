@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "doctor/context.h"
+#include "doctor/queued.h"
 #include "nightreel/queue/redis_address.h"
 
 namespace nightreel::doctor {
@@ -27,10 +28,10 @@ struct RedisFacts {
   std::string append_fsync;  // always, everysec, no
   std::string save;          // "3600 1 300 100"; empty: never
   bool persistence_told = false;
-  std::string role;         // master, slave
-  double median_ms = 0;     // of a PING
-  double worst_ms = 0;      //
-  std::int64_t queued = 0;  // jobs not ended; rank 0 alone asks
+  std::string role;      // master, slave
+  double median_ms = 0;  // of a PING
+  double worst_ms = 0;   //
+  Queued queued;         // rank 0 alone asks
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RedisFacts, where, version, append_only, append_fsync, save, persistence_told, role,
                                    median_ms, worst_ms, queued)
@@ -42,8 +43,8 @@ RedisFacts redis_facts(const std::vector<queue::RedisAddress>& addresses, const 
 Findings judge_redis(const Places& places, const std::vector<Answer<RedisFacts>>& answers, const std::string& source);
 
 struct PrivateRedisFacts {
-  std::string version;      // of redis-server in PATH
-  std::int64_t queued = 0;  // in OUT's queue, where it has one
+  std::string version;  // of redis-server in PATH
+  Queued queued;        // in OUT's queue, where it has one
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PrivateRedisFacts, version, queued)
 

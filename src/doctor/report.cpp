@@ -24,6 +24,10 @@ std::string padded(std::string text, std::size_t width) {
   return text;
 }
 
+std::string plural(std::ptrdiff_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 }  // namespace
 
 const char* name(Level level) {
@@ -65,8 +69,8 @@ std::string to_text(const Report& report) {
     if (!one.fix.empty()) out += std::string(26, ' ') + "fix: " + one.fix + "\n";
   }
   return out + std::to_string(count(report, Level::failure)) + " failed, " +
-         std::to_string(count(report, Level::warning)) + " warnings, " + std::to_string(count(report, Level::ok)) +
-         " ok, " + std::to_string(count(report, Level::not_checked)) + " not checked\n";
+         plural(count(report, Level::warning), "warning") + ", " + std::to_string(count(report, Level::ok)) + " ok, " +
+         std::to_string(count(report, Level::not_checked)) + " not checked\n";
 }
 
 std::string to_json(const Report& report) {

@@ -147,35 +147,49 @@ Findings judge_storage(const Places& places, const std::vector<Answer<StorageFac
   return out;
 }
 
-std::uint64_t bytes_a_video(const std::optional<job::ModelCard>& card) {
-  job::ModelCard usual;
-  usual.z_dim = 16;
-  job::Settings size;
-  size.height = 480;
-  size.width = 832;
-  size.num_frames = 81;
+std::uint64_t bytes_a_video(const std::optional<job::ModelCard>& card, const VideoSize& size) {
+  job::ModelCard model;
+  model.z_dim = 16;
+  VideoSize usual{480, 832, 81};
   if (card) {
-    usual = *card;
-    size = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
+    model = *card;
+    const job::Settings recipe = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
+    usual = {recipe.height, recipe.width, recipe.num_frames};
   }
-  const std::int64_t latents = usual.z_dim * ((size.num_frames - 1) / usual.vae_temporal + 1) *
-                               (size.height / usual.vae_spatial) * (size.width / usual.vae_spatial) * 4;
+  const std::int64_t height = size.height > 0 ? size.height : usual.height;
+  const std::int64_t width = size.width > 0 ? size.width : usual.width;
+  const std::int64_t frames = size.num_frames > 0 ? size.num_frames : usual.num_frames;
+  const double latents = 4.0 * static_cast<double>(model.z_dim * ((frames - 1) / model.vae_temporal + 1)) *
+                         static_cast<double>((height / model.vae_spatial) * (width / model.vae_spatial));
   // crf 18 takes a tenth to half a bit a pixel. A checkpoint holds the latents and up to four tensors of their size.
-  const std::int64_t video = size.height * size.width * size.num_frames / 16;
+  const double video = static_cast<double>(height * width) * static_cast<double>(frames) / 16;
   return static_cast<std::uint64_t>(6 * latents + video);
 }
 
-Finding judge_space(std::uint64_t free_bytes, std::optional<std::int64_t> queued, std::size_t ranks,
-                    std::uint64_t video_bytes) {
+VideoBytes bytes_of(const std::optional<job::ModelCard>& card, const std::vector<VideoSize>& sample) {
+  if (sample.empty()) return {bytes_a_video(card), bytes_a_video(card)};
+  VideoBytes bytes;
+  double sum = 0;
+  for (const VideoSize& size : sample) {
+    const auto one = bytes_a_video(card, size);
+    bytes.largest = std::max(bytes.largest, one);
+    sum += static_cast<double>(one);
+  }
+  bytes.mean = static_cast<std::uint64_t>(sum / static_cast<double>(sample.size()));
+  return bytes;
+}
+
+Finding judge_space(std::uint64_t free_bytes, std::optional<std::int64_t> jobs, std::size_t ranks,
+                    const VideoBytes& video) {
   const std::string room = "OUT has " + gigabytes(static_cast<double>(free_bytes)) + " free";
   const char* fix = "make room, take another OUT, or --archive none; --min-free SIZE lets a run wait for room";
-  const double in_hand = static_cast<double>(video_bytes) * static_cast<double>(ranks);
+  const double in_hand = static_cast<double>(video.largest) * static_cast<double>(ranks);
   if (static_cast<double>(free_bytes) < in_hand) {
     return failure("space", room + ", less than the " + gigabytes(in_hand) + " of one video a rank", fix);
   }
-  if (!queued) return ok("space", room + "; there is no queue to compare it with");
-  const double needed = static_cast<double>(video_bytes) * static_cast<double>(*queued);
-  const std::string text = room + "; the " + std::to_string(*queued) + " jobs queued take about " + gigabytes(needed);
+  if (!jobs) return ok("space", room + "; there is no queue to compare it with");
+  const double needed = static_cast<double>(video.mean) * static_cast<double>(*jobs);
+  const std::string text = room + "; the " + std::to_string(*jobs) + " jobs queued take about " + gigabytes(needed);
   return static_cast<double>(free_bytes) < needed ? warning("space", text, fix) : ok("space", text);
 }
 

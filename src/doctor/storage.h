@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "doctor/context.h"
+#include "doctor/queued.h"
 #include "nightreel/job/model_card.h"
 
 namespace nightreel::doctor {
@@ -26,12 +27,19 @@ StorageFacts storage_facts(const std::string& out, bool measure);
 
 Findings judge_storage(const Places& places, const std::vector<Answer<StorageFacts>>& answers);
 
-/// What a run keeps of one video of the model's usual size, in bytes: latents, video, contact sheet; and its checkpoint
-/// while it is in hand. Without a model, of 832x480 with 81 frames.
-std::uint64_t bytes_a_video(const std::optional<job::ModelCard>& card);
+/// What a run keeps of one video, in bytes: latents, video, contact sheet; and its checkpoint while it is in hand. What
+/// `size` leaves out is the model's usual size; without a model, 832x480 with 81 frames.
+std::uint64_t bytes_a_video(const std::optional<job::ModelCard>& card, const VideoSize& size = {});
 
-/// `queued`: absent where no queue could be asked.
-Finding judge_space(std::uint64_t free_bytes, std::optional<std::int64_t> queued, std::size_t ranks,
-                    std::uint64_t video_bytes);
+struct VideoBytes {
+  std::uint64_t mean = 0;
+  std::uint64_t largest = 0;
+};
+/// Of the jobs that were sampled; where there are none, of the usual size.
+VideoBytes bytes_of(const std::optional<job::ModelCard>& card, const std::vector<VideoSize>& sample);
+
+/// `jobs`, those queued: absent where no queue could be asked.
+Finding judge_space(std::uint64_t free_bytes, std::optional<std::int64_t> jobs, std::size_t ranks,
+                    const VideoBytes& video);
 
 }  // namespace nightreel::doctor

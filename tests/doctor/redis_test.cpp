@@ -51,7 +51,7 @@ TEST_CASE("the Redis that is used is shown with where it was named") {
 TEST_CASE("a sound Redis is told with its latency and the jobs that wait") {
   const Places places = places_of({2});
   RedisFacts facts = sound();
-  facts.queued = 12;
+  facts.queued.jobs = 12;
   const auto findings = judge_redis(places, all_say(places, facts), "REDIS_HOST and REDIS_PORT");
   check_says(findings, "redis", Level::ok,
              {"redis://r:6379 from REDIS_HOST and REDIS_PORT", "7.0.15", "0.2 ms", "12 jobs"});

@@ -103,7 +103,9 @@ TEST_CASE("renderers that do not meet, or bring wrong bytes, fail") {
   std::vector<Answer<GroupFacts>> answers{{member(0, 1), ""}, {member(0, 1), ""}};
   check_says(judge_groups(places, answers, true), "nccl", Level::ok,
              {"2 renderers met over NCCL", "all_to_all of attention"});
-  check_says(judge_groups(places, answers, false), "group", Level::ok, {"the store"});
+  check_says(judge_groups(places, answers, false), "group", Level::ok, {"over the store, "});
+  answers[0].facts.listens = "10.1.2.3";
+  check_says(judge_groups(places, answers, false), "group", Level::ok, {"over the store at 10.1.2.3, "});
   answers[0].facts.correct = {false, true};
   check_says(judge_groups(places, answers, true), "nccl", Level::failure, {"all_to_all of attention", "wrong bytes"});
   answers[1].problem = "nccl, rank 1 of 2, the set-up: not finished within 60000 ms";

@@ -34,7 +34,7 @@ TEST_CASE("the text has a line a finding, its fix below, and totals") {
         "failure      redis        gone\\x1b[31m\n"
         "                          fix: start it\n"
         "not checked  model        no --model\n"
-        "1 failed, 1 warnings, 1 ok, 1 not checked\n");
+        "1 failed, 1 warning, 1 ok, 1 not checked\n");
 }
 
 TEST_CASE("the JSON has the same for programs") {

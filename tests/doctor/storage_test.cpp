@@ -47,25 +47,57 @@ TEST_CASE("storage is judged over all ranks") {
 }
 
 TEST_CASE("free space is held against a video a rank and against the queue") {
-  constexpr std::uint64_t kVideo = 100U << 20U;
+  constexpr VideoBytes kVideo{100U << 20U, 200U << 20U};
   check_says({judge_space(10 * kGiB, 20, 4, kVideo)}, "space", Level::ok, {"20 jobs"});
   check_says({judge_space(10 * kGiB, 1000, 4, kVideo)}, "space", Level::warning,
              {"1000 jobs", "97.7 GiB", "--min-free"});
-  check_says({judge_space(kGiB / 10, 1, 4, kVideo)}, "space", Level::failure, {"one video a rank"});
+  check_says({judge_space(kGiB / 10, 1, 4, kVideo)}, "space", Level::failure, {"0.781 GiB of one video a rank"});
   check_says({judge_space(10 * kGiB, std::nullopt, 4, kVideo)}, "space", Level::ok, {"no queue"});
 }
 
-TEST_CASE("the room for a video grows with the model's usual size") {
+TEST_CASE("the room for the videos that wait is that of their own sizes") {
   const auto plain = bytes_a_video(std::nullopt);
   CHECK(plain > 50'000'000);  // six times the latents of 832x480, 81 frames, alone are 50 MB
   CHECK(plain < 100'000'000);
+  const VideoSize large{720, 1280, 161};
+  const auto most = bytes_a_video(std::nullopt, large);
+  CHECK(most > 4 * plain);
+  CHECK(bytes_a_video(std::nullopt, {480, 0, 81}) == plain);
+  CHECK(bytes_of(std::nullopt, {}).mean == plain);
+  const auto both = bytes_of(std::nullopt, {large, {}});
+  CHECK(both.largest == most);
+  CHECK(both.mean == (most + plain) / 2);
+}
+
+TEST_CASE("a size is read from what is in Redis, whoever put it there") {
+  struct Case {
+    const char* text;
+    std::int64_t height, width, num_frames;
+  };
+  const Case cases[]{{R"({"height": 720, "width": 1280, "num_frames": 81, "prompt": "x"})", 720, 1280, 81},
+                     {R"({"folder": "/jobs", "spec": {"width": 64}})", 0, 64, 0},
+                     {R"({"height": -1, "width": "64", "num_frames": 1e300})", 0, 0, 0},
+                     {R"({"height": 18446744073709551615, "width": 1.5})", 0, 0, 0},
+                     {R"({"spec": 7})", 0, 0, 0},
+                     {"[1, 2]", 0, 0, 0},
+                     {"{", 0, 0, 0},
+                     {"", 0, 0, 0}};
+  for (const Case& one : cases) {
+    const VideoSize size = video_size(one.text);
+    CHECK_MESSAGE(size.height == one.height, one.text);
+    CHECK_MESSAGE(size.width == one.width, one.text);
+    CHECK_MESSAGE(size.num_frames == one.num_frames, one.text);
+  }
 }
 
 TEST_CASE("a model is the same on all hosts, or it is told how it differs") {
   const Places places = places_of({2, 1});
-  const std::vector<Answer<CardFacts>> cards{
-      {{"Wan2.1 (t2v)", 28'000'000'000}, ""}, {{}, ""}, {{"Wan2.1 (t2v)", 1}, ""}};
-  std::vector<Answer<DigestFacts>> digests{{{"aa", 12}, ""}, {{}, ""}, {{"aa", 70}, ""}};
+  std::vector<Answer<CardFacts>> cards(3);  // the host's other ranks do not look
+  cards[0].facts = {"Wan2.1 (t2v)", 28'000'000'000};
+  cards[2].facts = {"Wan2.1 (t2v)", 1};
+  std::vector<Answer<DigestFacts>> digests(3);
+  digests[0].facts = {"aa", 12};
+  digests[2].facts = {"aa", 70};
   check_says(judge_model(places, cards, digests), "model", Level::ok, {"Wan2.1 (t2v), 28 GB", "digest aa", "1 min"});
   digests[2].facts.digest = "bb";
   check_says(judge_model(places, cards, digests), "model", Level::failure,

@@ -13,7 +13,7 @@ import unittest
 import kubernetes_validate
 import yaml
 
-from launching import BINDS, LaunchTest, NIGHTREEL, SCRIPTS, SOURCE, program, until
+from launching import BINDS, LaunchTest, NIGHTREEL, SCRIPTS, SHAPES, SOURCE, program, until
 import pods
 import schema_check
 
@@ -348,15 +348,36 @@ class ThreePods(SeveralPods):
         self.assert_ended(program.finish(self.launcher(self.line, jobs, **how)), 0)
         self.assertEqual(self.videos(), ["a", "b", "first", "last"])
 
+    def hosts(self):
+        hosts = self.folder / "hosts.mpirun"
+        hosts.write_text(self.line)
+        return hosts
+
+    def ssh(self):
+        words = f"-p 2222 -l mpiuser -i {self.pods.home}/.ssh/id_rsa -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        return self.script("ssh-there", f'exec ssh {words} -o LogLevel=ERROR -o ConnectionAttempts=20 "$@"')
+
+    def test_doctor_looks_at_two_hosts(self):
+        self.workers()
+        ended = program.finish(self.pods.start(
+            0, "mpirun", "--mca", "plm_rsh_agent", self.ssh(), "--hostfile", self.hosts(), "-np", 2, "--bind-to", "none",
+            NIGHTREEL.resolve(), "doctor", "--json", "--device", "cpu", "--model", SHAPES, "--out", self.out, "--expect-ranks", 2))
+        self.assert_ended(ended, 0)
+        report = json.loads(ended.out)
+        said = {check["check"]: (check["level"], check["text"]) for check in report["checks"]}
+        for check in ("mpi", "ranks", "binding", "clock", "interfaces", "redis", "storage", "one folder", "model", "group"):
+            self.assertEqual(said[check][0], "ok", said)
+        self.assertIn(f"2 ranks on 2 hosts ({self.pods.hosts[1]}: 1, {self.pods.hosts[2]}: 1)", said["mpi"][1])
+        self.assertIn("every host reaches the others", said["interfaces"][1])
+        self.assertIn(f"2 renderers met over the store at {self.pods.address(1)}, ", said["group"][1])
+        self.assertEqual([(rank["host"], rank["local_rank"]) for rank in report["ranks"]], [(host, 0) for host in self.pods.hosts[1:]])
+
     def test_bare_metal_with_a_host_file_of_two_other_hosts(self):
         """scripts/mpirun/run.sh between the same hosts; its ssh words come from LAUNCH_MPIRUN_OPTIONS."""
         self.workers()
-        hosts = self.folder / "hosts.mpirun"
-        hosts.write_text(self.line)
-        words = f"-p 2222 -l mpiuser -i {self.pods.home}/.ssh/id_rsa -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
-        remote = self.script("ssh-there", f'exec ssh {words} -o LogLevel=ERROR -o ConnectionAttempts=20 "$@"')
+        hosts = self.hosts()
         jobs = self.jobs()
-        how = self.environment(LAUNCH_HOSTFILE=str(hosts), LAUNCH_MPIRUN_OPTIONS=f"--mca plm_rsh_agent {remote}")
+        how = self.environment(LAUNCH_HOSTFILE=str(hosts), LAUNCH_MPIRUN_OPTIONS=f"--mca plm_rsh_agent {self.ssh()}")
         first = self.pods.start(0, SCRIPTS / "mpirun/run.sh", jobs, **how)
         self.wait_for_first(first)
         first.send_signal(signal.SIGTERM)

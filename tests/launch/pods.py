@@ -37,7 +37,7 @@ class Pods:
         (self.folder / "passwd").write_text(f"root:x:0:0::/root:/bin/sh\nsshd:x:100:100::/run/sshd:/bin/false\n"
                                             f"mpiuser:x:{USER}:{USER}::{self.home}:/bin/sh\n")
         (self.folder / "hosts").write_text("127.0.0.1 localhost\n" + "".join(
-            f"{self._network}.{index + 1} {name} {host}\n"
+            f"{self.address(index)} {name} {host}\n"
             for index, (name, host) in enumerate(zip(self.names, self.hosts))))
         key = self.home / ".ssh/id_rsa"
         subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", key], check=True)
@@ -46,17 +46,20 @@ class Pods:
             os.chown(path, USER, USER)
         self._connect()
 
+    def address(self, pod):
+        return f"{self._network}.{pod + 1}"
+
     def _space(self, pod):
         return f"{self._tag}n{pod}"
 
     def _connect(self):
         bridge = f"{self._tag}b"
-        lines = [f"link add {bridge} type bridge", f"addr add {self._network}.1/24 dev {bridge}", f"link set {bridge} up"]
+        lines = [f"link add {bridge} type bridge", f"addr add {self.address(0)}/24 dev {bridge}", f"link set {bridge} up"]
         for pod in range(1, len(self.hosts)):
             space, ours, its = self._space(pod), f"{self._tag}v{pod}", f"{self._tag}w{pod}"
             lines += [f"netns add {space}", f"link add {ours} type veth peer name {its}", f"link set {its} netns {space}",
                       f"link set {ours} master {bridge}", f"link set {ours} up",
-                      f"-n {space} addr add {self._network}.{pod + 1}/24 dev {its}", f"-n {space} link set {its} up",
+                      f"-n {space} addr add {self.address(pod)}/24 dev {its}", f"-n {space} link set {its} up",
                       f"-n {space} link set lo up"]
         for line in lines:
             subprocess.run(["ip", *line.split()], check=True)
@@ -76,16 +79,16 @@ class Pods:
 
     def redis(self):
         """Of a Redis of its own on the network of pod 0, that all reach."""
-        with socket.create_server((f"{self._network}.1", 0)) as free:
+        with socket.create_server((self.address(0), 0)) as free:
             port = free.getsockname()[1]
-        server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", f"{self._network}.1", "--protected-mode", "no",
+        server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", self.address(0), "--protected-mode", "no",
                                    "--save", "", "--dir", str(self.home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   text=True, start_new_session=True)
         self._started.append(server)
         while True:
             try:
-                socket.create_connection((f"{self._network}.1", port)).close()
-                return f"redis://{self._network}.1:{port}"
+                socket.create_connection((self.address(0), port)).close()
+                return f"redis://{self.address(0)}:{port}"
             except ConnectionRefusedError:
                 if server.poll() is not None:
                     raise RuntimeError(server.communicate()[0]) from None
