@@ -60,12 +60,6 @@ class OneNode(LaunchTest):
         """The launchers of `script` before the real ones."""
         return {"PATH": f"{self.folder}/tools:{self.slurm.environment['PATH']}"}
 
-    def stop(self, job, state, *words):
-        asked = time.monotonic()
-        self.slurm.call("scancel", *words, job)
-        self.assert_job(job, state, 75)
-        self.assertLess(time.monotonic() - asked, 5, "Slurm had to kill it")
-
     def test_mpirun_inside_sbatch_told_to_finish_goes_on_when_submitted_again(self):
         jobs = self.jobs()
         job = self.submit("mpirun", jobs)
@@ -80,27 +74,31 @@ class OneNode(LaunchTest):
         self.assertEqual(json.loads((self.out / "videos/last.json").read_text())["launcher_job"], job)
         self.assertEqual(self.summaries()[-1]["launcher_job"], job)
 
-    def test_srun_with_pmix_cancelled_loses_nothing(self):
-        jobs = self.jobs()
-        job = self.submit("srun", jobs)
-        self.wait_for_first(job)
-        self.stop(job, "CANCELLED")
-        self.assert_job(self.submit("srun", jobs), "COMPLETED", 0)
-        self.assert_each_once()
-        self.assertEqual([rank["rank"] for rank in self.summaries()[-1]["ranks"]], [0, 1])
-
-    def test_mpirun_inside_sbatch_stopped_by_term_and_by_scancel_loses_nothing(self):
-        """TERM to the script alone, then scancel, which reaches mpirun and the ranks as well."""
+    def stopped_twice(self, script):
+        """TERM to the script alone, then scancel, which reaches launcher and ranks as well: each is 75 and loses nothing."""
         jobs = self.write_jobs(self.small("first"), *map(self.caught, "abcd"), self.small("last"))
         for names, words, state in (("ab", ("--batch", "--signal=TERM"), "FAILED"), ("cd", (), "CANCELLED")):
-            job = self.submit("mpirun", jobs)
+            job = self.submit(script, jobs)
             self.wait_for_caught(*names)
-            self.stop(job, state, *words)
+            asked = time.monotonic()
+            self.slurm.call("scancel", *words, job)
+            self.assertEqual(self.assert_job(job, state, 75)["Restarts"], "0")
+            self.assertLess(time.monotonic() - asked, 5, "Slurm had to kill it")
         self.assertNotIn("last", self.videos())
-        self.assert_job(self.submit("mpirun", jobs), "COMPLETED", 0)
+        self.assert_job(self.submit(script, jobs), "COMPLETED", 0)
         self.assert_each_once(["first", *"abcd", "last"])
+        self.assertEqual([rank["rank"] for rank in self.summaries()[-1]["ranks"]], [0, 1])
 
-    def test_an_array_stopped_by_term_and_by_scancel_loses_nothing(self):
+    def test_mpirun_stopped_by_term_and_by_scancel(self):
+        self.stopped_twice("mpirun")
+
+    def test_srun_with_pmix_stopped_by_term_and_by_scancel(self):
+        self.stopped_twice("srun")
+
+    def test_what_was_stopped_by_term_or_scancel_is_not_requeued(self):
+        self.stopped_twice("requeue")
+
+    def test_an_array_stopped_by_term_and_by_scancel(self):
         url = self.redis()
         self.queue = ("--redis", url)
         each = [*ONE_RANK, "--array=0-1"]
