@@ -39,6 +39,7 @@ root_run() {
   shift
   # shellcheck disable=SC2016  # its own $1
   unshare --mount --propagation private sh -ceu '
+    mount --bind "$1" "$1" # what builds images inside wants / to be a mount
     mount -t proc proc "$1/proc"
     mount --rbind /sys "$1/sys"
     mount --rbind /dev "$1/dev"

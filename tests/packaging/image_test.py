@@ -1,9 +1,11 @@
 """scripts/image: Dockerfile and rootfs, which stands in for it where there is no container engine, are the same two stages
-with nothing besides; what a stage needs is in its context."""
+with nothing besides; what a stage needs is in its context. buildah carries the Dockerfile out."""
+import json
 import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import unittest
 
@@ -61,6 +63,50 @@ class Image(unittest.TestCase):
         self.assertEqual([file for file in files if file.split("/")[0] in ignored], [])
         for source in re.findall(r"--mount=type=bind,source=([^,]+)", " ".join(self.of("RUN"))):
             self.assertIn(source, files)
+
+
+# In the place of what takes an hour: what each stage was given, and as whom the image runs.
+STUBS = {
+    "build-stage": 'test -x "$1/scripts/demo" && mkdir "$2" && echo "made with CUDA $NIGHTREEL_CUDA" >"$2/nightreel_0.deb"',
+    "runtime-stage": 'mkdir -p /home/mpiuser && { cat "$1"; ls /src || :; } >/home/mpiuser/seen 2>&1'}
+
+
+@unittest.skipIf(os.geteuid() != 0, "buildah --isolation chroot needs root")
+class Built(program.ProgramTest):
+    """The Dockerfile read and carried out by a builder without an engine, from a base image of nothing but a shell."""
+
+    def buildah(self, *words):
+        done = subprocess.run(["buildah", "--root", self.folder / "storage", "--runroot", self.folder / "run", "--storage-driver", "vfs",
+                               *words], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout.strip()
+
+    def make_base(self, *names):
+        base = self.folder / "base"
+        (base / "bin").mkdir(parents=True)
+        shutil.copy2(shutil.which("busybox"), base / "bin/busybox")
+        for tool in ("sh", "cat", "ls", "mkdir", "test"):
+            (base / "bin" / tool).symlink_to("busybox")
+        container = self.buildah("from", "scratch")
+        self.buildah("add", "-q", container, base, "/")
+        for name in names:
+            self.buildah("commit", "-q", container, f"docker.io/library/{name}")
+
+    def test_the_dockerfile_hands_each_stage_what_it_needs(self):
+        release = re.search(r"FROM (\S+) AS", (FOLDER / "Dockerfile").read_text())[1]
+        self.make_base(release, f"{release}-slim")
+        context = self.folder / "context"
+        shutil.copytree(SOURCE / "scripts", context / "scripts", symlinks=True)
+        for name, line in STUBS.items():
+            (context / "scripts/image" / name).write_text(f"#!/bin/sh\nset -eu\n{line}\n")
+        self.buildah("bud", "-q", "--isolation", "chroot", "--network", "host", "--pull-never", "--build-arg", "NIGHTREEL_CUDA=OFF",
+                     "-f", context / "scripts/image/Dockerfile", "-t", "made", context)
+        container = self.buildah("from", "--pull-never", "made")
+        seen = self.buildah("run", "--isolation", "chroot", container, "--", "cat", "/home/mpiuser/seen")
+        self.assertIn("made with CUDA OFF", seen)
+        self.assertIn("/src: No such file", seen, "the first stage's files are not in the image")
+        config = json.loads(self.buildah("inspect", "--type", "image", "made"))["OCIv1"]["config"]
+        self.assertEqual((config["User"], config["Cmd"]), ("1000:1000", ["nightreel", "--help"]))
 
 
 if __name__ == "__main__":
