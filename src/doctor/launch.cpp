@@ -49,10 +49,6 @@ int usable_cpus(int online) {
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : online;
 }
 
-std::string plural(std::size_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
-}
-
 std::vector<std::string> host_names(const Places& places) {
   std::vector<std::string> names;
   for (const auto& place : places) {
@@ -85,8 +81,9 @@ Finding judge_mpi(const Places& places, const std::vector<Answer<LaunchFacts>>& 
                    "install one MPI on all hosts");
   }
   const std::string how = first.launcher == "none" ? "started without a launcher" : "started by " + first.launcher;
-  return ok("mpi", first.mpi + ", " + how + ", " + plural(places.size(), "rank") + " on " +
-                       plural(host_names(places).size(), "host") + " (" + ranks_of_hosts(places) + ")");
+  return ok("mpi", first.mpi + ", " + how + ", " + plural(static_cast<std::int64_t>(places.size()), "rank") + " on " +
+                       plural(static_cast<std::int64_t>(host_names(places).size()), "host") + " (" +
+                       ranks_of_hosts(places) + ")");
 }
 
 Finding judge_count(std::size_t ranks, const std::optional<int>& expected) {

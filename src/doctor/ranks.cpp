@@ -22,6 +22,10 @@ std::vector<std::pair<std::string, std::vector<int>>> grouped(const std::vector<
 
 }  // namespace
 
+std::string plural(std::int64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 std::string names_of(const Places& places, const std::vector<int>& ranks) {
   std::vector<cluster::RankName> names;
   for (const int r : ranks) {

@@ -1,6 +1,7 @@
 // The ranks' answers side by side: what a check is judged from, and how its words name ranks. Plain functions.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ struct Answer {
 
 /// "ranks 0, 1 on host a, rank 4 on host b".
 std::string names_of(const Places& places, const std::vector<int>& ranks);
+
+/// "1 job", "2 jobs".
+std::string plural(std::int64_t count, const std::string& what);
 
 /// "x (ranks 0, 1 on host a); y (rank 2 on host b)", one entry for each different value; empty values do not count.
 std::string spread(const Places& places, const std::vector<std::string>& values);

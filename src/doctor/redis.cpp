@@ -147,7 +147,7 @@ Findings judge_redis(const Places& places, const std::vector<Answer<RedisFacts>>
   const std::string answer_time = "answers within " + milliseconds(worst_median) + " (median of the slowest rank)";
   const std::string text = facts.where + " from " + source + ", " +
                            (facts.version.empty() ? "" : "version " + facts.version + ", ") + "maxmemory-policy fit, " +
-                           answer_time + ", " + std::to_string(facts.queued.jobs) + " jobs queued";
+                           answer_time + ", " + plural(facts.queued.jobs, "job") + " queued";
   if (worst_median > kSlow_ms) {
     out.push_back(warning("redis", text, "move it nearer to the ranks, or give its host less other work"));
   } else if (out.empty()) {
@@ -197,7 +197,7 @@ Finding judge_private_redis(const Answer<PrivateRedisFacts>& answer, bool has_ou
     return failure("redis", "redis-server " + answer.facts.version + " is too old for a private one", fix);
   }
   return ok("redis", "none is named: a run starts redis-server " + answer.facts.version + " under OUT" +
-                         (has_out ? ", " + std::to_string(answer.facts.queued.jobs) + " jobs queued there" : ""));
+                         (has_out ? ", " + plural(answer.facts.queued.jobs, "job") + " queued there" : ""));
 }
 
 }  // namespace nightreel::doctor

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "doctor/ranks.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 
@@ -22,10 +23,6 @@ Finding finding(const std::string& check, Level level, const std::string& text, 
 std::string padded(std::string text, std::size_t width) {
   text.resize(std::max(width, text.size()), ' ');
   return text;
-}
-
-std::string plural(std::ptrdiff_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
 }  // namespace

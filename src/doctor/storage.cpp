@@ -188,8 +188,9 @@ Finding judge_space(std::uint64_t free_bytes, std::optional<std::int64_t> jobs, 
     return failure("space", room + ", less than the " + gigabytes(in_hand) + " of one video a rank", fix);
   }
   if (!jobs) return ok("space", room + "; there is no queue to compare it with");
+  if (*jobs == 0) return ok("space", room + "; nothing is queued");
   const double needed = static_cast<double>(video.mean) * static_cast<double>(*jobs);
-  const std::string text = room + "; the " + std::to_string(*jobs) + " jobs queued take about " + gigabytes(needed);
+  const std::string text = room + "; what is queued (" + plural(*jobs, "job") + ") takes about " + gigabytes(needed);
   return static_cast<double>(free_bytes) < needed ? warning("space", text, fix) : ok("space", text);
 }
 

@@ -100,10 +100,11 @@ TEST_CASE("each fault of a Redis is named") {
 TEST_CASE("without a Redis the server that a run would start is looked at") {
   CHECK(server_version("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64") == "7.0.15");
   CHECK(server_version("something else") == "");
-  check_says({judge_private_redis({{"7.0.15", 3}, ""}, true)}, "redis", Level::ok, {"7.0.15 under OUT", "3 jobs"});
-  check_says({judge_private_redis({{"6.2.0", 0}, ""}, false)}, "redis", Level::ok);
+  check_says({judge_private_redis({{"7.0.15", {3, {}}}, ""}, true)}, "redis", Level::ok,
+             {"7.0.15 under OUT", "3 jobs"});
+  check_says({judge_private_redis({{"6.2.0", {}}, ""}, false)}, "redis", Level::ok);
   for (const char* old : {"6.0.16", "5.0", "nonsense"}) {
-    check_says({judge_private_redis({{old, 0}, ""}, false)}, "redis", Level::failure, {"too old", "6.2"});
+    check_says({judge_private_redis({{old, {}}, ""}, false)}, "redis", Level::failure, {"too old", "6.2"});
   }
   check_says({judge_private_redis({{}, "redis-server: not found"}, false)}, "redis", Level::failure,
              {"redis-server: not found", "--redis"});

@@ -77,7 +77,8 @@ TEST_CASE("the exchanges that Wan needs divide among any group, and hold the tok
 
 GroupFacts member(int group, double seconds, bool correct = true) {
   return {group,      {"attention", "weights"}, {"all_to_all", "all_gather"},
-          {800, 100}, {seconds, seconds},       {correct, correct}};
+          {800, 100}, {seconds, seconds},       {correct, correct},
+          ""};
 }
 
 TEST_CASE("a group is as fast as its slowest member, and right when all are") {

@@ -52,6 +52,8 @@ TEST_CASE("free space is held against a video a rank and against the queue") {
   check_says({judge_space(10 * kGiB, 1000, 4, kVideo)}, "space", Level::warning,
              {"1000 jobs", "97.7 GiB", "--min-free"});
   check_says({judge_space(kGiB / 10, 1, 4, kVideo)}, "space", Level::failure, {"0.781 GiB of one video a rank"});
+  check_says({judge_space(10 * kGiB, 1, 4, kVideo)}, "space", Level::ok, {"(1 job)", "0.0977 GiB"});
+  check_says({judge_space(10 * kGiB, 0, 4, kVideo)}, "space", Level::ok, {"nothing is queued"});
   check_says({judge_space(10 * kGiB, std::nullopt, 4, kVideo)}, "space", Level::ok, {"no queue"});
 }
 

@@ -103,7 +103,7 @@ class Doctor(DoctorTest):
         self.assert_ended(nightreel("submit", jobs, "--redis", url), 0)
         ask = ("doctor", "--json", "--model", SHAPES, "--out", self.out, "--redis", url, "--device", "cpu")
         (said,) = [check["text"] for check in self.report(nightreel(*ask), 0)["checks"] if check["check"] == "space"]
-        gigabytes = re.search(r"the 2 jobs queued take about ([\d.]+) GiB", said)
+        gigabytes = re.search(r"what is queued \(2 jobs\) takes about ([\d.]+) GiB", said)
         self.assertGreater(float(gigabytes[1]), 2 * 720 * 1280 * 81 / 16 / 2**30, said)
 
     def test_a_redis_that_is_not_there(self):
