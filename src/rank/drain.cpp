@@ -105,13 +105,20 @@ bool Drain::drained() {
   return counts && counts->drained() && (!p_.options.wait_for_all || counts->running == 0);
 }
 
+/// One that denoises and one behind it; or a wave, of which the renderer denoises one after the other.
+std::ptrdiff_t Drain::most_in_hand() const {
+  std::ptrdiff_t most = kInHand;
+  for (const JobInHand& job : in_hand_) most = std::max<std::ptrdiff_t>(most, job.wave);
+  return most;
+}
+
 bool Drain::may_claim() {
   if (!ready_ || p_.signals.asked() != Ask::go_on) return false;
   const auto mine = std::count_if(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) { return !job.over; });
   const bool blocked = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) {
     return !job.over && (job.lease.alone || job.phase == Phase::held_back);
   });
-  if (blocked || mine >= kInHand || since_claim_.seconds() < pause_s_) return false;
+  if (blocked || mine >= most_in_hand() || since_claim_.seconds() < pause_s_) return false;
   if (p_.options.deadline_s && since_start_.seconds() + longest_s_ > *p_.options.deadline_s) {
     p_.log.info("deadline", "no further job is expected to end before the deadline");
     p_.signals.ask(Ask::finish);
@@ -189,7 +196,9 @@ void Drain::prepare(JobInHand& hand) {
     hand.ending.kind = Ending::Kind::complete;
     hand.ending.published = *stands;
     p_.publisher.remove_checkpoint(hand.job.id);
+    return;
   }
+  hand.wave = job::fitting_plan(p_.memory, hand.settings).wave();
 }
 
 // A job that is to be alone waits until the renderer is empty, and the others wait for it; so does one whose earlier

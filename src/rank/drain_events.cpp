@@ -168,6 +168,7 @@ void Drain::look_at_jobs() {
     if (job.at_renderer() && job.watch.hung()) {
       return end_renderer("hung: job " + job.job.id + " made no progress in stage '" + base::printable(job.stage, 20) +
                           "' for " + base::human_duration(job.watch.silent_s()) +
+    job.count_work();
                           ", its limit there (--stage-limits sets it)");
     }
     if (!job.over && job.ending.kind == Ending::Kind::none) look_at(job);
@@ -176,7 +177,7 @@ void Drain::look_at_jobs() {
 
 void Drain::look_at(JobInHand& job) {
   const queue::LeaseState state = job.held.look();
-  const bool late = job.job.timeout_s && job.since_claim.seconds() > *job.job.timeout_s;
+  const bool late = job.job.timeout_s && job.worked_s > *job.job.timeout_s;
   if (!state.lost && !state.cancel_requested && !late) return;
   cancel(job);
   if (state.lost) return lost(job);

@@ -16,6 +16,7 @@
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/judgement.h"
+#include "rank/least_memory.h"
 #include "rank/progress_display.h"
 #include "rank/startup.h"
 
@@ -58,7 +59,9 @@ queue::RedisQueueOptions queue_options(const RunOptions& options, const std::vec
   return wanted;
 }
 
-void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest) {
+void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest,
+            const job::DeviceMemory& memory) {
+  job::check_memory(plan.jobs, plan.card, plan.recipe, memory);
   jobs.bind_model(digest);
   queue::submit_jobs(jobs, plan.jobs, {options.overwrite, options.out, digest});
 }
@@ -133,7 +136,8 @@ class Run {
     queue::RedisQueueOptions wanted = queue_options(options_, addresses);
     if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
     queue::RedisQueue jobs(wanted);
-    add_jobs(jobs, ready.model_digest);
+    log_plan(log_, ready, plan_.jobs, plan_.card, plan_.recipe);
+    add_jobs(jobs, ready.model_digest, least_memory(world_, ready));
 
     report::RankSummary mine;
     mine.rank = world_.rank();
@@ -193,12 +197,12 @@ class Run {
     return summary;
   }
 
-  void add_jobs(queue::RedisQueue& jobs, const std::string& digest) {
+  void add_jobs(queue::RedisQueue& jobs, const std::string& digest, const job::DeviceMemory& memory) {
     std::string usage;
     std::optional<std::string> problem;
     if (world_.rank() == 0) {
       try {
-        submit(jobs, plan_, options_, digest);
+        submit(jobs, plan_, options_, digest, memory);
       } catch (const Error& e) {
         (base::traits(e.kind()).exit_code == 2 ? usage : problem.emplace()) = e.what();
       }
@@ -231,7 +235,8 @@ class Run {
     limits.poll_s = std::max(limits.poll_s, world_.size() / 1000.0);
     const auto hurry = [&jobs] { jobs.set_patience({std::chrono::milliseconds(300), {}, true}); };
     Drain({options_, plan_.card, plan_.recipe, out_, who, jobs, leases, renderer,
-           Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_, limits})
+           Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_, limits,
+           job::device_memory_from_json(ready.memory)})
         .run(mine);
   }
 

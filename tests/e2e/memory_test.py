@@ -7,7 +7,7 @@ import h5py
 import numpy
 
 import program
-from program import BUILD, SHAPES, ProgramTest, nightreel
+from program import BUILD, SHAPES, ProgramTest, call, finish, mpirun, nightreel, start, until
 from render_test import Renderer
 
 EXPERTS = BUILD / "goldens/experts/model"  # of the parity tests: two experts of random weights
@@ -32,12 +32,16 @@ def job(name, steps=6, seed=1):
             "guidance_scale_2": 3.0, "boundary_ratio": 0.85, **SIZE}
 
 
+def latents(out, name):
+    with h5py.File(out / f"archive/{name}.h5") as archive:
+        return archive["latents"][...]
+
+
 class WaveRenderer(Renderer):
-    def render(self, job, token, steps=6, height=48, width=64, **files):
+    def render(self, job, token, steps=6, **files):
         settings = {"prompt": "a red circle " + job, "negative_prompt": "", "fps": 8.0, "num_inference_steps": steps,
                     "guidance_scale": 4.0, "guidance_scale_2": 3.0, "flow_shift": 5.0, "boundary_ratio": 0.85,
-                    "sampler": "unipc", "sigmas": [], "seed": token, "image": "", "last_image": "", "loras": [], **SIZE, "height": height,
-                    "width": width}
+                    "sampler": "unipc", "sigmas": [], "seed": token, "image": "", "last_image": "", "loras": [], **SIZE}
         wanted = {"video": "", "sheet": "", "archive": "", "checkpoint": "", "archive_content": "latents",
                   "checkpoint_every": 0, "crf": 18, **files}
         self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
@@ -106,29 +110,65 @@ class MemoryTest(ProgramTest):
         self.assertEqual(renderer.wait_for("failed", job="b")["kind"], "interrupted")
         self.assertEqual(renderer.end(), 0)
 
+    def test_ranks_claim_waves_and_make_the_same_latents(self):
+        jobs = [job(f"job-{i}", seed=i) for i in range(6)]
+        path = self.write_jobs(*jobs)
+        waves, plain = self.folder / "waves", self.folder / "plain"
+        ended = mpirun(2, "run", path, "--model", EXPERTS, "--out", waves,
+                       env={"NIGHTREEL_GPU_MEMORY": str(memory_for_turns())})
+        self.assert_ended(ended, 0)
+        self.assertIn("experts take turns", ended.log)
+        self.assert_ended(nightreel("run", path, "--model", EXPERTS, "--out", plain), 0)
+        for one in jobs:
+            numpy.testing.assert_array_equal(latents(waves, one["id"]), latents(plain, one["id"]))
+
+    def test_a_rank_that_is_told_to_stop_in_a_wave_loses_no_step_of_those_that_wait(self):
+        jobs = [{**job("long", steps=1000), "priority": 1}, *(job(f"job-{i}", steps=8, seed=i) for i in range(3))]
+        path = self.write_jobs(*jobs)
+        waves, plain = self.folder / "waves", self.folder / "plain"
+        command = [program.NIGHTREEL, "run", path, "--model", EXPERTS, "--out", waves]
+        env = {"NIGHTREEL_GPU_MEMORY": str(memory_for_turns())}
+        running = start(command, env=env)
+        # While `long` is with its first expert others are claimed; it is far from its end when they wait.
+        states = waves / "checkpoints"
+        self.assertTrue(until(lambda: states.is_dir() and len(list(states.glob("job-*.h5"))) >= 2, 100))
+        running.terminate()
+        self.assert_ended(finish(running), 75)
+        left = [path.stem for path in states.glob("job-*.h5")]
+        self.assertGreaterEqual(len(left), 2)
+        self.assert_ended(nightreel("cancel", "long", "--out", waves), 0)
+        self.assert_ended(call(command, env=env), 0)
+        self.assert_ended(nightreel("run", self.write_jobs(*jobs[1:], name="others.jsonl"), "--model", EXPERTS, "--out",
+                                    plain), 0)
+        for one in jobs[1:]:
+            numpy.testing.assert_array_equal(latents(waves, one["id"]), latents(plain, one["id"]))
+            sidecar = json.loads((waves / f"videos/{one['id']}.json").read_text())
+            if one["id"] in left:
+                self.assertGreater(sidecar["resumed_step"], 0, sidecar)
+
     def test_jobs_that_do_not_fit_are_refused_with_what_would(self):
-        path = self.write_jobs(job("fits"), {**job("large"), "height": 256, "width": 256})
+        path = self.write_jobs(job("fits"), {**job("large"), "height": 1024, "width": 1024})
         weights = sum(json.loads(nightreel("model", "memory", EXPERTS).out)["model"]["weights"])
-        budget = weights + plan()["stages"]["decode"]["activations"]
-        env = {"NIGHTREEL_GPU_MEMORY": str(budget)}
-        said = "memory: 256x256, 5 frames need at least "
+        env = {"NIGHTREEL_GPU_MEMORY": str(weights + plan()["stages"]["decode"]["activations"])}
+        refused = nightreel("run", path, "--model", EXPERTS, "--out", self.out, env=env)
+        self.assertEqual(refused.code, 2, refused.said)
+        said = "jobs.jsonl:2: memory: 1024x1024, 5 frames need at least "
+        self.assertIn(said, refused.log)
+        self.assertIn("what would fit: ", refused.log)
+        self.assertNotIn("jobs.jsonl:1", refused.log)
         submitted = nightreel("submit", path, "--model", EXPERTS, "--out", self.out, env=env)
         self.assertEqual(submitted.code, 2, submitted.said)
-        self.assertIn("jobs.jsonl:2: " + said, submitted.log)
-        self.assertIn("what would fit: ", submitted.log)
-        self.assertNotIn("jobs.jsonl:1", submitted.log)
-        renderer = self.renderer("--gpu-memory", budget)
-        renderer.render("large", 1, height=256, width=256)
-        failed = renderer.wait_for("failed", job="large")
-        self.assertEqual(failed["kind"], "job")
-        self.assertIn(said, failed["message"])
-        renderer.render("fits", 2)
-        renderer.wait_for("done", job="fits")
-        self.assertEqual(renderer.end(), 0)
-        hopeless = self.renderer("--gpu-memory", "1kB")
-        failed = hopeless.wait_for("failed", job="")
-        self.assertEqual(failed["kind"], "environment")
-        self.assertIn("not even its smallest video", failed["message"])
+        self.assertIn(said, submitted.log)
+        self.assert_ended(nightreel("submit", path, "--out", self.out), 0)  # nobody asked the model
+        self.assert_ended(nightreel("run", "--model", EXPERTS, "--out", self.out, env=env), 1)
+        status = json.loads(nightreel("status", "--json", "--all", "--out", self.out).out)
+        states = {one["id"]: one for one in status["jobs"]}
+        self.assertEqual(states["fits"]["state"], "done")
+        self.assertEqual(states["large"]["state"], "failed")
+        self.assertRegex(states["large"]["error"]["message"], "^memory: 1024x1024")
+        hopeless = nightreel("run", path, "--model", EXPERTS, "--out", self.out, env={"NIGHTREEL_GPU_MEMORY": "1kB"})
+        self.assertEqual(hopeless.code, 3, hopeless.said)
+        self.assertRegex(hopeless.log, "not even its smallest video")
 
     def test_decoding_needs_the_vae_alone_and_tiles_where_memory_is_short(self):
         made = nightreel("generate", "--model", SHAPES, "--prompt", "a red circle", "--height", 16, "--width", 272,

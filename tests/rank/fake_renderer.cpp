@@ -2,6 +2,8 @@
 //
 // fake_renderer FOLDER. A prompt is a list of words:
 //   step_ms=20 encode_ms=0   how long a step and the encoding take
+//   wave=4 wait=2            the first time: so many jobs make a wave, which is begun when all have come; each waits
+//                            after this step until the others have come there too
 //   at=denoise:2 do=kill     what happens when this stage has come to this step, `times=1` times (FOLDER counts)
 //   do= kill, exit, stop (SIGSTOP), eat (more memory than it may have), hang (heartbeats go on), garbage, long (an
 //   endless line), flood, tear (half of the video is lost), fail:KIND
@@ -176,23 +178,55 @@ class Fake {
 
   void render_all() {
     for (;;) {
-      const auto r = take(to_render_);
+      const auto first = take(to_render_);
+      auto wish = words(first.settings.prompt);
+      const bool together = wish.count("wave") > 0 && once_more(folder_ + "/wave", 1);
+      together ? render_wave(first, std::stoul(wish["wave"]), std::stoi(wish["wait"])) : render(first);
+    }
+  }
+
+  void render(const protocol::RenderRequest& r) {
+    guarded(r, [&] {
+      throw_if_cancelled(r.job);
+      begin(r, r.settings.num_inference_steps);
+      end(r, r.settings.num_inference_steps);
+    });
+  }
+
+  void render_wave(const protocol::RenderRequest& first, std::size_t size, std::int64_t wait) {
+    std::vector<protocol::RenderRequest> wave{first};
+    while (wave.size() < size) wave.push_back(take(to_render_));
+    for (const auto& r : wave) {
       guarded(r, [&] {
-        throw_if_cancelled(r.job);
-        const std::int64_t steps = r.settings.num_inference_steps;
-        reach(r, "text", 0, 0);
-        reach(r, "denoise", 0, steps);
-        for (std::int64_t step = 1; step <= steps; ++step) {
-          std::this_thread::sleep_for(milliseconds(std::stoi(words(r.settings.prompt)["step_ms"])));
-          throw_if_cancelled(r.job);
-          reach(r, "denoise", step, steps);
-          save_if_asked(r, step);
-        }
-        reach(r, "decode", 0, 0);
-        const std::lock_guard lock(mutex_);
-        to_write_.push_back(r);
-        wake_.notify_all();
+        begin(r, wait);
+        reach(r, "wait", wait, r.settings.num_inference_steps);
       });
+    }
+    for (const auto& r : wave) {
+      guarded(r, [&] { end(r, wait); });
+    }
+  }
+
+  void begin(const protocol::RenderRequest& r, std::int64_t until) {
+    reach(r, "text", 0, 0);
+    reach(r, "denoise", 0, r.settings.num_inference_steps);
+    step(r, 1, until);
+  }
+
+  void end(const protocol::RenderRequest& r, std::int64_t from) {
+    step(r, from + 1, r.settings.num_inference_steps);
+    reach(r, "decode", 0, 0);
+    const std::lock_guard lock(mutex_);
+    to_write_.push_back(r);
+    wake_.notify_all();
+  }
+
+  void step(const protocol::RenderRequest& r, std::int64_t from, std::int64_t to) {
+    for (std::int64_t step = from; step <= to; ++step) {
+      std::this_thread::sleep_for(milliseconds(std::stoi(words(r.settings.prompt)["step_ms"])));
+      throw_if_cancelled(r.job);
+      reach(r, "denoise", step, r.settings.num_inference_steps);
+      save_if_asked(r, step);
     }
   }
 

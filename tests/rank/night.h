@@ -54,7 +54,7 @@ class Rank {
     maker.overwrite = options.overwrite;
     report::RankSummary summary;
     Drain({options, card_, recipe_, out_, who, jobs_, keeper_, renderer, Publisher(out_, maker), signals,
-           [this] { hurried = true; }, base::Logger(), limits})
+           [this] { hurried = true; }, base::Logger(), limits, memory})
         .run(summary);
     return summary;
   }
@@ -83,6 +83,7 @@ class Rank {
   rank::Renderer renderer;
   rank::Signals signals{std::chrono::hours(1)};
   rank::DrainLimits limits;
+  job::DeviceMemory memory;  // none: everything fits
   bool hurried = false;
 };
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "nightreel/job/memory.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/deaths.h"
@@ -45,6 +46,7 @@ struct DrainParts {
   std::function<void()> hurry;  // called once when asked to stop: no call to the queue may take long from now on
   base::Logger log;
   DrainLimits limits;
+  job::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
 };
 
 class Drain {
@@ -57,6 +59,7 @@ class Drain {
   // The loop (drain.cpp).
   bool turn();
   bool drained();
+  std::ptrdiff_t most_in_hand() const;
   bool may_claim();
   void claim();
   void take_inbox();

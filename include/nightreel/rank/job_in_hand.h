@@ -88,6 +88,7 @@ struct JobInHand {
   HeldLease held;
   job::Job job;
   job::Settings settings;
+  std::int64_t wave = 1;  // how many like it a renderer takes together (job::MemoryPlan)
   std::uint64_t token = 0;
   std::optional<TemporaryFiles> files;  // from when the renderer may write them
   Phase phase = Phase::held_back;
@@ -99,10 +100,16 @@ struct JobInHand {
   std::int64_t first_step = 0;  // after a resume not 0
   base::Stopwatch denoising_since;
   base::Stopwatch since_claim;
+  base::Stopwatch since_look;
+  double worked_s = 0;  // that the renderer has worked on it, which timeout_s is about
   StageWatch watch;
 
   bool at_renderer() const { return phase != Phase::held_back && phase != Phase::answered; }
   bool busy() const { return phase == Phase::denoising || phase == Phase::finishing; }
+  void count_work() {
+    if (busy()) worked_s += since_look.seconds();
+    since_look = base::Stopwatch();
+  }
 };
 
 }  // namespace nightreel::rank

@@ -1,0 +1,77 @@
+#include <doctest/doctest.h>
+
+#include "rank/night.h"
+#include "support/error.h"
+
+using namespace nightreel;
+using namespace nightreel::test;
+using queue::JobState;
+
+namespace {
+
+constexpr std::uint64_t kGB = 1000000000;
+
+/// A device that holds one of two experts at a time.
+job::DeviceMemory room_for_one_expert() {
+  job::DeviceMemory memory;
+  memory.model.gpu = false;
+  memory.model.transformer = {1, 1, 8, 16, 16, 16, 16, 16, 0, 0, {1, 2, 2}};
+  memory.model.weights = {0, 0, 10 * kGB, 10 * kGB, 0};
+  memory.bytes = 15 * kGB;
+  return memory;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Night, "where experts take turns a rank holds a wave of jobs, each with its lease") {
+  for (const char* id : {"a", "b", "c", "d", "e", "f"}) add(id, "wave=4 wait=2");
+  Rank one = rank();
+  one.memory = room_for_one_expert();
+  CHECK(one.drain().error == "");  // the renderer begins once it has four
+  for (const char* id : {"a", "b", "c", "d", "e", "f"}) check_done(id, 1);
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "of a wave whose renderer dies the job that was denoising is charged, and no other") {
+  // The second half of `killer` comes when `before` has left its last step behind and `after` waits for its own.
+  add("before", "wave=3 wait=2 encode_ms=1500");
+  add("killer", "wave=3 wait=2 at=denoise:3 do=kill");
+  add("after", "wave=3 wait=2");
+  Rank one = rank();
+  one.memory = room_for_one_expert();
+  CHECK(one.drain().error == "");
+  check_done("before", 1);
+  check_done("killer", 2);
+  check_done("after", 1);
+  CHECK(field("before", "alone") == "1");
+  CHECK(field("killer", "alone") == "");
+  CHECK(field("after", "alone") == "1");
+  CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "what a job waits for the others of its wave is not held against its timeout_s") {
+  add("slow", "wave=2 wait=2 step_ms=1000");
+  add("quick", "wave=2 wait=2", {{"timeout_s", 3}, {"max_attempts", 1}});
+  Rank one = rank();
+  one.memory = room_for_one_expert();
+  CHECK(one.drain().error == "");
+  check_done("slow", 1);
+  check_done("quick", 1);
+}
+
+TEST_CASE_FIXTURE(Night, "a job that does not fit the renderer's device fails for good, and the others are done") {
+  add("small", "a circle");
+  add("large", "a circle", {{"height", 64}, {"width", 64}, {"num_frames", 17}});
+  Rank one = rank();
+  one.memory = room_for_one_expert();
+  one.memory.model.weights = {};
+  job::Settings settings;
+  settings.height = settings.width = 16;
+  settings.num_frames = 5;
+  one.memory.bytes = job::plan_memory(one.memory.model, settings, 0).peak().bytes();
+  CHECK(one.drain().error == "");
+  check_done("small", 1);
+  CHECK(view("large").state == JobState::failed);
+  CHECK(view("large").attempts == 1);
+  CHECK(contains(view("large").error, "memory: 64x64, 17 frames need at least "));
+}
