@@ -1,6 +1,8 @@
 #include "nightreel/pipeline/loras.h"
 
-#include <map>
+#include <sys/stat.h>
+
+#include <algorithm>
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/hash.h"
@@ -9,15 +11,52 @@
 
 namespace nightreel::pipeline {
 
-OpenLoras open_loras(const std::vector<job::Lora>& loras) {
-  std::map<std::string, std::shared_ptr<const model::LoraFile>> files;  // one may serve both experts, scaled apart
+namespace {
+
+constexpr std::size_t kMostOpen = 16;
+
+/// Another one: the file was changed, or another one was put in its place. Empty: it cannot be told.
+std::string stamp_of(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return {};
+  std::string stamp;
+  for (const std::int64_t part :
+       {static_cast<std::int64_t>(status.st_dev), static_cast<std::int64_t>(status.st_ino),
+        static_cast<std::int64_t>(status.st_size), status.st_mtim.tv_sec, status.st_mtim.tv_nsec}) {
+    stamp += std::to_string(part) + " ";
+  }
+  return stamp;
+}
+
+}  // namespace
+
+std::shared_ptr<const model::LoraFile> LoraFiles::open(const std::string& path) {
+  const std::string stamp = stamp_of(path);  // before it is read: a change meanwhile is seen the next time
+  const std::lock_guard lock(mutex_);
+  const auto known = std::find_if(known_.begin(), known_.end(), [&](const Known& one) { return one.path == path; });
+  if (known != known_.end() && known->stamp == stamp) {
+    known_.splice(known_.begin(), known_, known);
+    return known->file;
+  }
+  if (known != known_.end()) known_.erase(known);
+  known_.push_front({path, stamp, model::LoraFile::open(path)});
+  if (known_.size() > kMostOpen) known_.pop_back();
+  return known_.front().file;
+}
+
+OpenLoras open_loras(const std::vector<job::Lora>& loras, LoraFiles& files) {
   OpenLoras open;
   for (job::Lora& lora : job::in_merge_order(loras)) {
-    auto& file = files[lora.path];
-    if (!file) file = model::LoraFile::open(lora.path);
-    open.push_back({std::move(lora), file});
+    auto file = files.open(lora.path);  // one may serve both experts, scaled apart
+    open.push_back({std::move(lora), std::move(file)});
   }
   return open;
+}
+
+std::map<std::string, std::string> digests(const OpenLoras& loras) {
+  std::map<std::string, std::string> all;
+  for (const auto& [lora, file] : loras) all[lora.path] = file->digest();
+  return all;
 }
 
 std::string digest_of(const OpenLoras& loras) {

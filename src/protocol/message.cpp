@@ -177,7 +177,9 @@ std::string encode(const DoneEvent& e) {
                        {"height", e.height},
                        {"width", e.width},
                        {"resumed_step", e.resumed_step},
-                       {"timings", e.timings}});
+                       {"timings", e.timings},
+                       {"unused_keys", e.unused_keys},
+                       {"lora_digests", e.lora_digests}});
 }
 
 DoneEvent done_event(const Message& message) {
@@ -188,6 +190,8 @@ DoneEvent done_event(const Message& message) {
     get(body, "width", e.width);
     get(body, "resumed_step", e.resumed_step);
     get(body, "timings", e.timings);
+    if (body.contains("unused_keys")) get(body, "unused_keys", e.unused_keys);
+    if (body.contains("lora_digests")) get(body, "lora_digests", e.lora_digests);
   });
 }
 

@@ -13,7 +13,8 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr milliseconds kListen{100};
-constexpr int kEventsATurn = 500;  // leases and signals want to be looked at, too
+constexpr std::size_t kShownKeys = 2000;  // bytes
+constexpr int kEventsATurn = 500;         // leases and signals want to be looked at, too
 
 /// Of a wave one job denoises at a time; the others wait between their experts.
 Phase phase_in(const std::string& stage) {
@@ -100,6 +101,10 @@ void Drain::on_done(const protocol::DoneEvent& event) {
   job->stage = "publish";
   job->step = job->steps = 0;
   moved(*job);
+  for (const std::string& keys : event.unused_keys) {
+    p_.log.warn("lora-keys",
+                job->job.id + ": left out, this model has no such parts: " + base::printable(keys, kShownKeys));
+  }
   deaths_.step_finished();
   longest_s_ = std::max(longest_s_, job->since_claim.seconds());
   if (job->over || job->ending.kind != Ending::Kind::none) return;
@@ -163,12 +168,12 @@ void Drain::on_death(const std::string& how) {
 void Drain::look_at_jobs() {
   const bool busy = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) { return job.busy(); });
   for (JobInHand& job : in_hand_) {
+    job.count_work();
     const bool its_turn = job.phase != Phase::waiting || !busy;
     its_turn ? job.watch.look() : job.watch.wait();
     if (job.at_renderer() && job.watch.hung()) {
       return end_renderer("hung: job " + job.job.id + " made no progress in stage '" + base::printable(job.stage, 20) +
                           "' for " + base::human_duration(job.watch.silent_s()) +
-    job.count_work();
                           ", its limit there (--stage-limits sets it)");
     }
     if (!job.over && job.ending.kind == Ending::Kind::none) look_at(job);

@@ -90,6 +90,12 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
   Json versions = maker_.renderer.versions;
   versions["nightreel"] = base::kVersion;
   versions["commit"] = base::kCommit;
+  Json loras = Json::array();
+  for (const job::Lora& lora : f.settings.loras) {
+    const auto digest = f.done.lora_digests.find(lora.path);
+    loras.push_back({{"path", lora.path}, {"scale", lora.scale}, {"expert", lora.expert}});
+    if (digest != f.done.lora_digests.end()) loras.back()["digest"] = digest->second;
+  }
   const Json sidecar{{"id", f.id},
                      {"job", f.spec},
                      {"job_hash", f.lease.hash},
@@ -97,6 +103,7 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
                      {"generate", job::generate_command(f.settings, maker_.model_folder, more, f.id + ".mp4")},
                      {"model", maker_.renderer.model},
                      {"model_digest", maker_.renderer.model_digest},
+                     {"loras", loras},
                      {"versions", versions},
                      {"host", maker_.host},
                      {"rank", maker_.rank},

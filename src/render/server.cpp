@@ -256,9 +256,9 @@ class Server {
         maker_.write(request.settings, request.spec, files, finished->rendered);
         forget(request.job);
         const auto& frames = finished->rendered.frames_FHW3;
-        events_.send(protocol::encode(protocol::DoneEvent{request.job, request.token, frames.size(0), frames.size(1),
-                                                          frames.size(2), finished->rendered.resumed_step,
-                                                          finished->rendered.timings}));
+        events_.send(protocol::encode(protocol::DoneEvent{
+            request.job, request.token, frames.size(0), frames.size(1), frames.size(2), finished->rendered.resumed_step,
+            finished->rendered.timings, finished->rendered.unused_keys, finished->rendered.lora_digests}));
       } catch (const std::exception& e) {
         fail(request, e);
       }

@@ -80,6 +80,13 @@ struct VideoMaker::Parts {
   pipeline::Pipeline pipeline;
   protocol::ReadyEvent facts;
   job::DeviceMemory memory;
+  pipeline::LoraFiles lora_files;
+
+  /// A state of another precision is another's: half a video in each is neither.
+  StateKey key(const job::Settings& settings, const Prepared& prepared) const {
+    const auto precision = facts.model.at("dtype").get<std::string>();
+    return state_key(settings, prepared.inputs_hash + " " + precision, facts.model_digest);
+  }
 };
 
 namespace {
@@ -144,7 +151,7 @@ Prepared VideoMaker::prepare(const job::Settings& settings) const {
   prepared.prompt = parts_->tokenizer.encode(text::clean_prompt(settings.prompt));
   prepared.negative = parts_->tokenizer.encode(text::clean_prompt(settings.negative_prompt));
   prepared.pictures = read_pictures(settings, parts_->pipeline.clip_square());
-  prepared.loras = pipeline::open_loras(settings.loras);
+  prepared.loras = pipeline::open_loras(settings.loras, parts_->lora_files);
   prepared.inputs_hash = hash_of(prepared.pictures) + pipeline::digest_of(prepared.loras);
   prepared.seconds = watch.seconds();
   return prepared;
@@ -233,6 +240,7 @@ Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepa
   out.resumed_step = begun.resumed_step;
   out.timings = std::move(begun.timings);
 
+  out.lora_digests = pipeline::digests(prepared.loras);
   observer.progress("decode", 0, settings.num_frames);
   out.frames_FHW3 = at::empty({settings.num_frames, settings.height, settings.width, 3}, at::kByte);
   std::int64_t at_frame = 0;

@@ -54,9 +54,22 @@ class Loras(program.ProgramTest):
 
         sidecar = json.loads((self.out / "videos/two.json").read_text())
         self.assertEqual([entry["scale"] for entry in sidecar["settings"]["loras"]], [1.0, 0.8])
+        digests = {entry["path"].split("/")[-1]: entry["digest"] for entry in sidecar["loras"]}
+        self.assertEqual(set(digests), {"peft.safetensors", "kohya.safetensors"})
+        self.assertEqual([len(digest) for digest in digests.values()], [32, 32])
         environment = program.without_redis(PATH=f"{program.BUILD}/bin:{os.environ['PATH']}")
         subprocess.run(sidecar["generate"], shell=True, cwd=self.folder, env=environment, check=True, timeout=60)
         self.assertEqual(sha256(self.folder / "two.mp4"), videos["two"])
+
+    def test_keys_that_the_model_has_no_place_for_are_told(self):
+        path = self.folder / "partly.safetensors"
+        safetensors.torch.save_file(safetensors.torch.load_file(self.folder / "peft.safetensors")
+                                    | safetensors.torch.load_file(self.folder / "foreign.safetensors"), path)
+        jobs = self.write_jobs(small("a", loras=[{"path": path.name}]))
+        ended = nightreel("run", jobs, "--model", SHAPES, "--out", self.out, "--threads", "1")
+        self.assert_ended(ended, 0)
+        self.assertRegex(ended.log, "a: left out, this model has no such parts: .*partly.safetensors: "
+                                    "transformer.unet.mid_block.to_q.lora_A.weight")
 
     def test_generate_takes_the_list_and_refuses_what_does_not_fit(self):
         video = self.folder / "v.mp4"

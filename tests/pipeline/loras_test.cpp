@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "nightreel/pipeline/pipeline.h"
@@ -18,8 +19,13 @@ using test::GoldenRun;
 
 namespace {
 
+pipeline::OpenLoras open_loras(const std::vector<job::Lora>& loras) {
+  pipeline::LoraFiles files;
+  return pipeline::open_loras(loras, files);
+}
+
 at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
-  CHECK(pipeline.use_loras(pipeline::open_loras(golden.settings.loras)).empty());
+  CHECK(pipeline.use_loras(open_loras(golden.settings.loras)).empty());
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
   return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
 }
@@ -62,16 +68,16 @@ TEST_CASE("LoRAs listed in another order give the same bits") {
   GoldenRun golden("plain", "run_lora_two");
   Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
   const at::Tensor latents_CFYX = latents_of(pipeline, golden);
-  const std::string digest = pipeline::digest_of(pipeline::open_loras(golden.settings.loras));
+  const std::string digest = pipeline::digest_of(open_loras(golden.settings.loras));
   std::reverse(golden.settings.loras.begin(), golden.settings.loras.end());
-  CHECK(pipeline::digest_of(pipeline::open_loras(golden.settings.loras)) == digest);
+  CHECK(pipeline::digest_of(open_loras(golden.settings.loras)) == digest);
   Pipeline fresh = Pipeline::load(golden.model_dir(), {});
   CHECK(at::equal(latents_of(fresh, golden), latents_CFYX));
 }
 
 TEST_CASE("a set's digest follows contents, scales and experts, not names") {
   const auto digest = [](const std::string& path, double scale, const char* expert) {
-    return pipeline::digest_of(pipeline::open_loras({{path, scale, expert}}));
+    return pipeline::digest_of(open_loras({{path, scale, expert}}));
   };
   const std::string path = test::golden_path("plain/loras/peft.safetensors");
   const test::TempFolder folder;
@@ -83,11 +89,31 @@ TEST_CASE("a set's digest follows contents, scales and experts, not names") {
   CHECK(digest(path, 1, "both") != digest(test::golden_path("plain/loras/kohya.safetensors"), 1, "both"));
 }
 
+TEST_CASE("a file is opened once, and again after it was changed or replaced") {
+  const test::TempFolder folder;
+  const std::string path = folder / "a.safetensors";
+  std::filesystem::copy_file(test::golden_path("plain/loras/peft.safetensors"), path);
+  pipeline::LoraFiles files;
+  const auto first = files.open(path);
+  CHECK(files.open(path) == first);
+  std::filesystem::last_write_time(path, std::filesystem::last_write_time(path) + std::chrono::seconds(1));
+  const auto touched = files.open(path);
+  CHECK(touched != first);
+  CHECK(touched->digest() == first->digest());
+  std::filesystem::copy_file(test::golden_path("plain/loras/kohya.safetensors"), folder / "b.safetensors");
+  std::filesystem::rename(folder / "b.safetensors", path);
+  CHECK(files.open(path)->digest() != first->digest());
+  CHECK(pipeline::digests(pipeline::open_loras({{path, 1, "both"}}, files)) ==
+        std::map<std::string, std::string>{{path, files.open(path)->digest()}});
+  std::filesystem::remove(path);
+  CHECK((test::thrown_by([&] { files.open(path); }).kind == base::ErrorKind::job));
+}
+
 TEST_CASE("LoRAs that cannot be used are the job's error, and those of another video the program's own") {
   GoldenRun golden("plain", "run_lora_comfy");
   Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
   const auto refused = [&](const job::Lora& lora) {
-    const auto thrown = test::thrown_by([&] { pipeline.use_loras(pipeline::open_loras({lora})); });
+    const auto thrown = test::thrown_by([&] { pipeline.use_loras(open_loras({lora})); });
     CHECK((thrown.kind == base::ErrorKind::job));
     return thrown.message;
   };

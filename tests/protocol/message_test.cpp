@@ -57,6 +57,8 @@ TEST_CASE("every message comes back as it was sent") {
   check_round_trip(ProgressEvent{"j", 7, "denoise", 3, 40}, decode_event, progress_event);
   check_round_trip(CheckpointEvent{"j", 7, 12}, decode_event, checkpoint_event);
   check_round_trip(DoneEvent{"j", 7, 81, 480, 832, 12, {{"denoise", 3.5}, {"decode", 1.0}}}, decode_event, done_event);
+  check_round_trip(DoneEvent{"j", 7, 81, 480, 832, 0, {}, {"a.safetensors: unet.to_q"}, {{"a.safetensors", "0123"}}},
+                   decode_event, done_event);
   check_round_trip(FailedEvent{"j", 7, ErrorKind::device_memory, "out of memory"}, decode_event, failed_event);
 }
 

@@ -1,11 +1,15 @@
 // A job's LoRA files, opened, and the experts that they are merged into.
 //
-// open_loras() and digest_of(): any thread. ExpertLoras changes transformers that somebody else owns and that outlive
-// it where they stand: the thread that computes with them. A file that cannot be used is a base::Error{job}.
+// open_loras(), LoraFiles and digest_of(): any thread. ExpertLoras changes transformers that somebody else owns and
+// that outlive it where they stand: the thread that computes with them. A file that cannot be used is a
+// base::Error{job}.
 #pragma once
 
 #include <array>
+#include <list>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,10 +25,29 @@ struct OpenLora {
 
 /// In the order in which they are merged (job::in_merge_order).
 using OpenLoras = std::vector<OpenLora>;
-OpenLoras open_loras(const std::vector<job::Lora>& loras);
+
+/// Files that were opened before stay open, the latest few, and are neither read nor hashed again while path, size and
+/// time of change are the same.
+class LoraFiles {
+ public:
+  std::shared_ptr<const model::LoraFile> open(const std::string& path);
+
+ private:
+  struct Known {
+    std::string path;
+    std::string stamp;
+    std::shared_ptr<const model::LoraFile> file;
+  };
+  std::mutex mutex_;
+  std::list<Known> known_;  // latest use first
+};
+
+OpenLoras open_loras(const std::vector<job::Lora>& loras, LoraFiles& files);
 
 /// Equal for equal contents, scales and experts, wherever the files are; empty without LoRAs.
 std::string digest_of(const OpenLoras& loras);
+/// Of each file, by its path.
+std::map<std::string, std::string> digests(const OpenLoras& loras);
 
 class ExpertLoras {
  public:

@@ -89,8 +89,10 @@ struct DoneEvent {
   std::int64_t frames = 0;
   std::int64_t height = 0;
   std::int64_t width = 0;
-  std::int64_t resumed_step = 0;          // 0: from the start
-  std::map<std::string, double> timings;  // stage -> seconds
+  std::int64_t resumed_step = 0;              // 0: from the start
+  std::map<std::string, double> timings;      // stage -> seconds
+  std::vector<std::string> unused_keys = {};  // of LoRAs, that the model has no place for: a text for each file
+  std::map<std::string, std::string> lora_digests = {};  // by path
 };
 
 struct FailedEvent {

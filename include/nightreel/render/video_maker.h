@@ -23,7 +23,7 @@
 namespace nightreel::render {
 
 struct MakerOptions {
-  std::string model;             // Diffusers folder
+  std::string model;             // folder, in either layout
   std::string device = "auto";   // auto, cpu, cuda, cuda:GPU-<uuid>
   std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32
   int threads = 2;               // of LibTorch's CPU kernels
@@ -43,8 +43,9 @@ struct Rendered {
   at::Tensor latents_CFYX;  // float32 on the CPU
   at::Tensor frames_FHW3;   // uint8, dense, on the CPU
   std::int64_t resumed_step = 0;
-  std::map<std::string, double> timings;  // text, denoise, decode: seconds
-  std::vector<std::string> unused_keys;   // of LoRAs, that this model has no place for: a text for each file
+  std::map<std::string, double> timings;            // text, denoise, decode: seconds
+  std::vector<std::string> unused_keys;             // of LoRAs, that this model has no place for: a text for each file
+  std::map<std::string, std::string> lora_digests;  // by path
 };
 
 /// A video that waits for its second half: what its prompts and pictures have come to, and where it stands.
