@@ -201,7 +201,7 @@ Activations activations_of(const MemoryModel& model, const Settings& settings, c
   Activations need;
   need.text = encoder_bytes(model.text);
   need.picture = picture_bytes(model, settings, tiled.encode);
-  need.blocks = blocks_of(model, settings, batch);
+  need.blocks = blocks_of(model, settings, batch) + model.unpacked;
   need.keys = keys_of(model, batch);
   need.latents = latents_of(model, settings);
   const std::int64_t side = tiled.decode ? kTile : std::max(settings.height, settings.width);

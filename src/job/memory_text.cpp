@@ -14,7 +14,7 @@ namespace {
 using nlohmann::json;
 using Experts = MemoryPlan::Experts;
 
-const std::string kFp8 = "--dtype fp8 (which this version does not have yet)";
+const std::string kFp8 = "--dtype fp8";
 
 json to_json(const VaeSize& v) {
   return {{"base_dim", v.base_dim},
@@ -130,6 +130,16 @@ std::string fate(const MemoryPlan& plan, Part part) {
   return fmt::format("takes turns with the other expert, once for up to {} videos", kWave);
 }
 
+// Where a device does not multiply in fp8 a layer's weight is brought to float32, then to what it computes in. The
+// largest is that of queries, keys and values together, or of the feed-forward network.
+std::uint64_t unpacked_bytes(const MemoryModel& model) {
+  const TransformerSize& t = model.transformer;
+  const std::int64_t width = t.num_attention_heads * t.attention_head_dim;
+  const std::int64_t numbers = width * std::max(3 * width, t.ffn_dim);
+  const std::int64_t copies = model.element_bytes == sizeof(float) ? 0 : model.element_bytes;
+  return static_cast<std::uint64_t>(numbers * (static_cast<std::int64_t>(sizeof(float)) + copies));
+}
+
 }  // namespace
 
 std::string_view name(Part part) {
@@ -142,9 +152,11 @@ MemoryModel in_fp8(MemoryModel model) {
   for (const Part part : {Part::transformer, Part::transformer_2}) {
     std::uint64_t& bytes = model.weights.at(static_cast<std::size_t>(part));
     const std::uint64_t saved = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
-    if (bytes > saved) bytes -= saved;
+    if (bytes > saved) bytes = bytes - saved + model.linear_rows * sizeof(float);
   }
+  model.unpacked = unpacked_bytes(model);
   model.linear_weights = 0;
+  model.linear_rows = 0;
   return model;
 }
 
@@ -159,7 +171,9 @@ json to_json(const MemoryModel& m) {
           {"clip", to_json(m.clip)},
           {"weights", m.weights},
           {"host_weights", m.host_weights},
-          {"linear_weights", m.linear_weights}};
+          {"linear_weights", m.linear_weights},
+          {"linear_rows", m.linear_rows},
+          {"unpacked", m.unpacked}};
 }
 
 MemoryModel memory_model_from_json(const json& j) {
@@ -176,6 +190,8 @@ MemoryModel memory_model_from_json(const json& j) {
     j.at("weights").get_to(m.weights);
     j.at("host_weights").get_to(m.host_weights);
     j.at("linear_weights").get_to(m.linear_weights);
+    j.at("linear_rows").get_to(m.linear_rows);
+    j.at("unpacked").get_to(m.unpacked);
   } catch (const json::exception& e) {
     throw base::Error(base::ErrorKind::internal, "memory: " + base::printable(e.what()));
   }

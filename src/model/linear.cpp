@@ -2,10 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include "nightreel/ops/quantised.h"
+
 namespace nightreel::model {
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return at::linear(x, weight, bias);
+  return scale.defined() ? ops::quantised_linear(x, {weight, scale}, bias) : at::linear(x, weight, bias);
 }
 
 }  // namespace nightreel::model

@@ -152,19 +152,20 @@ void LoraMerger::merge(const std::vector<LoraUse>& uses) {
 
 void LoraMerger::rebuild(const Parameter& parameter, const std::vector<std::vector<Addend>>& addends) {
   const at::Device device = transformer_.device();
-  std::vector<at::Tensor> parts;
+  std::vector<Held> parts;
   for (std::size_t i = 0; i < parameter.parts.size(); ++i) {
-    at::Tensor part = stored_part(parameter, i, weights_);
-    if (i < addends.size() && !addends[i].empty()) {
-      // Copied where it is float32 already: it may lie in the checkpoint's file.
-      part = part.to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
-      for (const Addend& addend : addends[i]) {
-        part.add_(added(*addend.change, part.sizes(), device), addend.scale);
-        if (std::isfinite(part.sum().item<float>())) continue;
-        refuse(*addend.path, "makes " + parameter.parts[i].name + " not finite: " + listed(addend.change->keys));
-      }
+    if (i >= addends.size() || addends[i].empty()) {
+      parts.push_back(held_part(parameter, i, weights_, device));
+      continue;
     }
-    parts.push_back(part.to(device, parameter.dtype));
+    // Copied where it is float32 already: it may lie in the checkpoint's file.
+    at::Tensor part = stored_part(parameter, i, weights_).to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    for (const Addend& addend : addends[i]) {
+      part.add_(added(*addend.change, part.sizes(), device), addend.scale);
+      if (std::isfinite(part.sum().item<float>())) continue;
+      refuse(*addend.path, "makes " + parameter.parts[i].name + " not finite: " + listed(addend.change->keys));
+    }
+    parts.push_back(held(parameter, part));
   }
   assign(parameter, parts);
 }

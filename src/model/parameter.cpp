@@ -3,8 +3,33 @@
 #include <ATen/ATen.h>
 
 #include "nightreel/model/weights.h"
+#include "nightreel/ops/quantised.h"
 
 namespace nightreel::model {
+
+namespace {
+
+/// One below the other. fp8 as bytes, which every operation takes.
+at::Tensor joined(const std::vector<at::Tensor>& parts) {
+  if (parts.size() == 1) return parts[0];
+  if (parts[0].scalar_type() != at::kFloat8_e4m3fn) return at::cat(parts);
+  std::vector<at::Tensor> bytes;
+  for (const at::Tensor& part : parts) bytes.push_back(part.view(at::kByte));
+  return at::cat(bytes).view(at::kFloat8_e4m3fn);
+}
+
+void put(const Parameter& parameter, const std::vector<Held>& parts, at::Device device) {
+  std::vector<at::Tensor> values;
+  std::vector<at::Tensor> scales;
+  for (const Held& part : parts) {
+    values.push_back(part.values);
+    scales.push_back(part.scale);
+  }
+  *parameter.tensor = joined(values).to(device);
+  if (parameter.fp8) parameter.linear->scale = joined(scales).to(device);
+}
+
+}  // namespace
 
 at::Tensor stored_part(const Parameter& parameter, std::size_t part, WeightMap& weights) {
   const Parameter::Part& wanted = parameter.parts.at(part);
@@ -12,20 +37,32 @@ at::Tensor stored_part(const Parameter& parameter, std::size_t part, WeightMap& 
   return parameter.linear != nullptr ? tensor.flatten(1) : tensor;
 }
 
-at::Tensor load_parameter(const Parameter& parameter, WeightMap& weights, at::Device device) {
-  std::vector<at::Tensor> parts;
-  for (std::size_t i = 0; i < parameter.parts.size(); ++i) {
-    parts.push_back(stored_part(parameter, i, weights).to(device, parameter.dtype));
-  }
-  return joined(parts);
+Held held_part(const Parameter& parameter, std::size_t part, WeightMap& weights, at::Device device) {
+  if (!parameter.fp8) return {stored_part(parameter, part, weights).to(device, parameter.dtype), {}};
+  const Parameter::Part& wanted = parameter.parts.at(part);
+  const ops::Quantised taken = weights.take_fp8(wanted.name, wanted.shape, device);
+  return {taken.values_OI, taken.scale_O1};
 }
 
-at::Tensor joined(const std::vector<at::Tensor>& parts) {
-  return parts.size() == 1 ? parts[0] : at::cat(parts);
+Held held(const Parameter& parameter, const at::Tensor& numbers) {
+  if (!parameter.fp8) return {numbers.to(parameter.dtype), {}};
+  const ops::Quantised quantised = ops::quantise(numbers);
+  return {quantised.values_OI, quantised.scale_O1};
 }
 
-void assign(const Parameter& parameter, const std::vector<at::Tensor>& parts) {
-  *parameter.tensor = joined(parts).to(parameter.tensor->device());
+void load_parameter(const Parameter& parameter, WeightMap& weights, at::Device device) {
+  std::vector<Held> parts;
+  for (std::size_t i = 0; i < parameter.parts.size(); ++i) parts.push_back(held_part(parameter, i, weights, device));
+  put(parameter, parts, device);
+}
+
+void assign(const Parameter& parameter, const std::vector<Held>& parts) {
+  put(parameter, parts, parameter.tensor->device());
+}
+
+void each_tensor(const Parameter& parameter, const WeightVisitor& visit) {
+  visit(*parameter.tensor);
+  if (parameter.fp8) visit(parameter.linear->scale);
 }
 
 void ParameterList::tensor(at::Tensor& tensor, const std::string& name, std::vector<std::int64_t> shape) {
@@ -57,7 +94,7 @@ void ParameterList::convolution(Linear& linear, const std::string& name, const s
 
 void ParameterList::add_linear(Linear& linear, const std::vector<std::string>& names,
                                const std::vector<std::int64_t>& shape, at::ScalarType dtype) {
-  Parameter weight{{}, &linear.weight, &linear, dtype};
+  Parameter weight{{}, &linear.weight, &linear, dtype, fp8_};
   Parameter bias{{}, &linear.bias, nullptr, dtype};
   for (const std::string& name : names) {
     weight.parts.push_back({name + ".weight", shape});

@@ -72,11 +72,12 @@ std::string shape_text(at::IntArrayRef shape) {
 
 }  // namespace
 
-Transformer::Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
-    : config_(config), device_(device), dtype_(dtype), blocks_(static_cast<std::size_t>(config.num_layers)) {
+Transformer::Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
+                         bool fp8)
+    : config_(config), device_(device), dtype_(dtype), fp8_(fp8), blocks_(static_cast<std::size_t>(config.num_layers)) {
   const std::int64_t half = config.freq_dim / 2;
   time_frequencies_ = at::arange(half, at::kFloat).mul_(-std::log(10000.0)).div_(half).exp_().to(device);
-  for (const Parameter& parameter : parameters()) *parameter.tensor = load_parameter(parameter, weights, device);
+  for (const Parameter& parameter : parameters()) load_parameter(parameter, weights, device);
   if (config.image_dim == 0) return;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {  // in the files, and used by nobody
     weights.skip("blocks." + std::to_string(i) + ".attn2.norm_added_q.weight");
@@ -96,7 +97,9 @@ std::vector<Parameter> Transformer::parameters() {
   list.linear(text_out_, embedder + "text_embedder.linear_2", width, width);
   list.linear(proj_out_, "proj_out", width, config_.out_channels * patch_f * patch_y * patch_x);
   list.tensor_f32(table_12D_, "scale_shift_table", {1, 2, width});
+  list.in_fp8(fp8_);
   for (std::size_t i = 0; i < blocks_.size(); ++i) add_block(i, list);
+  list.in_fp8(false);
   if (config_.image_dim > 0) add_image_embedder(list);
   return list.take();
 }

@@ -14,7 +14,6 @@
 #include "nightreel/job/checkpoint.h"
 #include "nightreel/model/pth.h"
 #include "nightreel/model/safetensors.h"
-#include "nightreel/ops/quantised.h"
 
 namespace nightreel::model {
 
@@ -181,6 +180,11 @@ std::string WeightMap::misfit(const std::string& name, at::IntArrayRef shape) co
 }
 
 at::Tensor WeightMap::take(const std::string& name, at::IntArrayRef shape) {
+  const at::Tensor numbers = take_stored(name, shape);
+  return numbers.scalar_type() == at::kFloat8_e4m3fn ? ops::dequantise({numbers, scale(name)}) : numbers;
+}
+
+at::Tensor WeightMap::take_stored(const std::string& name, at::IntArrayRef shape) {
   taken_.insert(name);
   if (has(scale_name(name))) taken_.insert(scale_name(name));
   if (listing_) {
@@ -188,8 +192,7 @@ at::Tensor WeightMap::take(const std::string& name, at::IntArrayRef shape) {
     return at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kFloat));
   }
   const std::string problem = misfit(name, shape);
-  if (problem.empty())
-    return stored(name).dtype == "F8_E4M3" ? ops::dequantise({tensor(name), scale(name)}) : tensor(name);
+  if (problem.empty()) return tensor(name);
   misfits_.push_back(problem);
   std::int64_t elements = 1;
   for (const std::int64_t size : shape) {
@@ -197,6 +200,12 @@ at::Tensor WeightMap::take(const std::string& name, at::IntArrayRef shape) {
   }
   if (misfits_.size() >= kNamed || elements > kMaxStandIn) refuse(misfits_);
   return at::full({}, std::numeric_limits<float>::quiet_NaN()).expand(shape);
+}
+
+ops::Quantised WeightMap::take_fp8(const std::string& name, at::IntArrayRef shape, at::Device device) {
+  const at::Tensor numbers = take_stored(name, shape);
+  if (numbers.scalar_type() != at::kFloat8_e4m3fn) return ops::quantise(numbers.to(device));
+  return {numbers.to(device), scale(name).to(device)};
 }
 
 at::Tensor WeightMap::scale(const std::string& name) const {

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #ifdef NIGHTREEL_CUDA
 #include <ATen/cuda/CUDAContextLight.h>
 #endif
@@ -14,6 +16,10 @@ namespace {
 /// at::_scaled_mm wants both inner sizes to be multiples of 16.
 constexpr std::int64_t kTile = 16;
 
+/// Elements of x that are quantised at a time. On the way each takes 11 bytes beside its own two: all of a long video's
+/// would be gigabytes.
+constexpr std::int64_t kPiece = 1 << 24;
+
 at::Tensor scale_of_rows(const at::Tensor& x_SI) {
   const at::Tensor peak_S1 = x_SI.abs().amax(1, /*keepdim=*/true).to(at::kFloat);
   // A row whose scale would not be a normal number counts as zeros: dividing by it would overflow.
@@ -23,6 +29,13 @@ at::Tensor scale_of_rows(const at::Tensor& x_SI) {
 at::Tensor to_e4m3(const at::Tensor& x_SI, const at::Tensor& scale_S1) {
   // Clamped because the division may round past the largest number, which the conversion would make NaN.
   return (x_SI.to(at::kFloat) / scale_S1).clamp_(-kMaxE4m3, kMaxE4m3).to(at::kFloat8_e4m3fn);
+}
+
+at::Tensor fp8_product(const at::Tensor& x_SI, const Quantised& weight, const at::Tensor& bias_O) {
+  const at::Tensor scale_S1 = scale_of_rows(x_SI);
+  return at::_scaled_mm(to_e4m3(x_SI, scale_S1), weight.values_OI.t(), scale_S1, weight.scale_O1.t(),
+                        /*bias=*/bias_O.defined() ? std::optional<at::Tensor>(bias_O) : std::nullopt,
+                        /*scale_result=*/std::nullopt, x_SI.scalar_type());
 }
 
 }  // namespace
@@ -52,12 +65,14 @@ bool has_fp8_products(const at::Tensor& x, const Quantised& weight) {
 at::Tensor quantised_linear(const at::Tensor& x, const Quantised& weight, const at::Tensor& bias_O) {
   if (!has_fp8_products(x, weight)) return at::linear(x, dequantise(weight).to(x.scalar_type()), bias_O);
   const at::Tensor x_SI = x.flatten(0, -2);
-  const at::Tensor scale_S1 = scale_of_rows(x_SI);
-  const at::Tensor y_SO = at::_scaled_mm(to_e4m3(x_SI, scale_S1), weight.values_OI.t(), scale_S1, weight.scale_O1.t(),
-                                         /*bias=*/bias_O.defined() ? std::optional<at::Tensor>(bias_O) : std::nullopt,
-                                         /*scale_result=*/std::nullopt, x.scalar_type());
   std::vector<std::int64_t> shape = x.sizes().vec();
-  shape.back() = y_SO.size(1);
+  shape.back() = weight.values_OI.size(0);
+  const at::Tensor y_SO = at::empty({x_SI.size(0), shape.back()}, x.options());
+  const std::int64_t step = std::max<std::int64_t>(kPiece / x_SI.size(1), 1);
+  for (std::int64_t from = 0; from < x_SI.size(0); from += step) {
+    const std::int64_t rows = std::min(step, x_SI.size(0) - from);
+    y_SO.narrow(0, from, rows).copy_(fp8_product(x_SI.narrow(0, from, rows), weight, bias_O));
+  }
   return y_SO.view(shape);
 }
 

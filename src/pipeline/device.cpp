@@ -38,10 +38,14 @@ at::Device choose_device(const std::string& text) {
 }
 
 at::ScalarType choose_dtype(const std::string& text, at::Device device) {
-  if (text == "auto") return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+  if (text == "auto" || holds_fp8(text)) return device.is_cuda() ? at::kBFloat16 : at::kFloat;
   if (text == "bf16") return at::kBFloat16;
   if (text == "f32") return at::kFloat;
-  throw Error(ErrorKind::usage, "--dtype: '" + base::printable(text) + "' is not supported; write auto, bf16 or f32");
+  throw Error(ErrorKind::usage, "--dtype: '" + base::printable(text) + "' is none of auto, bf16, f32, fp8");
+}
+
+bool holds_fp8(const std::string& dtype) {
+  return dtype == "fp8";
 }
 
 nlohmann::json compute_versions() {

@@ -12,6 +12,7 @@
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
+#include "pipeline/model_index.h"
 
 namespace nightreel::pipeline {
 namespace {
@@ -34,12 +35,24 @@ std::uint64_t numbers_in(const model::StoredTensor& stored) {
   return count;
 }
 
+/// Of an fp8 matrix: read with it, and held with it where it is held in fp8.
+bool is_scale(const model::WeightMap& weights, const std::string& name) {
+  const std::string of_nothing = model::WeightMap::scale_name("");
+  if (name.size() <= of_nothing.size() ||
+      name.compare(name.size() - of_nothing.size(), of_nothing.size(), of_nothing) != 0)
+    return false;
+  const std::string matrix = name.substr(0, name.size() - of_nothing.size());
+  return weights.has(matrix) && weights.stored(matrix).dtype == "F8_E4M3";
+}
+
 /// Bytes a number of the tensor `name` as its module holds it; 0: it is not held.
 using Width = std::function<std::uint64_t(const std::string& name)>;
 
 std::uint64_t bytes_of(const model::WeightMap& weights, const Width& width) {
   std::uint64_t bytes = 0;
-  for (const std::string& name : weights.names()) bytes += width(name) * numbers_in(weights.stored(name));
+  for (const std::string& name : weights.names()) {
+    if (!is_scale(weights, name)) bytes += width(name) * numbers_in(weights.stored(name));
+  }
   return bytes;
 }
 
@@ -50,8 +63,8 @@ bool in_float32(const std::string& name) {
 }
 
 /// Weights of a block's linear layers: most of a transformer.
-bool is_linear(const std::string& name, const model::StoredTensor& stored) {
-  return begins(name, "blocks.") && stored.shape.size() == 2;
+bool is_linear(const model::WeightMap& weights, const std::string& name) {
+  return begins(name, "blocks.") && weights.stored(name).shape.size() == 2 && !is_scale(weights, name);
 }
 
 job::VaeSize size_of(const model::VaeConfig& c) {
@@ -77,9 +90,9 @@ class Reader {
     out_.both_prompts = !precision.gpu;
   }
 
-  job::MemoryModel read(bool two_experts) {
-    const bool clip = read_transformer("transformer", Part::transformer);
-    if (two_experts) read_transformer("transformer_2", Part::transformer_2);
+  job::MemoryModel read(const std::vector<std::string>& experts) {
+    const bool clip = read_transformer(experts[0], Part::transformer);
+    if (experts.size() > 1) read_transformer(experts[1], Part::transformer_2);
     read_vae();
     read_text_encoder();
     if (clip) read_image_encoder();
@@ -105,8 +118,11 @@ class Reader {
       return in_float32(name) ? sizeof(float) : dtype_bytes_;
     });
     out_.linear_weights = 0;
+    out_.linear_rows = 0;
     for (const std::string& name : stored.names()) {
-      if (is_linear(name, stored.stored(name))) out_.linear_weights += numbers_in(stored.stored(name));
+      if (!is_linear(stored, name)) continue;
+      out_.linear_weights += numbers_in(stored.stored(name));
+      out_.linear_rows += static_cast<std::uint64_t>(stored.stored(name).shape[0]);
     }
     return c.image_dim > 0;
   }
@@ -165,9 +181,9 @@ bool keeps_keys(const std::optional<bool>& wanted, bool gpu) {
 }
 
 job::MemoryModel memory_model(const std::string& dir, const Precision& precision) {
-  const base::Json index = job::checkpoint_json(dir + "/model_index.json").json;
-  const base::Json second = index.value("transformer_2", base::Json());
-  return Reader(dir, precision).read(second.is_array() && !second.empty() && !second[0].is_null());
+  const std::string path = dir + "/model_index.json";
+  const job::MemoryModel model = Reader(dir, precision).read(experts_of(job::checkpoint_json(path).json, path));
+  return precision.fp8 ? job::in_fp8(model) : model;
 }
 
 }  // namespace nightreel::pipeline

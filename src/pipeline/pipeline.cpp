@@ -63,7 +63,7 @@ Expert load_transformer(const std::string& folder, const PipelineOptions& option
   const std::string path = folder + "/config.json";
   const model::TransformerConfig config = model::parse_transformer_config(job::checkpoint_json(path).json, path);
   model::WeightMap weights = model::WeightMap::open(folder);
-  auto transformer = std::make_unique<model::Transformer>(config, weights, options.device, options.dtype);
+  auto transformer = std::make_unique<model::Transformer>(config, weights, options.device, options.dtype, options.fp8);
   weights.expect_all_taken();
   auto loras = std::make_unique<model::LoraMerger>(*transformer, std::move(weights));
   return {std::move(transformer), std::move(loras)};
@@ -104,7 +104,7 @@ MovingWeights::EachWeight weights_of(Module& module) {
 
 MovingWeights::EachWeight weights_of(model::Transformer& transformer) {
   return [&transformer](const model::WeightVisitor& visit) {
-    for (const model::Parameter& parameter : transformer.parameters()) visit(*parameter.tensor);
+    for (const model::Parameter& parameter : transformer.parameters()) model::each_tensor(parameter, visit);
   };
 }
 

@@ -119,21 +119,23 @@ VideoMaker::VideoMaker(const MakerOptions& options) {
   pipeline::PipelineOptions wanted;
   wanted.device = device;
   wanted.dtype = pipeline::choose_dtype(options.dtype, device);
+  wanted.fp8 = pipeline::holds_fp8(options.dtype);
   protocol::ReadyEvent facts;
   describe_device(device, facts);
   const job::DeviceMemory memory{
-      pipeline::memory_model(options.model, {wanted.dtype, device.is_cuda(), wanted.keep_keys}),
+      pipeline::memory_model(options.model, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8}),
       options.gpu_memory > 0 ? options.gpu_memory : facts.memory_bytes};
   wanted.plan = first_plan(card, memory);
   DigestMeanwhile digest(options.model);
   auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(options.model));
   parts_ = std::make_unique<Parts>(std::move(tokenizer), pipeline::Pipeline::load(options.model, wanted));
   facts.memory = job::to_json(memory);
+  const std::string precision = wanted.fp8 ? "fp8" : wanted.dtype == at::kFloat ? "f32" : "bf16";
   facts.model_digest = digest.get();
   facts.model = {{"path", std::filesystem::absolute(options.model).lexically_normal().string()},
                  {"digest", facts.model_digest},
                  {"card", job::to_json(card)},
-                 {"dtype", wanted.dtype == at::kFloat ? "f32" : "bf16"}};
+                 {"dtype", precision}};
   facts.load_s = watch.seconds();
   parts_->facts = facts;
   parts_->memory = memory;
@@ -195,7 +197,7 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   const base::Stopwatch picture_watch;
   begun.image = pipeline.encode_pictures(settings, prepared.pictures);
   if (!settings.image.empty()) begun.timings["image"] = picture_watch.seconds();
-  begun.state = load_state(checkpointing.path, state_key(settings, prepared.inputs_hash, parts_->facts.model_digest));
+  begun.state = load_state(checkpointing.path, parts_->key(settings, prepared));
   begun.resumed_step = begun.state ? begun.state->sampler.next_step : 0;
   return begun;
 }
@@ -203,7 +205,7 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
 void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                          const RenderObserver& observer, std::optional<std::int64_t> pause_after, Rendered& out,
                          Begun& begun) {
-  const StateKey key = state_key(settings, prepared.inputs_hash, parts_->facts.model_digest);
+  const StateKey key = parts_->key(settings, prepared);
   Schedule schedule(checkpointing);
   std::optional<pipeline::DenoiseState> paused;
   pipeline::DenoiseObserver watcher;
@@ -238,9 +240,9 @@ Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepa
   Rendered out;
   denoise(settings, prepared, checkpointing, observer, std::nullopt, out, begun);
   out.resumed_step = begun.resumed_step;
+  out.lora_digests = pipeline::digests(prepared.loras);
   out.timings = std::move(begun.timings);
 
-  out.lora_digests = pipeline::digests(prepared.loras);
   observer.progress("decode", 0, settings.num_frames);
   out.frames_FHW3 = at::empty({settings.num_frames, settings.height, settings.width, 3}, at::kByte);
   std::int64_t at_frame = 0;

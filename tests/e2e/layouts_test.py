@@ -70,18 +70,27 @@ class Layouts(program.ProgramTest):
         self.assertIn(theirs["digest"], json.dumps(sidecar))
 
     def test_precisions_and_what_is_in_the_way(self):
-        wide, report = self.convert(SHAPES, "f32", "--dtype", "f32")  # what it is stored in is narrower
+        wide_model, report = self.convert(SHAPES, "f32", "--dtype", "f32")  # what it is stored in is narrower
         whole = {part["name"]: part for part in report["components"]}["transformer"]["bytes_after"]
         for dtype, at_most in {"bf16": 0.55, "f16": 0.55, "fp8": 0.35}.items():
-            folder, report = self.convert(wide, dtype, "--dtype", dtype)
+            folder, report = self.convert(wide_model, dtype, "--dtype", dtype)
             parts = {part["name"]: part for part in report["components"]}
             self.assertLess(parts["transformer"]["bytes_after"], at_most * whole)
             self.assertGreater(parts["transformer"]["changed"], 0)
             self.assertEqual(parts["transformer"]["max_error"] > 0, dtype != "f16", "it was float16 before")
             self.assertEqual(parts["vae"]["changed"], 0)
-            self.assertNotEqual(report["digest"], self.info(wide)["digest"])
+            self.assertNotEqual(report["digest"], self.info(wide_model)["digest"])
             self.assert_ended(nightreel("model", "check", folder), 0)
-        self.generate(self.folder / "fp8", "from_fp8")
+        _, held = self.generate(self.folder / "fp8", "held", "--dtype", "fp8")
+        _, wide = self.generate(self.folder / "fp8", "wide", "--dtype", "f32")
+        self.assertTrue((latents(held) == latents(wide)).all(), "the same numbers, held in fp8 or brought back")
+        with h5py.File(held) as file:
+            self.assertEqual(json.loads(file.attrs["model"])["dtype"], "fp8")
+        jobs = self.write_jobs(small("a"))
+        ended = nightreel("run", jobs, "--model", wide_model, "--out", self.out, "--dtype", "fp8", "--threads", "1")
+        self.assert_ended(ended, 0)
+        sidecar = json.loads((self.out / "videos/a.json").read_text())
+        self.assertIn("--dtype fp8", sidecar["generate"])
         self.assert_refused(nightreel("model", "convert", SHAPES, "--to", self.folder / "fp8"), 2, "is there already")
         self.assertEqual([path for path in self.folder.iterdir() if path.name.endswith(".part")], [])
 

@@ -55,6 +55,23 @@ bool has(const std::vector<std::string>& lines, const std::string& part) {
 
 }  // namespace
 
+TEST_CASE("fp8 narrows the matrices of the blocks, and each layer is brought back while it is multiplied") {
+  MemoryModel wide = a14b();
+  wide.linear_rows = 40ULL * (9ULL * 5120 + 13824);
+  const MemoryModel narrow = job::in_fp8(wide);
+  for (const Part part : {Part::transformer, Part::transformer_2}) {
+    CHECK(narrow.of(part) == wide.of(part) - wide.linear_weights + 4 * wide.linear_rows);
+  }
+  CHECK(narrow.of(Part::vae) == wide.of(Part::vae));
+  CHECK(narrow.unpacked == 3ULL * 5120 * 5120 * (4 + 2));  // queries, keys and values in float32, then in bfloat16
+  const Settings settings = video(480, 832, 81);
+  const auto blocks = [&](const MemoryModel& model) { return job::activations_of(model, settings, {}).blocks; };
+  CHECK(blocks(narrow) == blocks(wide) + narrow.unpacked);
+  const MemoryModel told = job::memory_model_from_json(job::to_json(narrow));
+  CHECK(told.unpacked == narrow.unpacked);
+  CHECK(job::memory_model_from_json(job::to_json(wide)).linear_rows == wide.linear_rows);
+}
+
 TEST_CASE("what does not fit leaves in this order: encoders, experts, whole pictures") {
   struct Case {
     MemoryModel model;

@@ -8,6 +8,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/model/lora.h"
 #include "nightreel/model/transformer.h"
+#include "nightreel/ops/quantised.h"
 #include "support/golden.h"
 
 using namespace nightreel;
@@ -24,12 +25,12 @@ struct Expert {
   model::Transformer transformer;
   model::LoraMerger merger;
 
-  static std::unique_ptr<Expert> load(const std::string& folder, at::ScalarType dtype = at::kFloat) {
+  static std::unique_ptr<Expert> load(const std::string& folder, at::ScalarType dtype = at::kFloat, bool fp8 = false) {
     if (!std::filesystem::exists(folder)) return nullptr;
     const std::string path = folder + "/config.json";
     model::WeightMap weights = model::WeightMap::open(folder);
     return std::unique_ptr<Expert>(
-        new Expert(model::parse_transformer_config(base::read_json(path), path), std::move(weights), dtype));
+        new Expert(model::parse_transformer_config(base::read_json(path), path), std::move(weights), dtype, fp8));
   }
 
   Weights weights() {
@@ -37,7 +38,10 @@ struct Expert {
     for (const model::Parameter& parameter : transformer.parameters()) {
       std::int64_t row = 0;
       for (const auto& part : parameter.parts) {
-        all[part.name] = parameter.tensor->narrow(0, row, part.shape[0]).reshape(part.shape).clone();
+        const at::Tensor values = parameter.tensor->narrow(0, row, part.shape[0]);
+        all[part.name] = parameter.fp8
+                             ? ops::dequantise({values, parameter.linear->scale.narrow(0, row, part.shape[0])})
+                             : values.reshape(part.shape).clone();
         row += part.shape[0];
       }
     }
@@ -47,15 +51,17 @@ struct Expert {
   std::string digest() {
     base::Xxh128 hash;
     for (const model::Parameter& parameter : transformer.parameters()) {
-      const at::Tensor dense = parameter.tensor->contiguous();
-      hash.update(dense.const_data_ptr(), dense.nbytes());
+      model::each_tensor(parameter, [&](const at::Tensor& tensor) {
+        const at::Tensor dense = tensor.contiguous();
+        hash.update(dense.const_data_ptr(), dense.nbytes());
+      });
     }
     return hash.hex_digest();
   }
 
  private:
-  Expert(const model::TransformerConfig& config, model::WeightMap weights, at::ScalarType dtype)
-      : transformer(config, weights, at::kCPU, dtype), merger(transformer, std::move(weights)) {}
+  Expert(const model::TransformerConfig& config, model::WeightMap weights, at::ScalarType dtype, bool fp8)
+      : transformer(config, weights, at::kCPU, dtype, fp8), merger(transformer, std::move(weights)) {}
 };
 
 std::vector<std::string> sets_of(const std::string& name) {
@@ -151,6 +157,33 @@ TEST_CASE("in bfloat16 the sum in float32 is rounded once, and undone bit for bi
   CHECK(rounded > 20);
   expert->merger.merge({});
   CHECK(expert->digest() == digest);
+}
+
+TEST_CASE("held in fp8 the sum in float32 is rounded once, and undone bit for bit") {
+  const auto expert = Expert::load(test::golden_path("plain/model/transformer"), at::kFloat, /*fp8=*/true);
+  const std::string digest = expert->digest();
+  const Golden golden("plain/lora_two");
+  const auto uses = uses_of("plain", "lora_two", "high");
+  expert->merger.merge(uses);
+  const std::string merged = expert->digest();
+  CHECK(merged != digest);
+  std::size_t rounded = 0;
+  for (const auto& [name, tensor] : expert->weights()) {
+    if (!golden.has("transformer." + name)) continue;
+    const at::Tensor exact = golden.tensor("transformer." + name);
+    const double error = test::relative_error(tensor, exact);
+    if (error < 1e-6) continue;
+    ++rounded;
+    CHECK(name.rfind("blocks.", 0) == 0);
+    // Half a step of three bits of mantissa; the smallest step is 2^-9 of a row's scale, its largest number / 448.
+    const at::Tensor bound = at::maximum(exact.abs() / 16, exact.abs().amax(1, /*keepdim=*/true) / 448 / 1024);
+    CHECK(((tensor - exact).abs() <= bound * 1.001 + 1e-6).all().item<bool>());
+  }
+  CHECK(rounded > 10);
+  expert->merger.merge({});
+  CHECK(expert->digest() == digest);
+  expert->merger.merge(uses);
+  CHECK(expert->digest() == merged);
 }
 
 TEST_CASE("weights that the set leaves as they are keep their place; the same set again touches none") {

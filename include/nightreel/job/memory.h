@@ -61,6 +61,8 @@ struct MemoryModel {
   std::array<std::uint64_t, 5> weights{};  // bytes on the device by Part; 0: there is none
   std::uint64_t host_weights = 0;          // bytes that never leave the host: the token embedding
   std::uint64_t linear_weights = 0;        // numbers in the linear layers of one expert's blocks, which fp8 narrows
+  std::uint64_t linear_rows = 0;           // their output channels, each of which has a scale then
+  std::uint64_t unpacked = 0;              // bytes of the largest fp8 layer while it is multiplied
 
   std::uint64_t of(Part part) const { return weights.at(static_cast<std::size_t>(part)); }
   bool two_experts() const { return of(Part::transformer) > 0 && of(Part::transformer_2) > 0; }

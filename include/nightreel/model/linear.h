@@ -11,8 +11,9 @@ namespace nightreel::model {
 struct Linear {
   at::Tensor weight;  // [out, in]; several projections of one input lie one below the other
   at::Tensor bias;    // [out]
+  at::Tensor scale;   // [out, 1], float32, of a weight in fp8 (ops/quantised.h); else undefined
 
-  /// x [..., in] in the weight's dtype and on its device; [..., out].
+  /// x [..., in] in the bias's dtype and on its device; [..., out].
   at::Tensor operator()(const at::Tensor& x) const;
 };
 

@@ -78,7 +78,8 @@ class LoraMerger {
   std::vector<std::string> check(const std::vector<LoraUse>& uses);
 
   /// Makes the transformer's weights those of the checkpoint plus `uses`, added in float32 in this order and then
-  /// rounded. Nothing is touched where they are that already (the same files by digest, scales, order), or where
+  /// rounded, to fp8 where they are held in it: with the error of fp8 (a checkpoint in fp8 loses what is under half a
+  /// step of it). Nothing is touched where they are that already (the same files by digest, scales, order), or where
   /// check() throws. A failure later leaves weights that the next call puts right.
   void merge(const std::vector<LoraUse>& uses);
 

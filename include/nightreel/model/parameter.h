@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "nightreel/model/linear.h"
+#include "nightreel/model/weight_visitor.h"
 
 namespace nightreel::model {
 
@@ -27,19 +28,32 @@ struct Parameter {
   at::Tensor* tensor;        // in the module
   Linear* linear = nullptr;  // whose weight it is: each part as a matrix then, its first dimension by all others
   at::ScalarType dtype = at::kFloat;  // in which the module computes with it
+  bool fp8 = false;                   // the module holds it in fp8, with `linear`'s scale
+};
+
+/// Numbers as a module holds them.
+struct Held {
+  at::Tensor values;  // in the parameter's dtype, or fp8
+  at::Tensor scale;   // of fp8
 };
 
 /// `part` as the checkpoint has it, in its dtype, shaped as in the module. It may alias the mapped file.
 at::Tensor stored_part(const Parameter& parameter, std::size_t part, WeightMap& weights);
 
-/// The parameter as the checkpoint has it, brought to `device` and its dtype.
-at::Tensor load_parameter(const Parameter& parameter, WeightMap& weights, at::Device device);
+/// The same as the module holds it, on `device`: what is stored in fp8 and held in it keeps its bits.
+Held held_part(const Parameter& parameter, std::size_t part, WeightMap& weights, at::Device device);
 
-/// Parts in the parameter's dtype, put together.
-at::Tensor joined(const std::vector<at::Tensor>& parts);
+/// `numbers` of one of its parts, in any dtype, as the module holds them.
+Held held(const Parameter& parameter, const at::Tensor& numbers);
 
-/// Puts other numbers in the parameter's place, wherever it is now: parts in its dtype.
-void assign(const Parameter& parameter, const std::vector<at::Tensor>& parts);
+/// Puts the checkpoint's numbers in the parameter's place, on `device`.
+void load_parameter(const Parameter& parameter, WeightMap& weights, at::Device device);
+
+/// Puts other numbers in the parameter's place, wherever it is now.
+void assign(const Parameter& parameter, const std::vector<Held>& parts);
+
+/// Calls `visit` with each tensor of the module that holds it.
+void each_tensor(const Parameter& parameter, const WeightVisitor& visit);
 
 /// Puts such a list together.
 class ParameterList {
@@ -56,6 +70,8 @@ class ParameterList {
              std::int64_t out);
   /// A convolution whose kernels do not overlap: a matrix product over flattened patches. `shape` of its weight.
   void convolution(Linear& linear, const std::string& name, const std::vector<std::int64_t>& shape);
+  /// Whether the module holds the weights of the linear layers that follow in fp8.
+  void in_fp8(bool held) { fp8_ = held; }
 
   std::vector<Parameter> take() { return std::move(parameters_); }
 
@@ -64,6 +80,7 @@ class ParameterList {
                   at::ScalarType dtype);
 
   at::ScalarType dtype_;
+  bool fp8_ = false;
   std::vector<Parameter> parameters_;
 };
 

@@ -57,8 +57,10 @@ struct TransformerText {
 class Transformer {
  public:
   /// Takes its tensors out of `weights` and brings them to `device` and `dtype`; what diffusers keeps in float32
-  /// (time embedding, modulation tables, layer norms) stays float32.
-  Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+  /// (time embedding, modulation tables, layer norms) stays float32. With `fp8` the matrices of the blocks are held in
+  /// fp8, each output channel with its scale (ops/quantised.h).
+  Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
+              bool fp8 = false);
 
   const TransformerConfig& config() const { return config_; }
   at::Device device() const { return device_; }
@@ -134,6 +136,7 @@ class Transformer {
   TransformerConfig config_;
   at::Device device_;
   at::ScalarType dtype_;
+  bool fp8_;
   at::Tensor time_frequencies_;
   at::Tensor table_12D_;
   Linear patch_, time_in_, time_out_, time_proj_, text_in_, text_out_, proj_out_;

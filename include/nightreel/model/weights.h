@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "nightreel/model/tensor_file.h"
+#include "nightreel/ops/quantised.h"
 
 namespace nightreel::model {
 
@@ -30,6 +31,8 @@ class WeightMap {
   /// A tensor that does not fit is remembered, and NaN of the shape that was asked for stands in for it, so that
   /// expect_all_taken() can name several; from the fifth, or a large one, on it throws at once.
   at::Tensor take(const std::string& name, at::IntArrayRef shape);
+  /// The matrix in fp8 on `device`: as stored where it is stored so, else rounded there.
+  ops::Quantised take_fp8(const std::string& name, at::IntArrayRef shape, at::Device device);
 
   /// A tensor that may be there and that nobody needs: it counts as taken.
   void skip(const std::string& name) { taken_.insert(name); }
@@ -78,6 +81,7 @@ class WeightMap {
   void add(const std::string& name, Entry entry);
   void check_index(const std::map<std::string, std::string>& file_of, const std::string& index) const;
   const TensorFile& file_of(const std::string& name) const { return files_[entries_.at(name).file]; }
+  at::Tensor take_stored(const std::string& name, at::IntArrayRef shape);
   std::string misfit(const std::string& name, at::IntArrayRef shape) const;
   [[noreturn]] void refuse(const std::vector<std::string>& problems) const;
 

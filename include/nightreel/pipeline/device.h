@@ -13,8 +13,12 @@ namespace nightreel::pipeline {
 /// where the GPU is not there or this build has no CUDA, Error{usage} for other words.
 at::Device choose_device(const std::string& text);
 
-/// "auto", "bf16", "f32". Throws Error{usage}; fp8 is refused by name.
+/// In which to compute: "auto" (bfloat16 on a GPU, float32 on a CPU), "bf16", "f32", or "fp8", which is about weights
+/// and computes as auto. Throws Error{usage}.
 at::ScalarType choose_dtype(const std::string& text, at::Device device);
+
+/// Whether the transformers' weights are held in fp8.
+bool holds_fp8(const std::string& dtype);
 
 /// nightreel, LibTorch, CUDA and NCCL as compiled in, compute capabilities, CPU capability.
 nlohmann::json compute_versions();

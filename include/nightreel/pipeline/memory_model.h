@@ -20,6 +20,7 @@ struct Precision {
   at::ScalarType dtype = at::kBFloat16;  // of everything but the VAE, which computes in float32
   bool gpu = true;
   std::optional<bool> keep_keys;  // as PipelineOptions'
+  bool fp8 = false;               //
 };
 
 /// The folder `dir` as Pipeline::load() would hold it.

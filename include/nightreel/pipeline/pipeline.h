@@ -41,6 +41,7 @@ class Residency;
 struct PipelineOptions {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
+  bool fp8 = false;                 // the transformers' matrices are held in fp8 (Transformer)
   job::MemoryPlan plan;             // where weights are until adopt() says otherwise
   std::optional<bool> keep_keys;    // see Denoiser
   std::size_t cached_prompts = 16;  // embeddings kept; the negative prompt above all comes back with every job

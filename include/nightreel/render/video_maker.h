@@ -25,7 +25,7 @@ namespace nightreel::render {
 struct MakerOptions {
   std::string model;             // folder, in either layout
   std::string device = "auto";   // auto, cpu, cuda, cuda:GPU-<uuid>
-  std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32
+  std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
   int threads = 2;               // of LibTorch's CPU kernels
   std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has, no limit on a CPU
 };

@@ -78,6 +78,9 @@ bench::Workload workload_for(const BenchFlags& flags) {
   } catch (const Error& e) {
     throw Error(e.kind() == ErrorKind::job ? ErrorKind::usage : e.kind(), e.what());  // a job's fault is the caller's
   }
+  if (pipeline::holds_fp8(flags.maker.dtype)) {
+    throw Error(ErrorKind::usage, "--dtype: fp8 is not measured; write auto, bf16 or f32");
+  }
   workload.device = pipeline::choose_device(flags.maker.device);
   workload.dtype = pipeline::choose_dtype(flags.maker.dtype, workload.device);
   bench::use_threads(flags.maker.threads);

@@ -15,9 +15,12 @@ inline void add_memory_flag(CLI::App& sub, std::uint64_t& bytes) {
 }
 
 inline void add_maker_flags(CLI::App& sub, render::MakerOptions& options) {
-  sub.add_option("--model", options.model, "Diffusers folder of a Wan model")->required();
+  sub.add_option("--model", options.model, "folder of a Wan model, in Diffusers' layout or the original one")
+      ->required();
   sub.add_option("--device", options.device, "auto, cpu, cuda or cuda:GPU-<uuid>")->capture_default_str();
-  sub.add_option("--dtype", options.dtype, "auto (bf16 on a GPU, f32 on a CPU), bf16 or f32")->capture_default_str();
+  sub.add_option("--dtype", options.dtype,
+                 "auto (bf16 on a GPU, f32 on a CPU), bf16, f32, or fp8: auto, with weights in fp8")
+      ->capture_default_str();
   sub.add_option("--threads", options.threads, "CPU threads")->check(CLI::Range(1, 1024))->capture_default_str();
   add_memory_flag(sub, options.gpu_memory);
 }

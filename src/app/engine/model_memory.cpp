@@ -34,17 +34,15 @@ job::Settings settings_of(const MemoryFlags& flags, const job::ModelCard& card, 
 }
 
 job::MemoryModel model_of(const MemoryFlags& flags, const std::string& folder) {
-  const bool fp8 = flags.dtype == "fp8";
   const at::ScalarType dtype = flags.dtype == "f32" ? at::kFloat : at::kBFloat16;
-  job::MemoryModel model = pipeline::memory_model(folder, {dtype, /*gpu=*/true, std::nullopt});
-  return fp8 ? job::in_fp8(model) : model;
+  return pipeline::memory_model(folder, {dtype, /*gpu=*/true, std::nullopt, pipeline::holds_fp8(flags.dtype)});
 }
 
 }  // namespace
 
 void MemoryFlags::add_to(CLI::App& sub) {
   add_memory_flag(sub, gpu_memory);
-  sub.add_option("--dtype", dtype, "of the memory plan: auto (bf16), bf16, f32; fp8 is a look ahead")
+  sub.add_option("--dtype", dtype, "of the memory plan: auto (bf16), bf16, f32, fp8")
       ->check(CLI::IsMember({"auto", "bf16", "f32", "fp8"}))
       ->capture_default_str();
   sub.add_option("--height", height, "of the memory plan's video; default: the recipe's, as for width and num-frames");

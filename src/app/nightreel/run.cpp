@@ -69,8 +69,9 @@ void add_run(CLI::App& app, Action& action) {
   sub->add_option("--device", o.device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  sub->add_option("--dtype", o.dtype, "auto, bf16 or f32")
-      ->check(CLI::IsMember({"auto", "bf16", "f32"}))
+  sub->add_option("--dtype", o.dtype,
+                  "auto (bf16 on a GPU, f32 on a CPU), bf16, f32, or fp8: auto, with weights in fp8")
+      ->check(CLI::IsMember({"auto", "bf16", "f32", "fp8"}))
       ->capture_default_str();
   sub->add_option("--threads", o.threads, "CPU threads a renderer")->check(CLI::Range(1, 1024))->capture_default_str();
   sub->add_option("--expect-ranks", o.expect_ranks, "refuse to start with another number of ranks")

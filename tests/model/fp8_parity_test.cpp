@@ -1,0 +1,85 @@
+// A transformer whose weights are held in fp8 against one that was given the same numbers in float32.
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include "nightreel/base/json.h"
+#include "nightreel/model/convert.h"
+#include "nightreel/model/transformer.h"
+#include "nightreel/model/weights.h"
+#include "nightreel/ops/quantised.h"
+#include "support/golden.h"
+#include "support/temp_folder.h"
+
+using namespace nightreel;
+using test::Golden;
+
+namespace {
+
+const std::vector<std::string> kCases{"clip", "experts", "plain"};
+
+model::Transformer load(const std::string& folder, bool fp8, at::ScalarType dtype = at::kFloat) {
+  const std::string path = folder + "/config.json";
+  model::WeightMap weights = model::WeightMap::open(folder);
+  model::Transformer transformer(model::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype,
+                                 fp8);
+  weights.expect_all_taken();
+  return transformer;
+}
+
+std::string converted(const std::string& name, const test::TempFolder& folder) {
+  model::ConvertOptions options;
+  options.from = test::golden_path(name + "/model");
+  options.to = folder / name;
+  options.precision = model::Precision::fp8;
+  model::convert_checkpoint(options);
+  return options.to + "/transformer";
+}
+
+at::Tensor answer(const model::Transformer& transformer, const std::string& name) {
+  const Golden golden(name + "/transformer");
+  const at::Tensor image = golden.has("image_0") ? golden.tensor("image_0") : at::Tensor();
+  const model::TransformerText text = transformer.prepare_text(golden.tensor("text_0"), false, image);
+  return transformer.forward(golden.tensor("latents_0"), golden.tensor("timestep_0"), text);
+}
+
+}  // namespace
+
+TEST_CASE("a checkpoint in fp8 that is held in fp8 answers as if its weights had been brought back beforehand") {
+  const test::TempFolder folder;
+  for (const std::string& name : kCases) {
+    CAPTURE(name);
+    const std::string path = converted(name, folder);
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      CHECK(at::equal(answer(load(path, true, dtype), name), answer(load(path, false, dtype), name)));
+    }
+  }
+}
+
+TEST_CASE("a checkpoint is rounded to fp8 as it is loaded: what convert writes, and near the float32 answer") {
+  const test::TempFolder folder;
+  for (const std::string& name : kCases) {
+    CAPTURE(name);
+    const std::string path = test::golden_path(name + "/model/transformer");
+    model::Transformer narrow = load(path, true);
+    model::Transformer written = load(converted(name, folder), true);
+    model::Transformer wide = load(path, false);
+    const at::Tensor exact = answer(wide, name);
+    const std::vector<model::Parameter> held = narrow.parameters();
+    const std::vector<model::Parameter> stored = written.parameters();
+    const std::vector<model::Parameter> exchanged = wide.parameters();
+    std::size_t matrices = 0;
+    for (std::size_t i = 0; i < held.size(); ++i) {
+      if (!held[i].fp8) continue;
+      ++matrices;
+      CHECK(at::equal(held[i].tensor->view(at::kByte), stored[i].tensor->view(at::kByte)));
+      CHECK(at::equal(held[i].linear->scale, stored[i].linear->scale));
+      *exchanged[i].tensor = ops::dequantise({*held[i].tensor, held[i].linear->scale});
+    }
+    CHECK(matrices >= 6 * static_cast<std::size_t>(wide.config().num_layers));
+    const at::Tensor ours = answer(narrow, name);
+    CHECK(at::equal(ours, answer(wide, name)));
+    const double error = test::reported_error(name + " fp8", ours, exact);
+    CHECK(error > 1e-3);
+    CHECK(error < 0.1);
+  }
+}
