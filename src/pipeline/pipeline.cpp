@@ -17,6 +17,7 @@
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/sample/schedule.h"
+#include "pipeline/model_index.h"
 #include "pipeline/parallel_plan.h"
 #include "pipeline/picture_condition.h"
 #include "pipeline/residency.h"
@@ -33,7 +34,7 @@ using job::Part;
 constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffusers' WanPipeline
 
 struct ModelIndex {
-  bool two_experts = false;
+  std::vector<std::string> experts;
   bool expand_timesteps = false;
 };
 
@@ -49,8 +50,7 @@ ModelIndex read_model_index(const std::string& path) {
   }
   const Json expand = index.value("expand_timesteps", Json(false));
   if (!expand.is_boolean() && !expand.is_null()) refuse("expand_timesteps: must be true or false");
-  const Json second = index.value("transformer_2", Json());
-  return {second.is_array() && !second.empty() && !second[0].is_null(), expand == true};
+  return {experts_of(index, path), expand == true};
 }
 
 /// A transformer, and what merges LoRAs into it.
@@ -156,18 +156,19 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
     return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, at::kFloat));
   });
   residency.add(Part::vae, weights_of(*pipeline.vae_));
-  auto high = timed("transformer", transformer);
+  auto high = timed(index.experts[0].c_str(), transformer);
   residency.add(Part::transformer, weights_of(*high.transformer));
   const model::VaeConfig& vae = pipeline.vae_->config();
-  check_channels(dir + "/transformer", high.transformer->config(), vae);
-  if (index.expand_timesteps) check_expanded(dir + "/transformer", high.transformer->config());
+  const std::string first = dir + "/" + index.experts[0];
+  check_channels(first, high.transformer->config(), vae);
+  if (index.expand_timesteps) check_expanded(first, high.transformer->config());
   pipeline.clip_ = load_clip(dir, high.transformer->config(), options);
   if (pipeline.clip_) residency.add(Part::image_encoder, weights_of(*pipeline.clip_));
   Expert low;
-  if (index.two_experts) {
-    low = timed("transformer_2", transformer);
+  if (index.experts.size() > 1) {
+    low = timed(index.experts[1].c_str(), transformer);
     residency.add(Part::transformer_2, weights_of(*low.transformer));
-    check_channels(dir + "/transformer_2", low.transformer->config(), vae);
+    check_channels(dir + "/" + index.experts[1], low.transformer->config(), vae);
   }
   pipeline.loras_ = std::make_unique<ExpertLoras>(std::move(high.loras), std::move(low.loras));
   const DenoiserOptions wanted{scheduler,

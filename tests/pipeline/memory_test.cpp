@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <utility>
 
 #include "nightreel/base/json.h"
 #include "nightreel/model/clip_vision.h"
@@ -12,8 +14,11 @@
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/pipeline/memory_model.h"
+#include "nightreel/pipeline/pipeline.h"
 #include "support/counted_memory.h"
+#include "support/error.h"
 #include "support/golden.h"
+#include "support/temp_folder.h"
 
 using namespace nightreel;
 using job::Part;
@@ -24,10 +29,10 @@ std::string shapes_model() {
   return std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes";
 }
 
-model::Transformer load_transformer(const std::string& folder, at::ScalarType dtype) {
+model::Transformer load_transformer(const std::string& folder, at::ScalarType dtype, bool fp8 = false) {
   const std::string path = folder + "/config.json";
   model::WeightMap weights = model::WeightMap::open(folder);
-  return {model::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype};
+  return {model::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype, fp8};
 }
 
 template <class Module>
@@ -39,7 +44,9 @@ std::uint64_t bytes_of(Module module) {
 
 std::uint64_t bytes_of(model::Transformer transformer) {
   std::uint64_t bytes = 0;
-  for (const model::Parameter& parameter : transformer.parameters()) bytes += parameter.tensor->nbytes();
+  for (const model::Parameter& parameter : transformer.parameters()) {
+    model::each_tensor(parameter, [&](const at::Tensor& tensor) { bytes += tensor.nbytes(); });
+  }
   return bytes;
 }
 
@@ -91,8 +98,36 @@ TEST_CASE("weights are counted from the files' headers as the modules hold them"
       CHECK(m.of(Part::image_encoder) == (clip ? bytes_of(model::ClipVision::load(dir, at::kCPU, dtype)) : 0));
       CHECK(m.host_weights > 0);
       CHECK(m.linear_weights * static_cast<std::uint64_t>(m.element_bytes) < m.of(Part::transformer));
+      const job::MemoryModel narrow = pipeline::memory_model(dir, {dtype, true, std::nullopt, /*fp8=*/true});
+      CHECK(narrow.of(Part::transformer) == bytes_of(load_transformer(dir + "/transformer", dtype, /*fp8=*/true)));
+      CHECK(narrow.of(Part::transformer) < m.of(Part::transformer));
+      CHECK(narrow.of(Part::vae) == m.of(Part::vae));
     }
   }
+}
+
+TEST_CASE("a checkpoint that names transformer_2 alone is a model of one expert") {
+  const std::string plain = test::golden_path("plain/model");
+  const test::TempFolder folder;
+  for (const auto& entry : std::filesystem::directory_iterator(plain)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "model_index.json") continue;
+    std::filesystem::create_symlink(entry.path(), folder / (name == "transformer" ? "transformer_2" : name));
+  }
+  base::Json index = base::read_json(plain + "/model_index.json");
+  index["transformer_2"] = std::exchange(index["transformer"], base::Json{nullptr, nullptr});
+  folder.write("model_index.json", index.dump());
+  const pipeline::Precision precision{at::kFloat, false, std::nullopt};
+  CHECK(job::to_json(pipeline::memory_model(folder.path(), precision)) ==
+        job::to_json(pipeline::memory_model(plain, precision)));
+  const auto loaded = pipeline::Pipeline::load(folder.path(), {});
+  CHECK(loaded.load_seconds().count("transformer_2") == 1);
+  CHECK(loaded.load_seconds().count("transformer") == 0);
+  index["transformer_2"] = base::Json{nullptr, nullptr};
+  folder.write("model_index.json", index.dump());
+  const auto thrown = test::thrown_by([&] { pipeline::Pipeline::load(folder.path(), {}); });
+  CHECK((thrown.kind == base::ErrorKind::model));
+  CHECK(test::contains(thrown.message, "model_index.json: transformer: is missing, and so is transformer_2"));
 }
 
 TEST_CASE("a pass through the transformer takes about what the plan says") {

@@ -60,7 +60,7 @@ void add_doctor(CLI::App& app, Action& action) {
   auto json = std::make_shared<bool>(false);
   CLI::App* sub = app.add_subcommand("doctor", "checks MPI, GPUs, NCCL, Redis, storage and the model");
   sub->add_flag("--json", *json, "as one JSON object");
-  sub->add_option("--model", options->model, "Diffusers folder: the same on all hosts?");
+  sub->add_option("--model", options->model, "folder of a Wan model: the same on all hosts?");
   sub->add_option("--out", options->out, "a run's OUT: can all ranks write there?");
   sub->add_option("--redis", options->redis, "URL[,URL…], as for run");
   sub->add_option("--queue", options->queue, "the queue's name")->capture_default_str();

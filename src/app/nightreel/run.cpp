@@ -62,7 +62,7 @@ void add_run(CLI::App& app, Action& action) {
   auto& o = flags->options;
   CLI::App* sub = app.add_subcommand("run", "adds the files' jobs, drains the queue, exits");
   sub->add_option("jobs", o.files, "JSON lines files");
-  sub->add_option("--model", o.model, "Diffusers folder of a Wan model")->required();
+  sub->add_option("--model", o.model, "folder of a Wan model, in Diffusers' layout or the original one")->required();
   sub->add_option("--out", o.out, "folder for everything that the run makes, the same for all ranks")->required();
   sub->add_option("--queue", o.queue, "the queue's name")->capture_default_str();
   sub->add_option("--redis", o.redis, "URL[,URL…]; without one, OUT gets a private Redis");
