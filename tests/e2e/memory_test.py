@@ -147,12 +147,12 @@ class MemoryTest(ProgramTest):
                 self.assertGreater(sidecar["resumed_step"], 0, sidecar)
 
     def test_jobs_that_do_not_fit_are_refused_with_what_would(self):
-        path = self.write_jobs(job("fits"), {**job("large"), "height": 1024, "width": 1024})
+        path = self.write_jobs(job("fits"), {**job("large"), "height": 256, "width": 256})
         weights = sum(json.loads(nightreel("model", "memory", EXPERTS).out)["model"]["weights"])
         env = {"NIGHTREEL_GPU_MEMORY": str(weights + plan()["stages"]["decode"]["activations"])}
         refused = nightreel("run", path, "--model", EXPERTS, "--out", self.out, env=env)
         self.assertEqual(refused.code, 2, refused.said)
-        said = "jobs.jsonl:2: memory: 1024x1024, 5 frames need at least "
+        said = "jobs.jsonl:2: memory: 256x256, 5 frames need at least "
         self.assertIn(said, refused.log)
         self.assertIn("what would fit: ", refused.log)
         self.assertNotIn("jobs.jsonl:1", refused.log)
@@ -165,7 +165,7 @@ class MemoryTest(ProgramTest):
         states = {one["id"]: one for one in status["jobs"]}
         self.assertEqual(states["fits"]["state"], "done")
         self.assertEqual(states["large"]["state"], "failed")
-        self.assertRegex(states["large"]["error"]["message"], "^memory: 1024x1024")
+        self.assertRegex(states["large"]["error"]["message"], "^memory: 256x256")
         hopeless = nightreel("run", path, "--model", EXPERTS, "--out", self.out, env={"NIGHTREEL_GPU_MEMORY": "1kB"})
         self.assertEqual(hopeless.code, 3, hopeless.said)
         self.assertRegex(hopeless.log, "not even its smallest video")

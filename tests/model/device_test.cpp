@@ -143,20 +143,27 @@ TEST_CASE("LoRAs are merged on the device that computes, also while the weights 
   const std::vector<model::LoraUse> uses{
       {model::LoraFile::open(test::golden_path("plain/loras/comfy.safetensors")), 0.7},
       {model::LoraFile::open(test::golden_path("plain/loras/differences.safetensors")), 1}};
-  const auto merged = [&](at::Device computes, at::Device waits) {
+  const auto merged = [&](at::Device computes, at::Device waits, bool fp8) {
     model::WeightMap weights = model::WeightMap::open(folder);
-    model::Transformer transformer(config, weights, computes, at::kBFloat16);
-    for (const model::Parameter& weight : transformer.parameters()) *weight.tensor = weight.tensor->to(waits);
+    model::Transformer transformer(config, weights, computes, at::kBFloat16, fp8);
+    for (const model::Parameter& weight : transformer.parameters()) {
+      model::each_tensor(weight, [&](at::Tensor& tensor) { tensor = tensor.to(waits); });
+    }
     model::LoraMerger(transformer, std::move(weights)).merge(uses);
     std::vector<at::Tensor> values;
     for (const model::Parameter& weight : transformer.parameters()) {
-      const bool stayed = weight.tensor->device() == waits;
-      CHECK(stayed);
-      values.push_back(weight.tensor->cpu().to(at::kFloat).flatten());
+      model::each_tensor(weight, [&](const at::Tensor& tensor) {
+        const bool stayed = tensor.device() == waits;
+        CHECK(stayed);
+        values.push_back(tensor.cpu().to(at::kFloat).flatten());
+      });
     }
     return at::cat(values);
   };
-  const at::Tensor here = merged(at::kCPU, at::kCPU);
-  CHECK(at::equal(merged(device, device), here));
-  CHECK(at::equal(merged(device, at::kCPU), here));
+  for (const bool fp8 : {false, true}) {
+    CAPTURE(fp8);
+    const at::Tensor here = merged(at::kCPU, at::kCPU, fp8);
+    CHECK(at::equal(merged(device, device, fp8), here));
+    CHECK(at::equal(merged(device, at::kCPU, fp8), here));
+  }
 }
