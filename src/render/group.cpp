@@ -31,6 +31,16 @@ std::unique_ptr<comm::Rendezvous> meet(const protocol::GroupRequest& request) {
 
 }  // namespace
 
+std::unique_ptr<comm::Communicator> join_group(const protocol::GroupRequest& request) {
+  auto group = join(request);
+  at::Tensor sum = at::ones({1}, at::TensorOptions().device(request.backend == "nccl" ? at::kCUDA : at::kCPU));
+  group->all_reduce(sum);
+  const double members = sum.item<double>();
+  if (members == static_cast<double>(request.size)) return group;
+  throw Error(ErrorKind::comm,
+              "the sum over " + std::to_string(request.size) + " renderers came out as " + std::to_string(members));
+}
+
 protocol::RendezvousEvent Groups::answer(const protocol::GroupRequest& request) {
   if (request.address.empty()) {
     rendezvous_ = meet(request);
@@ -41,17 +51,10 @@ protocol::RendezvousEvent Groups::answer(const protocol::GroupRequest& request) 
 }
 
 void Groups::visit(const protocol::GroupRequest& request, const std::function<void(comm::Communicator&)>& work) {
-  const auto group = join(request);
-  at::Tensor sum = at::ones({1}, at::TensorOptions().device(request.backend == "nccl" ? at::kCUDA : at::kCPU));
-  group->all_reduce(sum);
-  const double members = sum.item<double>();
-  if (members == static_cast<double>(request.size)) work(*group);
+  const auto group = join_group(request);
+  work(*group);
   group->finalize();
   rendezvous_.reset();
-  if (members != static_cast<double>(request.size)) {
-    throw Error(ErrorKind::comm,
-                "the sum over " + std::to_string(request.size) + " renderers came out as " + std::to_string(members));
-  }
 }
 
 }  // namespace nightreel::render

@@ -9,6 +9,9 @@
 
 namespace nightreel::render {
 
+/// Joins and checks the sum. Throws Error{comm}.
+std::unique_ptr<comm::Communicator> join_group(const protocol::GroupRequest& request);
+
 /// Owns the rendezvous that others meet at. One thread.
 class Groups {
  public:
@@ -16,6 +19,8 @@ class Groups {
   protocol::RendezvousEvent answer(const protocol::GroupRequest& request);
   /// Joins, checks the sum, lets `work` have the communicator and leaves in an orderly way. Throws Error{comm}.
   void visit(const protocol::GroupRequest& request, const std::function<void(comm::Communicator&)>& work);
+  /// For who outlives a group that stays; null where there is none.
+  std::unique_ptr<comm::Rendezvous> hand_over() { return std::move(rendezvous_); }
 
  private:
   std::unique_ptr<comm::Rendezvous> rendezvous_;

@@ -3,19 +3,21 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include <condition_variable>
-#include <deque>
+#include <atomic>
 #include <exception>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
+#include <variant>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
+#include "render/agreement.h"
 #include "render/events.h"
 #include "render/group.h"
+#include "render/handover.h"
 #include "render/probe.h"
 
 namespace nightreel::render {
@@ -25,56 +27,31 @@ using base::Error;
 using base::ErrorKind;
 using std::chrono::milliseconds;
 
-// A queue between two threads that can be closed.
-template <typename Item>
-class Handover {
- public:
-  void put(Item item) {
-    const std::lock_guard lock(mutex_);
-    items_.push_back(std::move(item));
-    wake_.notify_all();
-  }
-  std::optional<Item> take() {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [&] { return closed_ || !items_.empty(); });
-    if (items_.empty()) return std::nullopt;
-    Item item = std::move(items_.front());
-    items_.pop_front();
-    wake_.notify_all();
-    return item;
-  }
-  /// Nothing where there is none now.
-  std::optional<Item> take_now() {
-    const std::lock_guard lock(mutex_);
-    if (items_.empty()) return std::nullopt;
-    Item item = std::move(items_.front());
-    items_.pop_front();
-    wake_.notify_all();
-    return item;
-  }
-  void close() {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-    wake_.notify_all();
-  }
-  /// Waits while `limit` items are not taken: decoded videos are large.
-  void wait_below(std::size_t limit) {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [&] { return closed_ || items_.size() < limit; });
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Item> items_;
-  bool closed_ = false;
-};
+constexpr milliseconds kRest{1600};      // less than Agreement::kBeat
+constexpr milliseconds kPatience{5000};  // for the other end of the group to hear that all is over
 
 struct Work {
   protocol::RenderRequest request;
   Prepared prepared;
   base::CancelToken cancel;
+  std::exception_ptr problem;  // in a group, where all must hear of it first
 };
+
+// A place in a group that stays, and what its members meet at.
+struct Seat {
+  protocol::GroupRequest request;
+  std::unique_ptr<comm::Rendezvous> rendezvous;
+};
+
+using Task = std::variant<Work, Seat>;
+
+bool is_work(const Task& task) {
+  return std::holds_alternative<Work>(task);
+}
+
+bool is_about(const protocol::RenderRequest& request, const Order& order) {
+  return request.job == order.job && request.token == order.token;
+}
 
 struct HalfDone {
   Work work;
@@ -110,7 +87,7 @@ class Server {
     writing.join();
     beating.join();
     if (problem) std::rethrow_exception(problem);
-    return 0;
+    return broken_ ? base::traits(ErrorKind::comm).exit_code : 0;
   }
 
  private:
@@ -118,7 +95,7 @@ class Server {
     std::string line;
     for (;;) {
       const auto status = requests_.next(line, milliseconds(200));
-      if (status == base::LineReader::Status::closed || events_.lost()) return;
+      if (status == base::LineReader::Status::closed || events_.lost() || broken_) return;
       if (status == base::LineReader::Status::timeout) continue;
       const auto message = protocol::decode_request(line);
       if (message.type == "shutdown") return;
@@ -130,21 +107,35 @@ class Server {
     if (message.type == "render") accept(protocol::render_request(message));
     if (message.type == "cancel") cancel(message.text("job"));
     if (message.type == "checkpoint_and_stop") stop(message.text("job"));
-    if (message.type == "probe" || message.type == "group") answer_probe(message, groups_, events_);
+    if (message.type == "probe") answer_probe(message, groups_, events_);
+    if (message.type == "group") answer(message);
+  }
+
+  void answer(const protocol::Message& message) {
+    const auto request = protocol::group_request(message);
+    if (!request.stay || request.address.empty()) return answer_probe(message, groups_, events_);
+    if (in_group_.exchange(true)) {
+      return events_.fail("", 0, ErrorKind::comm, "group: this renderer is in a group already");
+    }
+    to_render_.put(Seat{request, groups_.hand_over()});
   }
 
   void accept(const protocol::RenderRequest& request) {
+    Work work{request, {}, {}, nullptr};
     try {
-      Work work{request, maker_.prepare(request.settings), {}};
-      {
-        const std::lock_guard lock(mutex_);
-        in_hand_[request.job] = work.cancel;
-      }
-      to_render_.put(std::move(work));
+      work.prepared = maker_.prepare(request.settings);
     } catch (const std::exception& e) {
-      const auto [kind, why] = explain(e);
-      events_.fail(request.job, request.token, kind, why);
+      if (!in_group_) {
+        const auto [kind, why] = explain(e);
+        return events_.fail(request.job, request.token, kind, why);
+      }
+      work.problem = std::current_exception();
     }
+    {
+      const std::lock_guard lock(mutex_);
+      in_hand_[request.job] = work.cancel;
+    }
+    to_render_.put(std::move(work));
   }
 
   void cancel(const std::string& job) {
@@ -190,19 +181,110 @@ class Server {
 
   void render_all() {
     at::set_num_threads(threads_);  // LibTorch's choice is per thread
-    while (auto work = to_render_.take()) {
-      const auto size = static_cast<std::size_t>(maker_.wave(work->request.settings));
-      size > 1 ? render_wave(std::move(*work), size) : render(std::move(*work));
+    try {
+      while (auto task = next()) {
+        is_work(*task) ? render_next(std::get<Work>(std::move(*task))) : join(std::get<Seat>(std::move(*task)));
+        if (maker_.agreement() && !maker_.agreement()->leads()) return follow(*maker_.agreement());
+      }
+      if (maker_.agreement()) maker_.agreement()->tell({Order::Verb::end, "", 0});
+    } catch (const std::exception& e) {
+      give_up(e);
     }
   }
 
-  void render(Work work) {
+  /// Rank 0 of a group lets the others know that there is nothing yet.
+  std::optional<Task> next() {
+    if (!maker_.agreement()) return to_render_.take();
+    for (;;) {
+      auto task = to_render_.take_wanted(is_work, Agreement::kBeat);
+      if (task || to_render_.closed()) return task;
+      maker_.agreement()->tell({});
+    }
+  }
+
+  void join(Seat seat) {
     try {
+      auto group = join_group(seat.request);
+      maker_.share(std::move(group), milliseconds(seat.request.deadline_ms));
+      rendezvous_ = std::move(seat.rendezvous);
+      events_.send(protocol::encode(protocol::RendezvousEvent{seat.request.address, true}));
+    } catch (const std::exception& e) {
+      in_group_ = false;
+      const auto [kind, why] = explain(e);
+      events_.fail("", 0, kind, why);
+    }
+  }
+
+  /// The life of a member that is not rank 0.
+  void follow(Agreement& agreement) {
+    std::vector<HalfDone> begun;
+    std::optional<base::Stopwatch> closing;
+    for (;;) {
+      const Order order = agreement.hear();
+      if (order.verb == Order::Verb::end) break;
+      if (order.verb == Order::Verb::wait) {
+        if (to_render_.closed() && !closing) closing.emplace();
+        if (closing && closing->seconds() > std::chrono::duration<double>(kPatience).count()) return;
+        to_render_.wait_for_any(kRest);  // not in a collective, which would keep a GPU busy
+      }
+      if (order.verb == Order::Verb::render) render(requested(order, agreement));
+      if (order.verb == Order::Verb::begin) begin(requested(order, agreement), begun);
+      if (order.verb == Order::Verb::finish) finish(half_done(begun, order));
+    }
+    if (!to_render_.wait_closed(kPatience)) throw Error(ErrorKind::comm, "rank 0 has left the group");
+  }
+
+  Work requested(const Order& order, const Agreement& agreement) {
+    const milliseconds limit = agreement.deadline() / 2;  // in time for the others, who wait
+    auto task = to_render_.take_wanted(
+        [&](const Task& one) { return is_work(one) && is_about(std::get<Work>(one).request, order); }, limit);
+    if (task) return std::get<Work>(std::move(*task));
+    Work unknown;
+    unknown.request.job = order.job;
+    unknown.request.token = order.token;
+    const std::string why = "was not told of the job within " + std::to_string(limit.count()) + " ms";
+    unknown.problem = std::make_exception_ptr(Error(ErrorKind::renderer, why));
+    return unknown;
+  }
+
+  static HalfDone half_done(std::vector<HalfDone>& begun, const Order& order) {
+    const auto found = std::find_if(begun.begin(), begun.end(),
+                                    [&](const HalfDone& one) { return is_about(one.work.request, order); });
+    if (found == begun.end()) throw Error(ErrorKind::internal, "finish: " + order.job + " was not begun here");
+    HalfDone half = std::move(*found);
+    begun.erase(found);
+    return half;
+  }
+
+  void render_next(Work work) {
+    const auto size = static_cast<std::size_t>(maker_.wave(work.request.settings));
+    size > 1 ? render_wave(std::move(work), size) : render(std::move(work));
+  }
+
+  /// What all members do next: rank 0 tells, the others have just heard it.
+  void tell(Order::Verb verb, const Work& work) {
+    if (maker_.agreement() && maker_.agreement()->leads()) {
+      maker_.agreement()->tell({verb, work.request.job, work.request.token});
+    }
+  }
+
+  /// Throws, in a group on all members, where one of them cannot do it or is not to.
+  void require(const Work& work, const std::exception_ptr& problem) {
+    const auto look = [&] {
+      if (problem) std::rethrow_exception(problem);
       work.cancel.throw_if_cancelled();
+    };
+    maker_.agreement() ? maker_.agreement()->together(look) : look();
+  }
+
+  void render(Work work) {
+    tell(Order::Verb::render, work);
+    try {
+      require(work, work.problem);
       Rendered rendered = maker_.render(work.request.settings, work.prepared, kept(work), observer_for(work));
       hand_over(std::move(work), std::move(rendered));
     } catch (const std::exception& e) {
-      fail(work.request, e);
+      fail_here(work.request, e);
     }
   }
 
@@ -211,40 +293,51 @@ class Server {
     std::vector<HalfDone> wave;
     begin(std::move(first), wave);
     while (wave.size() < size) {
-      auto next = to_render_.take_now();
+      auto next = to_render_.take_now(is_work);
       if (!next) break;
-      begin(std::move(*next), wave);
+      begin(std::get<Work>(std::move(*next)), wave);
     }
     for (HalfDone& one : wave) finish(std::move(one));
   }
 
   void begin(Work work, std::vector<HalfDone>& wave) {
+    tell(Order::Verb::begin, work);
     try {
-      work.cancel.throw_if_cancelled();
+      require(work, work.problem);
       Begun begun = maker_.begin(work.request.settings, work.prepared, kept(work), observer_for(work));
       wave.push_back({std::move(work), std::move(begun)});
     } catch (const std::exception& e) {
-      fail(work.request, e);
+      fail_here(work.request, e);
     }
   }
 
   void finish(HalfDone half) {
     Work& work = half.work;
+    tell(Order::Verb::finish, work);
     try {
-      work.cancel.throw_if_cancelled();
+      require(work, half.begun.unsaved);
       Rendered rendered =
           maker_.finish(work.request.settings, work.prepared, kept(work), observer_for(work), std::move(half.begun));
       hand_over(std::move(work), std::move(rendered));
     } catch (const std::exception& e) {
-      fail(work.request, e);
+      fail_here(work.request, e);
     }
   }
 
   static Checkpointing kept(const Work& work) { return {work.request.checkpoint, work.request.checkpoint_every}; }
 
   void hand_over(Work work, Rendered rendered) {
-    to_write_.wait_below(1);
+    if (maker_.agreement() && !maker_.agreement()->leads()) {  // rank 0 writes for all
+      for (std::string* file : {&work.request.video, &work.request.sheet, &work.request.archive}) file->clear();
+    }
+    std::exception_ptr lost;  // a video that is done is written, whatever becomes of the group
+    try {
+      while (!to_write_.wait_empty(Agreement::kBeat)) tell(Order::Verb::wait, {});
+    } catch (const Error&) {
+      lost = std::current_exception();
+    }
     to_write_.put({std::move(work), std::move(rendered)});
+    if (lost) std::rethrow_exception(lost);
   }
 
   void write_all() {
@@ -265,6 +358,19 @@ class Server {
     }
   }
 
+  /// On the thread that renders, from where it was caught: rethrows what the group cannot go on after.
+  void fail_here(const protocol::RenderRequest& request, const std::exception& thrown) {
+    if (maker_.agreement() && !Agreement::in_step(thrown)) throw;
+    fail(request, thrown);
+  }
+
+  /// The renderer cannot go on: members may wait for each other, and the communicator is of no use.
+  void give_up(const std::exception& thrown) {
+    const auto [kind, why] = explain(thrown);
+    if (!stopping_.cancelled()) events_.fail("", 0, kind, why);
+    broken_ = true;
+  }
+
   void fail(const protocol::RenderRequest& request, const std::exception& thrown) {
     const auto [kind, why] = explain(thrown);
     forget(request.job);
@@ -273,11 +379,14 @@ class Server {
 
   Events events_;
   base::LineReader requests_;
+  std::unique_ptr<comm::Rendezvous> rendezvous_;  // of the group below, which it must outlive
   VideoMaker maker_;
   int threads_;
   Groups groups_;
+  std::atomic<bool> in_group_ = false;  // or on the way into one
+  std::atomic<bool> broken_ = false;
   base::CancelToken stopping_;
-  Handover<Work> to_render_;
+  Handover<Task> to_render_;
   Handover<Finished> to_write_;
   std::mutex mutex_;  // of the two below
   std::map<std::string, base::CancelToken> in_hand_;

@@ -24,6 +24,7 @@
 #include "nightreel/render/device.h"
 #include "nightreel/text/clean.h"
 #include "nightreel/text/tokenizer.h"
+#include "render/agreement.h"
 #include "render/picture_files.h"
 #include "render/state_file.h"
 
@@ -79,8 +80,10 @@ struct VideoMaker::Parts {
   text::Tokenizer tokenizer;
   pipeline::Pipeline pipeline;
   protocol::ReadyEvent facts;
-  job::DeviceMemory memory;
+  job::DeviceMemory memory;  // in a group: the least of the members'
   pipeline::LoraFiles lora_files;
+  at::Device device = at::kCPU;
+  std::unique_ptr<Agreement> agreement;  // null: alone. Refers to the group, which is the pipeline's
 
   /// A state of another precision is another's: half a video in each is neither.
   StateKey key(const job::Settings& settings, const Prepared& prepared) const {
@@ -139,12 +142,29 @@ VideoMaker::VideoMaker(const MakerOptions& options) {
   facts.load_s = watch.seconds();
   parts_->facts = facts;
   parts_->memory = memory;
+  parts_->device = device;
 }
 
 VideoMaker::~VideoMaker() = default;
 
 const protocol::ReadyEvent& VideoMaker::facts() const {
   return parts_->facts;
+}
+
+void VideoMaker::share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline) {
+  if (group->size() == 1) return;
+  auto agreement = std::make_unique<Agreement>(*group, parts_->device, deadline);
+  parts_->memory.bytes = agreement->least_memory(parts_->memory.bytes);
+  parts_->pipeline.share(std::move(group));
+  parts_->agreement = std::move(agreement);
+}
+
+Agreement* VideoMaker::agreement() const {
+  return parts_->agreement.get();
+}
+
+bool VideoMaker::decides() const {
+  return !agreement() || agreement()->leads();
 }
 
 Prepared VideoMaker::prepare(const job::Settings& settings) const {
@@ -184,9 +204,8 @@ Begun VideoMaker::begin(const job::Settings& settings, const Prepared& prepared,
 Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                          const RenderObserver& observer) {
   auto& pipeline = parts_->pipeline;
-  pipeline.check(settings);
-  pipeline.adopt(job::fitting_plan(parts_->memory, settings));
-  pipeline.use_loras(prepared.loras);  // before any work is lost on files that do not fit
+  const auto adopting = [&] { adopt(settings, prepared); };
+  agreement() ? agreement()->together(adopting) : adopting();
   Begun begun;
   observer.progress("text", 0, 0);
   const base::Stopwatch text_watch;
@@ -197,9 +216,16 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   const base::Stopwatch picture_watch;
   begun.image = pipeline.encode_pictures(settings, prepared.pictures);
   if (!settings.image.empty()) begun.timings["image"] = picture_watch.seconds();
-  begun.state = load_state(checkpointing.path, parts_->key(settings, prepared));
+  if (decides()) begun.state = load_state(checkpointing.path, parts_->key(settings, prepared));
+  if (agreement()) begun.state = agreement()->same_state(begun.state);
   begun.resumed_step = begun.state ? begun.state->sampler.next_step : 0;
   return begun;
+}
+
+void VideoMaker::adopt(const job::Settings& settings, const Prepared& prepared) {
+  parts_->pipeline.check(settings);
+  parts_->pipeline.adopt(job::fitting_plan(parts_->memory, settings));
+  parts_->pipeline.use_loras(prepared.loras);  // before any work is lost on files that do not fit
 }
 
 void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
@@ -212,6 +238,7 @@ void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared
   watcher.cancel = observer.cancel;
   watcher.on_step = [&](std::int64_t done, std::int64_t steps) {
     observer.progress("denoise", done, steps);
+    if (!decides()) return pipeline::AfterStep::go_on;  // rank 0 wants what all then do
     if (observer.stop_asked && observer.stop_asked() && !checkpointing.path.empty() && done < steps) {
       return pipeline::AfterStep::save_and_stop;
     }
@@ -220,17 +247,28 @@ void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared
   };
   watcher.save = [&](const pipeline::DenoiseState& state) {
     paused = state;
-    if (checkpointing.path.empty()) return;
-    save_state(checkpointing.path, key, state);
-    if (observer.saved) observer.saved(state.sampler.next_step);
+    if (checkpointing.path.empty() || !decides()) return;
+    try {
+      save_state(checkpointing.path, key, state);
+      if (observer.saved) observer.saved(state.sampler.next_step);
+    } catch (const base::Error&) {
+      if (!agreement()) throw;
+      begun.unsaved = std::current_exception();  // the others have gone on to the next step
+      observer.cancel.cancel();
+    }
   };
   observer.progress("denoise", begun.state ? begun.state->sampler.next_step : 0, settings.num_inference_steps);
   out.unused_keys = parts_->pipeline.use_loras(prepared.loras);  // another video of a wave may have used others
-  const auto denoised =
-      parts_->pipeline.denoise(settings, begun.prompt_1TE, begun.negative_1TE, watcher, begun.state, begun.image);
-  begun.timings["denoise"] += denoised.seconds;
+  try {
+    const auto denoised =
+        parts_->pipeline.denoise(settings, begun.prompt_1TE, begun.negative_1TE, watcher, begun.state, begun.image);
+    begun.timings["denoise"] += denoised.seconds;
+    out.latents_CFYX = denoised.latents_CFYX;
+  } catch (const base::Error& e) {
+    if (begun.unsaved && e.kind() == base::ErrorKind::interrupted) std::rethrow_exception(begun.unsaved);
+    throw;
+  }
   if (pause_after) begun.state = std::move(paused);
-  out.latents_CFYX = denoised.latents_CFYX;
 }
 
 Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
@@ -243,6 +281,7 @@ Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepa
   out.lora_digests = pipeline::digests(prepared.loras);
   out.timings = std::move(begun.timings);
 
+  if (agreement()) agreement()->together([&] { observer.cancel.throw_if_cancelled(); });
   observer.progress("decode", 0, settings.num_frames);
   out.frames_FHW3 = at::empty({settings.num_frames, settings.height, settings.width, 3}, at::kByte);
   std::int64_t at_frame = 0;

@@ -8,7 +8,7 @@ import numpy
 
 import program
 from program import BUILD, SHAPES, ProgramTest, call, finish, mpirun, nightreel, start, until
-from render_test import Renderer
+from renderer import Renderer
 
 EXPERTS = BUILD / "goldens/experts/model"  # of the parity tests: two experts of random weights
 SIZE = {"height": 48, "width": 64, "num_frames": 5}

@@ -7,7 +7,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,11 +18,14 @@
 #include <vector>
 
 #include "nightreel/base/cancel.h"
+#include "nightreel/comm/communicator.h"
 #include "nightreel/job/settings.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/protocol/message.h"
 
 namespace nightreel::render {
+
+class Agreement;
 
 struct MakerOptions {
   std::string model;             // folder, in either layout
@@ -56,6 +61,7 @@ struct Begun {
   std::optional<pipeline::DenoiseState> state;  // none: at the start
   std::int64_t resumed_step = 0;
   std::map<std::string, double> timings;
+  std::exception_ptr unsaved;  // in a group: why its state could not be kept, which ends it as soon as all hear of it
 };
 
 /// What render() tells while it works, and what it may be told. Called from the thread that renders.
@@ -91,6 +97,13 @@ class VideoMaker {
   /// Device, digest, versions, the memory that jobs are judged by, seconds of loading.
   const protocol::ReadyEvent& facts() const;
 
+  /// From now on the members of `group` render each video together, and make the same calls with equal settings. What
+  /// one alone decides counts for all: rank 0's observer stops, cancels and schedules, rank 0 keeps the checkpoint.
+  /// Errors before the first step are all members'. Throws Error{comm}, after which this object is of no use.
+  void share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline);
+  /// Null: alone, as is a group of one.
+  Agreement* agreement() const;
+
   Prepared prepare(const job::Settings& settings) const;
   /// Settings that do not fit the device's memory throw Error{job}.
   Rendered render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
@@ -112,6 +125,9 @@ class VideoMaker {
 
  private:
   struct Parts;
+  void adopt(const job::Settings& settings, const Prepared& prepared);
+  /// Whether this renderer has the say: alone, or as rank 0.
+  bool decides() const;
   Begun encode(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                const RenderObserver& observer);
   void denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,

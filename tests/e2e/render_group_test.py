@@ -1,0 +1,245 @@
+"""Renderers that render each video together, over the store: one process a member, as their ranks see them."""
+import os
+import signal
+import time
+
+import h5py
+import numpy
+
+import program
+from memory_test import WaveRenderer, memory_for_turns
+from program import BUILD, SHAPES, ProgramTest
+from renderer import SETTINGS, Renderer
+
+EXPERTS = BUILD / "goldens/experts/model"
+SIZE = {"height": 48, "width": 32}
+ALL_MS = 60000  # a deadline that no test waits for
+
+
+class Member(Renderer):
+    """`job` as every member is told it; files are what only rank 0 is given."""
+
+    def job(self, job, token, steps=8, changed=None, **files):
+        settings = {**SETTINGS, **SIZE, "num_inference_steps": steps, **(changed or {})}
+        wanted = {"video": "", "sheet": "", "archive": "", "checkpoint": "", "archive_content": "latents",
+                  "checkpoint_every": 0, "crf": 18, **files}
+        self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
+
+    def signal(self, number):
+        os.kill(self._process.pid, number)
+
+
+def groups_of(members, deadline_ms=ALL_MS):
+    """They meet, and stay together."""
+    group = {"backend": "store", "size": len(members), "deadline_ms": deadline_ms, "stay": True}
+    members[0].send("group", address="", rank=0, **group)
+    address = members[0].wait_for("rendezvous", joined=False)["address"]
+    for rank, member in enumerate(members):
+        member.send("group", address=address, rank=rank, **group)
+    for member in members:
+        member.wait_for("rendezvous", joined=True)
+
+
+class RenderGroupTest(ProgramTest):
+    def members(self, size, deadline_ms=ALL_MS, flags=("--model", str(SHAPES)), kind=Member):
+        members = [kind(*flags, "--threads", "1") for _ in range(size)]
+        for member in members:
+            self.addCleanup(member.kill)
+        for member in members:
+            member.wait_for("ready")
+        if deadline_ms:
+            groups_of(members, deadline_ms)
+        return members
+
+    def end(self, members):
+        for member in members:
+            member.send("shutdown")
+        self.assertEqual([member.end() for member in members], [0] * len(members))
+
+    def archive(self, name):
+        with h5py.File(self.folder / name) as archive:
+            return archive["latents"][...], archive["frames"][...].astype(int)
+
+    def assert_same_video(self, name, other):
+        latents, frames = self.archive(name)
+        other_latents, other_frames = self.archive(other)
+        apart = numpy.linalg.norm(latents - other_latents) / numpy.linalg.norm(latents)
+        self.assertLess(apart, 2e-5)
+        apart = numpy.abs(frames - other_frames)
+        self.assertLessEqual(apart.max(), 1)
+        self.assertLess(numpy.count_nonzero(apart), apart.size / 1000)
+
+    def files(self, name):
+        return {"archive": str(self.folder / name), "archive_content": "frames", "video": str(self.folder / (name + ".mp4"))}
+
+    def test_groups_of_1_2_3_and_4_render_the_video_that_one_renders_and_rank_0_writes_it(self):
+        (alone,) = self.members(1, deadline_ms=0)
+        alone.job("video", 1, **self.files("alone"))
+        alone.wait_for("done", job="video")
+        self.end([alone])
+        for size in (1, 2, 3, 4):
+            with self.subTest(size=size):
+                members = self.members(size)
+                for member in members:  # all are given the files
+                    member.job("video", 1, **self.files(f"of{size}"))
+                for member in members:
+                    member.wait_for("done", job="video", token=1)
+                self.end(members)
+                self.assert_same_video("alone", f"of{size}")
+                self.assertTrue((self.folder / f"of{size}.mp4").stat().st_size > 0)
+
+    def test_a_cancelled_job_ends_on_all_after_the_same_step_and_the_next_is_rendered(self):
+        members = self.members(3)
+        for member in members:
+            member.job("long", 1, steps=1000)
+            member.job("waiting", 2)
+            member.job("next", 3)
+        members[0].wait_for("progress", job="long", stage="denoise", step=2)
+        members[0].send("cancel", job="waiting")
+        members[0].send("cancel", job="long")
+        for member in members:
+            self.assertEqual(member.wait_for("failed", job="long")["kind"], "interrupted")
+            self.assertEqual(member.wait_for("failed", job="waiting", token=2)["kind"], "interrupted")
+            member.wait_for("done", job="next")
+        steps = [max(e["step"] for e in m.seen if e.get("job") == "long" and e.get("stage") == "denoise") for m in members]
+        self.assertEqual(len(set(steps)), 1, steps)
+        self.end(members)
+
+    def test_a_stopped_job_goes_on_in_another_group_of_another_size(self):
+        state = str(self.folder / "state.h5")
+        (alone,) = self.members(1, deadline_ms=0)
+        alone.job("video", 1, steps=100, **self.files("alone"))
+        alone.wait_for("done", job="video")
+        self.end([alone])
+        members = self.members(2)
+        for member in members:
+            member.job("video", 2, steps=100, checkpoint=state)
+        members[0].wait_for("progress", job="video", stage="denoise", step=3)
+        members[0].send("checkpoint_and_stop", job="video")
+        step = members[0].wait_for("checkpoint", job="video", token=2)["step"]
+        for member in members:
+            self.assertEqual(member.wait_for("failed", job="video", token=2)["kind"], "interrupted")
+        self.assertFalse([e for e in members[1].seen if e["type"] == "checkpoint"], "rank 0 keeps it")
+        self.end(members)
+        self.assertTrue(3 <= step < 100, step)
+        members = self.members(3)
+        for member in members:
+            member.job("video", 3, steps=100, checkpoint=state, **self.files("resumed"))
+        for member in members:
+            self.assertEqual(member.wait_for("done", job="video")["resumed_step"], step)
+        self.end(members)
+        self.assert_same_video("alone", "resumed")
+
+    def test_what_one_member_cannot_do_fails_the_job_on_all_with_the_same_reason_and_the_next_is_rendered(self):
+        members = self.members(2)
+        missing = {"loras": [{"path": str(self.folder / "missing.safetensors"), "scale": 1.0, "expert": "both"}]}
+        members[0].job("bad", 1)
+        members[1].job("bad", 1, changed=missing)
+        for member in members:
+            failed = member.wait_for("failed", job="bad", token=1)
+            self.assertIn("rank 1 of the group: ", failed["message"])
+            self.assertIn("missing.safetensors", failed["message"])
+        for member in members:
+            member.job("bad for all", 2, changed=missing)
+            member.job("odd size", 3, changed={"height": 50})
+            member.job("good", 4)
+        for member in members:
+            self.assertNotIn("rank", member.wait_for("failed", job="bad for all")["message"])
+            self.assertIn("height", member.wait_for("failed", job="odd size")["message"])
+            member.wait_for("done", job="good")
+        self.end(members)
+
+    def test_a_checkpoint_that_cannot_be_written_fails_the_job_and_not_the_group(self):
+        members = self.members(2)
+        for member in members:
+            member.job("video", 1, steps=50, checkpoint=str(self.folder / "no folder/state.h5"), checkpoint_every=2)
+            member.job("next", 2)
+        self.assertEqual(members[0].wait_for("failed", job="video")["kind"], "storage")
+        self.assertEqual(members[1].wait_for("failed", job="video")["kind"], "interrupted")
+        for member in members:
+            member.wait_for("done", job="next")
+        self.end(members)
+
+    def test_a_killed_and_a_frozen_member_are_named_and_new_processes_go_on_from_the_checkpoint(self):
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            with self.subTest(signal=number):
+                state = str(self.folder / f"{number}.h5")
+                members = self.members(3, deadline_ms=8000)
+                for member in members:
+                    member.job("video", 1, steps=1000, checkpoint=state, checkpoint_every=1)
+                members[0].wait_for("checkpoint", job="video", step=2)
+                members[1].signal(number)
+                for member in (members[0], members[2]):
+                    failed = member.wait_for("failed", job="", kind="comm")
+                    self.assertIn("rank 1 of 3 did not come within 8000 ms", failed["message"])
+                    self.assertNotEqual(member.end(), 0)
+                members[1].kill()
+                members = self.members(2)
+                for member in members:
+                    member.job("video", 2, steps=1000, checkpoint=state, checkpoint_every=1)
+                first = members[0].wait_for("progress", job="video", stage="denoise")["step"]
+                self.assertGreaterEqual(first, 2)
+                members[0].send("cancel", job="video")
+                for member in members:
+                    member.wait_for("failed", job="video")
+                self.end(members)
+
+    def test_a_member_that_is_lost_while_nothing_is_to_do_is_missed(self):
+        members = self.members(2, deadline_ms=8000)
+        members[1].signal(signal.SIGKILL)
+        failed = members[0].wait_for("failed", job="", kind="comm")
+        self.assertIn("rank 1 of 2 did not come within 8000 ms", failed["message"])
+
+    def test_idle_times_and_slow_disks_longer_than_the_deadline_are_no_error(self):
+        members = self.members(2, deadline_ms=10000)
+        slow = self.folder / "slow.mp4"
+        os.mkfifo(slow)  # a disk that takes nothing until it is read from
+        for name in ("first", "second", "third", "fourth"):
+            for rank, member in enumerate(members):
+                member.job(name, 1, video=str(slow) if name == "first" and rank == 0 else "")
+        members[0].wait_for("progress", job="third", stage="decode", step=5)
+        time.sleep(12)
+        with open(slow, "rb") as pipe:
+            pipe.read()
+        members[0].wait_for("failed", job="first")  # a pipe is no place for an MP4 file
+        for member in members:
+            member.wait_for("done", job="fourth")
+        time.sleep(12)
+        members[1].job("late", 2)
+        time.sleep(3)
+        members[0].job("late", 2)
+        for member in members:
+            member.wait_for("done", job="late")
+        self.end(members)
+
+    def test_waves_are_the_same_on_all_members(self):
+        (alone,) = self.members(1, deadline_ms=0, flags=("--model", str(EXPERTS)), kind=WaveRenderer)
+        for token, name in enumerate("ab"):
+            alone.render(name, token, archive=str(self.folder / f"alone {name}"))
+            alone.wait_for("done", job=name)
+        self.end([alone])
+        flags = ("--model", str(EXPERTS), "--gpu-memory", str(memory_for_turns()))
+        members = self.members(2, flags=flags, kind=WaveRenderer)
+        for member in members:
+            member.render("long", 9, steps=1000)
+            for token, name in enumerate("abc"):
+                member.render(name, token, archive=str(self.folder / name))
+            member.send("probe")
+            member.wait_for("probed")  # so it has them all
+        members[0].send("cancel", job="c")
+        members[0].send("cancel", job="long")
+        for member in members:
+            for name in "ab":
+                member.wait_for("done", job=name)
+            self.assertEqual(member.wait_for("failed", job="c")["kind"], "interrupted")
+            order = member.order(*({"stage": "wait", "job": name} for name in "ab"), {"stage": "decode", "job": "a"})
+            self.assertEqual(order, sorted(order))
+        self.end(members)
+        for name in "ab":
+            with h5py.File(self.folder / f"alone {name}") as one, h5py.File(self.folder / name) as other:
+                latents, together = one["latents"][...], other["latents"][...]
+            self.assertLess(numpy.linalg.norm(latents - together) / numpy.linalg.norm(latents), 2e-5)
+
+
+if __name__ == "__main__":
+    program.main()
