@@ -98,7 +98,7 @@ class ClipVision::Loader {
   std::string prefix_;
 };
 
-ClipVision ClipVision::load(const std::string& dir, at::Device device, at::ScalarType dtype) {
+ClipVision ClipVision::load(const std::string& dir, at::Device device, at::ScalarType dtype, TensorReader* reader) {
   const std::string path = dir + "/image_encoder/config.json";
   const ClipVisionConfig config = parse_clip_vision_config(job::checkpoint_json(path).json, path);
   const std::string picture_path = dir + "/image_processor/preprocessor_config.json";
@@ -108,7 +108,7 @@ ClipVision ClipVision::load(const std::string& dir, at::Device device, at::Scala
                                                   ", but the image encoder's image_size is " +
                                                   std::to_string(config.image_size));
   }
-  WeightMap weights = WeightMap::open(dir + "/image_encoder");
+  WeightMap weights = WeightMap::open(dir + "/image_encoder", reader);
   ClipVision clip(config, picture, weights, device, dtype);
   weights.expect_all_taken();
   return clip;

@@ -8,17 +8,13 @@
 
 namespace nightreel::model {
 
-namespace {
-
-std::string line(const std::string& component, const std::string& name, const WeightMap& weights) {
-  const StoredTensor& stored = weights.stored(name);
+std::string digest_line(const std::string& component, const std::string& name, const StoredTensor& stored,
+                        std::string_view bytes) {
   std::string shape;
   for (const std::int64_t size : stored.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
   return component + " " + counted_name(component, name) + " " + stored.dtype + " [" + shape + "] " +
-         base::xxh128_hex(weights.bytes(name)) + "\n";
+         base::xxh128_hex(bytes) + "\n";
 }
-
-}  // namespace
 
 std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part,
                                       std::size_t parts, const base::CancelToken& cancel) {
@@ -28,7 +24,7 @@ std::vector<std::string> digest_lines(const std::string& component, const Weight
   std::vector<std::string> lines;
   for (std::size_t i = part; i < names.size(); i += parts) {
     cancel.throw_if_cancelled();
-    lines.push_back(line(component, names[i], weights));
+    lines.push_back(digest_line(component, names[i], weights.stored(names[i]), weights.bytes(names[i])));
   }
   return lines;
 }

@@ -28,8 +28,10 @@ at::Tensor take_embedding(WeightMap& weights, const Umt5Config& config) {
   if (!weights.has(tied)) return weights.take(shared, shape);
   const at::Tensor embedding_VD = weights.take(tied, shape);
   if (weights.has(shared)) {
-    weights.take(shared, shape);
-    if (weights.stored(shared).dtype != weights.stored(tied).dtype || weights.bytes(shared) != weights.bytes(tied)) {
+    const at::Tensor shared_VD = weights.take(shared, shape);
+    const bool same = weights.reads_alone() ? weights.bytes(shared) == weights.bytes(tied)
+                                            : at::equal(shared_VD, embedding_VD);  // the file is for others to read
+    if (weights.stored(shared).dtype != weights.stored(tied).dtype || !same) {
       throw Error(ErrorKind::model, "text_encoder: tensors " + shared + " and " + tied + " differ; they are tied");
     }
   }
@@ -109,10 +111,11 @@ at::Tensor relative_position_buckets(std::int64_t length, std::int64_t num_bucke
   return at::where(distance_R < exact, distance_R, far_R) + (position_R > 0).to(at::kLong) * half;
 }
 
-Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::ScalarType dtype) {
+Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::ScalarType dtype,
+                              TensorReader* reader) {
   const std::string path = folder + "/config.json";
   const Umt5Config config = parse_umt5_config(job::checkpoint_json(path).json, path);
-  WeightMap weights = WeightMap::open(folder);
+  WeightMap weights = WeightMap::open(folder, reader);
   Umt5Encoder encoder(config, weights, device, dtype);
   weights.expect_all_taken();
   return encoder;

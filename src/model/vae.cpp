@@ -101,10 +101,10 @@ at::Tensor to_bytes(const at::Tensor& pixels) {
   return (pixels.to(at::kFloat) / 2).add_(0.5).clamp_(0, 1).mul_(255).round_().to(at::kByte);
 }
 
-Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype) {
+Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype, TensorReader* reader) {
   const std::string path = folder + "/config.json";
   const VaeConfig config = parse_vae_config(job::checkpoint_json(path).json, path);
-  WeightMap weights = WeightMap::open(folder);
+  WeightMap weights = WeightMap::open(folder, reader);
   Vae vae(config, weights, device, dtype);
   weights.expect_all_taken();
   return vae;

@@ -82,8 +82,15 @@ std::map<std::string, std::string> read_index(const std::string& path) {
 
 }  // namespace
 
-WeightMap WeightMap::open(const std::string& folder) {
-  return job::is_original_component(folder) ? open_original(folder) : open_folder(folder);
+WeightMap WeightMap::open(const std::string& folder, TensorReader* reader) {
+  WeightMap weights = job::is_original_component(folder) ? open_original(folder) : open_folder(folder);
+  weights.component_ = fs::path(folder).filename().string();
+  weights.reader_ = reader;
+  return weights;
+}
+
+at::Tensor WeightMap::read(const std::string& name) const {
+  return reader_ != nullptr ? reader_->read(component_, *this, name) : tensor(name);
 }
 
 WeightMap WeightMap::open_folder(const std::string& folder) {
@@ -192,7 +199,7 @@ at::Tensor WeightMap::take_stored(const std::string& name, at::IntArrayRef shape
     return at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kFloat));
   }
   const std::string problem = misfit(name, shape);
-  if (problem.empty()) return tensor(name);
+  if (problem.empty()) return read(name);
   misfits_.push_back(problem);
   std::int64_t elements = 1;
   for (const std::int64_t size : shape) {
@@ -216,7 +223,7 @@ at::Tensor WeightMap::scale(const std::string& name) const {
   if (shape.size() != 2 || found.shape != std::vector<std::int64_t>{shape[0], 1} || found.dtype != "F32") {
     refuse_path(path_of(scale), "tensor " + base::printable(scale) + ": is no float32 for each row of a matrix");
   }
-  return tensor(scale);
+  return read(scale);
 }
 
 void WeightMap::expect_all_taken() const {

@@ -62,9 +62,10 @@ struct Expert {
 Expert load_transformer(const std::string& folder, const PipelineOptions& options) {
   const std::string path = folder + "/config.json";
   const model::TransformerConfig config = model::parse_transformer_config(job::checkpoint_json(path).json, path);
-  model::WeightMap weights = model::WeightMap::open(folder);
+  model::WeightMap weights = model::WeightMap::open(folder, options.reader);
   auto transformer = std::make_unique<model::Transformer>(config, weights, options.device, options.dtype, options.fp8);
   weights.expect_all_taken();
+  weights.read_alone();
   auto loras = std::make_unique<model::LoraMerger>(*transformer, std::move(weights));
   return {std::move(transformer), std::move(loras)};
 }
@@ -90,7 +91,8 @@ void check_expanded(const std::string& dir, const model::TransformerConfig& conf
 std::unique_ptr<model::ClipVision> load_clip(const std::string& dir, const model::TransformerConfig& config,
                                              const PipelineOptions& options) {
   if (config.image_dim == 0) return nullptr;
-  auto clip = std::make_unique<model::ClipVision>(model::ClipVision::load(dir, options.device, options.dtype));
+  auto clip =
+      std::make_unique<model::ClipVision>(model::ClipVision::load(dir, options.device, options.dtype, options.reader));
   if (clip->config().hidden_size == config.image_dim) return clip;
   throw Error(ErrorKind::model, dir + "/image_encoder/config.json: hidden_size: is " +
                                     std::to_string(clip->config().hidden_size) +
@@ -148,12 +150,13 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
   Residency& residency = *pipeline.residency_;
   residency.adopt(options.plan);
   pipeline.text_encoder_ = timed("text_encoder", [&](const std::string& folder) {
-    return std::make_unique<model::Umt5Encoder>(model::Umt5Encoder::load(folder, options.device, options.dtype));
+    return std::make_unique<model::Umt5Encoder>(
+        model::Umt5Encoder::load(folder, options.device, options.dtype, options.reader));
   });
   residency.add(Part::text_encoder, weights_of(*pipeline.text_encoder_));
   pipeline.vae_ = timed("vae", [&](const std::string& folder) {
     // In float32 whatever the transformer's: so do the published code and diffusers' examples, and bfloat16 shows.
-    return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, at::kFloat));
+    return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, at::kFloat, options.reader));
   });
   residency.add(Part::vae, weights_of(*pipeline.vae_));
   auto high = timed(index.experts[0].c_str(), transformer);
@@ -181,6 +184,7 @@ Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) 
                                  loras.merge(is_high);
                                }};
   pipeline.denoiser_ = std::make_unique<Denoiser>(std::move(high.transformer), std::move(low.transformer), wanted);
+  pipeline.options_.reader = nullptr;
   return pipeline;
 }
 

@@ -107,16 +107,18 @@ GroupRequest group_request(const Message& message) {
 }
 
 std::string encode(const ReadyEvent& e) {
-  return line("ready", {{"model_digest", e.model_digest},
-                        {"model", e.model},
-                        {"versions", e.versions},
-                        {"device", e.device},
-                        {"device_uuid", e.device_uuid},
-                        {"memory_bytes", e.memory_bytes},
-                        {"memory", e.memory},
-                        {"cpu_capability", e.cpu_capability},
-                        {"threads", e.threads},
-                        {"load_s", e.load_s}});
+  return line("ready",
+              {{"model_digest", e.model_digest},
+               {"model", e.model},
+               {"versions", e.versions},
+               {"device", e.device},
+               {"device_uuid", e.device_uuid},
+               {"memory_bytes", e.memory_bytes},
+               {"memory", e.memory},
+               {"cpu_capability", e.cpu_capability},
+               {"threads", e.threads},
+               {"load_s", e.load_s},
+               {"load", {{"bytes_read", e.load.bytes_read}, {"seconds", e.load_s}, {"shared", e.load.shared}}}});
 }
 
 ReadyEvent ready_event(const Message& message) {
@@ -131,6 +133,9 @@ ReadyEvent ready_event(const Message& message) {
     get(body, "cpu_capability", e.cpu_capability);
     get(body, "threads", e.threads);
     get(body, "load_s", e.load_s);
+    if (!body.contains("load")) return;
+    get(body.at("load"), "bytes_read", e.load.bytes_read);
+    get(body.at("load"), "shared", e.load.shared);
   });
 }
 

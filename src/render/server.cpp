@@ -14,6 +14,7 @@
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
+#include "nightreel/pipeline/device.h"
 #include "render/agreement.h"
 #include "render/events.h"
 #include "render/group.h"
@@ -65,8 +66,11 @@ struct Finished {
 
 class Server {
  public:
-  Server(const MakerOptions& options, int request_fd, int event_fd)
-      : events_(event_fd), requests_(request_fd, protocol::kMaxLine), maker_(options), threads_(options.threads) {}
+  Server(const ServerOptions& options, int request_fd, int event_fd)
+      : events_(event_fd),
+        requests_(request_fd, protocol::kMaxLine),
+        maker_(options.maker, options.load_group ? meet_to_load(options.maker) : nullptr),
+        threads_(options.maker.threads) {}
 
   int run() {
     events_.send(protocol::encode(maker_.facts()));
@@ -91,6 +95,34 @@ class Server {
   }
 
  private:
+  /// Before the model is loaded: answers `group` until one has an address, and joins it. Null: to be loaded alone.
+  std::unique_ptr<comm::Communicator> meet_to_load(const MakerOptions& options) {
+    pipeline::choose_device(options.device);
+    std::string line;
+    for (;;) {
+      const auto status = requests_.next(line, milliseconds(200));
+      if (status == base::LineReader::Status::timeout) continue;
+      const bool over = status == base::LineReader::Status::closed;
+      const auto message = over ? protocol::Message{} : protocol::decode_request(line);
+      if (over || message.type == "shutdown") throw Error(ErrorKind::interrupted, "told to end before loading");
+      if (message.type != "group") continue;  // nothing to render or to cancel yet
+      const auto request = protocol::group_request(message);
+      if (!request.address.empty()) return join_to_load(request, options.log);
+      answer_probe(message, groups_, events_);
+    }
+  }
+
+  std::unique_ptr<comm::Communicator> join_to_load(const protocol::GroupRequest& request, const base::Logger& log) {
+    try {
+      auto group = join_group(request);
+      events_.send(protocol::encode(protocol::RendezvousEvent{request.address, true}));
+      return group;
+    } catch (const Error& e) {
+      log.warn("load-group", std::string("reading the weights alone, since the group did not meet: ") + e.what());
+      return nullptr;
+    }
+  }
+
   void read_all() {
     std::string line;
     for (;;) {
@@ -379,10 +411,10 @@ class Server {
 
   Events events_;
   base::LineReader requests_;
+  Groups groups_;
   std::unique_ptr<comm::Rendezvous> rendezvous_;  // of the group below, which it must outlive
   VideoMaker maker_;
   int threads_;
-  Groups groups_;
   std::atomic<bool> in_group_ = false;  // or on the way into one
   std::atomic<bool> broken_ = false;
   base::CancelToken stopping_;
@@ -395,7 +427,7 @@ class Server {
 
 }  // namespace
 
-int serve(const MakerOptions& options, int request_fd, int event_fd) {
+int serve(const ServerOptions& options, int request_fd, int event_fd) {
   try {
     return Server(options, request_fd, event_fd).run();
   } catch (const std::exception& e) {

@@ -5,7 +5,6 @@
 #include <ATen/Parallel.h>
 
 #include <filesystem>
-#include <future>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -17,7 +16,6 @@
 #include "nightreel/media/archive.h"
 #include "nightreel/media/picture.h"
 #include "nightreel/media/video.h"
-#include "nightreel/model/digest.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
@@ -25,6 +23,7 @@
 #include "nightreel/text/clean.h"
 #include "nightreel/text/tokenizer.h"
 #include "render/agreement.h"
+#include "render/loading.h"
 #include "render/picture_files.h"
 #include "render/state_file.h"
 
@@ -55,22 +54,6 @@ class Schedule {
  private:
   const Checkpointing& wanted_;
   base::Stopwatch since_;
-};
-
-// Hashes the checkpoint while it is loaded, from the same pages; where loading fails, the end of this object stops it.
-class DigestMeanwhile {
- public:
-  explicit DigestMeanwhile(const std::string& folder)
-      : digest_(std::async(std::launch::async,
-                           [folder, cancel = cancel_] { return model::model_digest(folder, cancel); })) {}
-  DigestMeanwhile(const DigestMeanwhile&) = delete;
-  DigestMeanwhile& operator=(const DigestMeanwhile&) = delete;
-  ~DigestMeanwhile() { cancel_.cancel(); }
-  std::string get() { return digest_.get(); }
-
- private:
-  base::CancelToken cancel_;
-  std::future<std::string> digest_;
 };
 
 }  // namespace
@@ -113,12 +96,14 @@ job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& 
 
 }  // namespace
 
-VideoMaker::VideoMaker(const MakerOptions& options) {
+VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Communicator> loading) {
   const base::Stopwatch watch;
   const job::ModelCard card = job::read_model_card(options.model);
   job::check_supported(card);
   const at::Device device = pipeline::choose_device(options.device);
   at::set_num_threads(options.threads);
+  const std::string folder =
+      options.stage.empty() ? options.model : stage_weights(options.model, options.stage, options.log);
   pipeline::PipelineOptions wanted;
   wanted.device = device;
   wanted.dtype = pipeline::choose_dtype(options.dtype, device);
@@ -126,15 +111,16 @@ VideoMaker::VideoMaker(const MakerOptions& options) {
   protocol::ReadyEvent facts;
   describe_device(device, facts);
   const job::DeviceMemory memory{
-      pipeline::memory_model(options.model, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8}),
+      pipeline::memory_model(folder, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8}),
       options.gpu_memory > 0 ? options.gpu_memory : facts.memory_bytes};
   wanted.plan = first_plan(card, memory);
-  DigestMeanwhile digest(options.model);
-  auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(options.model));
-  parts_ = std::make_unique<Parts>(std::move(tokenizer), pipeline::Pipeline::load(options.model, wanted));
+  auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(folder));
+  Loaded loaded = load_checkpoint(folder, wanted, std::move(loading), options.log);
+  parts_ = std::make_unique<Parts>(std::move(tokenizer), std::move(loaded.pipeline));
   facts.memory = job::to_json(memory);
   const std::string precision = wanted.fp8 ? "fp8" : wanted.dtype == at::kFloat ? "f32" : "bf16";
-  facts.model_digest = digest.get();
+  facts.model_digest = loaded.digest;
+  facts.load = loaded.report;
   facts.model = {{"path", std::filesystem::absolute(options.model).lexically_normal().string()},
                  {"digest", facts.model_digest},
                  {"card", job::to_json(card)},

@@ -25,9 +25,6 @@ class Member(Renderer):
                   "checkpoint_every": 0, "crf": 18, **files}
         self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
 
-    def signal(self, number):
-        os.kill(self._process.pid, number)
-
 
 def groups_of(members, deadline_ms=ALL_MS):
     """They meet, and stay together."""

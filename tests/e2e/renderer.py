@@ -25,6 +25,7 @@ class Renderer:
             env=program.without_redis(NIGHTREEL_PARENT_PID=str(os.getpid())))
         self._events = queue.Queue()
         self.seen = []
+        self.log = ""  # once it has ended
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -71,9 +72,13 @@ class Renderer:
             self._process.stdin.close()
         code = self._process.wait(seconds)
         self._reader.join(seconds)
+        self.log = self._process.stderr.read()
         self._process.stderr.close()
         self._process.stdout.close()
         return code
+
+    def signal(self, number):
+        os.kill(self._process.pid, number)
 
     def kill(self):
         if self._process.poll() is None:

@@ -52,6 +52,7 @@ TEST_CASE("every message comes back as it was sent") {
   ready.cpu_capability = "AVX2";
   ready.threads = 2;
   ready.load_s = 1.25;
+  ready.load = {68000000000U, true};
   check_round_trip(ready, decode_event, ready_event);
   check_round_trip(RendezvousEvent{"h:1", true}, decode_event, rendezvous_event);
   check_round_trip(ProgressEvent{"j", 7, "denoise", 3, 40}, decode_event, progress_event);

@@ -17,6 +17,7 @@
 
 namespace nightreel::model {
 
+class TensorReader;
 class WeightMap;
 
 struct ClipVisionConfig {
@@ -49,7 +50,8 @@ ClipPictureConfig parse_clip_picture_config(const nlohmann::json& config, const 
 class ClipVision {
  public:
   /// Loads image_encoder/ and image_processor/ of the Diffusers folder `dir`.
-  static ClipVision load(const std::string& dir, at::Device device, at::ScalarType dtype);
+  static ClipVision load(const std::string& dir, at::Device device, at::ScalarType dtype,
+                         TensorReader* reader = nullptr);
   ClipVision(const ClipVisionConfig& config, const ClipPictureConfig& picture, WeightMap& weights, at::Device device,
              at::ScalarType dtype);
 

@@ -9,12 +9,17 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nightreel/base/cancel.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
+
+/// The line of one tensor, of whose bytes `bytes` are all, row by row.
+std::string digest_line(const std::string& component, const std::string& name, const StoredTensor& stored,
+                        std::string_view bytes);
 
 /// The lines of tensors number part, part + parts, part + 2 * parts, … of one component.
 std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part = 0,

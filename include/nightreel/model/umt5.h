@@ -17,6 +17,7 @@
 
 namespace nightreel::model {
 
+class TensorReader;
 class WeightMap;
 
 struct Umt5Config {
@@ -37,7 +38,8 @@ Umt5Config parse_umt5_config(const nlohmann::json& config, const std::string& pa
 class Umt5Encoder {
  public:
   /// Loads text_encoder/ of a Diffusers folder.
-  static Umt5Encoder load(const std::string& folder, at::Device device, at::ScalarType dtype);
+  static Umt5Encoder load(const std::string& folder, at::Device device, at::ScalarType dtype,
+                          TensorReader* reader = nullptr);
   Umt5Encoder(const Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
 
   const Umt5Config& config() const { return config_; }

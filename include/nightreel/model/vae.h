@@ -24,6 +24,7 @@ class Communicator;
 
 namespace nightreel::model {
 
+class TensorReader;
 class WeightMap;
 
 struct VaeConfig {
@@ -63,7 +64,7 @@ at::Tensor to_bytes(const at::Tensor& pixels);
 class Vae {
  public:
   /// Loads vae/ of a Diffusers folder.
-  static Vae load(const std::string& folder, at::Device device, at::ScalarType dtype);
+  static Vae load(const std::string& folder, at::Device device, at::ScalarType dtype, TensorReader* reader = nullptr);
   Vae(const VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
   Vae(Vae&&) noexcept;
   Vae& operator=(Vae&&) noexcept;

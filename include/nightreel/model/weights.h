@@ -18,13 +18,28 @@
 
 namespace nightreel::model {
 
+class WeightMap;
+
+/// Where take() has tensors come from, if not from the mapped files alone.
+class TensorReader {
+ public:
+  virtual ~TensorReader() = default;
+  /// The numbers of weights.tensor(name), on any device. `component`: "transformer", "vae", …
+  virtual at::Tensor read(const std::string& component, const WeightMap& weights, const std::string& name) = 0;
+};
+
 class WeightMap {
  public:
   /// Opens `folder`, FOLDER/COMPONENT: diffusion_pytorch_model.safetensors or model.safetensors, or the shards that its
   /// .index.json lists (which must name each tensor exactly where it is). Symbolic links are followed. Where FOLDER is
   /// an original Wan folder (job/checkpoint.h) it opens what that has instead, safetensors or .pth, and names the
-  /// tensors as Diffusers does. Other formats are refused by name.
-  static WeightMap open(const std::string& folder);
+  /// tensors as Diffusers does. Other formats are refused by name. `reader`: null, or what take() asks, which must
+  /// outlive this object or the call of read_alone().
+  static WeightMap open(const std::string& folder, TensorReader* reader = nullptr);
+
+  /// From now on take() reads from the files alone.
+  void read_alone() { reader_ = nullptr; }
+  bool reads_alone() const { return reader_ == nullptr; }
 
   /// The tensor as stored: it aliases the mapped file where its address allows, so it must not be written to. One that
   /// is stored in fp8 (F8_E4M3, with its scale for each row under NAME_scale) comes as float32.
@@ -77,6 +92,7 @@ class WeightMap {
   explicit WeightMap(std::string folder) : folder_(std::move(folder)) {}
   static WeightMap open_folder(const std::string& folder);
   static WeightMap open_original(const std::string& folder);
+  at::Tensor read(const std::string& name) const;
   void add(TensorFile file);
   void add(const std::string& name, Entry entry);
   void check_index(const std::map<std::string, std::string>& file_of, const std::string& index) const;
@@ -86,6 +102,8 @@ class WeightMap {
   [[noreturn]] void refuse(const std::vector<std::string>& problems) const;
 
   std::string folder_;
+  std::string component_;
+  TensorReader* reader_ = nullptr;
   std::vector<TensorFile> files_;
   std::map<std::string, Entry> entries_;
   std::set<std::string> taken_;

@@ -29,6 +29,7 @@ class Communicator;
 
 namespace nightreel::model {
 class ClipVision;
+class TensorReader;
 class Umt5Encoder;
 class Vae;
 }  // namespace nightreel::model
@@ -41,10 +42,11 @@ class Residency;
 struct PipelineOptions {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
-  bool fp8 = false;                 // the transformers' matrices are held in fp8 (Transformer)
-  job::MemoryPlan plan;             // where weights are until adopt() says otherwise
-  std::optional<bool> keep_keys;    // see Denoiser
-  std::size_t cached_prompts = 16;  // embeddings kept; the negative prompt above all comes back with every job
+  bool fp8 = false;                       // the transformers' matrices are held in fp8 (Transformer)
+  job::MemoryPlan plan;                   // where weights are until adopt() says otherwise
+  std::optional<bool> keep_keys;          // see Denoiser
+  model::TensorReader* reader = nullptr;  // while loading: where tensors come from, if not from this host's files alone
+  std::size_t cached_prompts = 16;        // embeddings kept; the negative prompt above all comes back with every job
 };
 
 struct EncodedPrompt {

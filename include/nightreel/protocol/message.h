@@ -50,6 +50,12 @@ struct GroupRequest {
 
 // ---- events: renderer to rank --------------------------------------------------------------------------------------
 
+/// How a renderer came by its weights; the seconds are ReadyEvent's.
+struct LoadReport {
+  std::uint64_t bytes_read = 0;  // from files, by this renderer
+  bool shared = false;           // the others of a group have read the rest
+};
+
 struct ReadyEvent {
   std::string model_digest;
   Json model;                      // kind, recipe, name: what goes into archives and sidecars
@@ -61,6 +67,7 @@ struct ReadyEvent {
   std::string cpu_capability;      // of LibTorch's kernels: "AVX2", "AVX512", "DEFAULT"
   int threads = 0;
   double load_s = 0;
+  LoadReport load;
 };
 
 struct RendezvousEvent {

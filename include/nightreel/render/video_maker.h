@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "nightreel/base/cancel.h"
+#include "nightreel/base/log.h"
 #include "nightreel/comm/communicator.h"
 #include "nightreel/job/settings.h"
 #include "nightreel/pipeline/pipeline.h"
@@ -33,6 +34,8 @@ struct MakerOptions {
   std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
   int threads = 2;               // of LibTorch's CPU kernels
   std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has, no limit on a CPU
+  std::string stage;             // folder of this host to copy the checkpoint to and read it from; empty: none
+  base::Logger log;              // of loading
 };
 
 struct Prepared {
@@ -91,7 +94,8 @@ struct OutputFiles {
 class VideoMaker {
  public:
   /// Sets the number of CPU threads of the process and, for cuda:GPU-<uuid>, the GPU that it sees; then loads.
-  explicit VideoMaker(const MakerOptions& options);
+  /// `loading`: a group whose ranks load the same model now and read its weights together; null: alone.
+  explicit VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Communicator> loading = nullptr);
   ~VideoMaker();
 
   /// Device, digest, versions, the memory that jobs are judged by, seconds of loading.

@@ -6,6 +6,7 @@
 #include "app/engine/subcommands.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/base/log.h"
 #include "nightreel/base/process.h"
 #include "nightreel/render/server.h"
 
@@ -19,24 +20,29 @@ base::Fd take_stdout() {
   return events;
 }
 
-int serve(const render::MakerOptions& options, bool probes_alone) {
-  if (options.model.empty() && !probes_alone) {
+int serve(const render::ServerOptions& options, bool probes_alone) {
+  if (options.maker.model.empty() && !probes_alone) {
     throw base::Error(base::ErrorKind::usage, "--model is required (--help lists the options)");
   }
   base::die_with_parent();
   const base::Fd events = take_stdout();
-  return probes_alone ? render::serve_probes(options, 0, events.get()) : render::serve(options, 0, events.get());
+  return probes_alone ? render::serve_probes(options.maker, 0, events.get()) : render::serve(options, 0, events.get());
 }
 
 }  // namespace
 
 void add_render(CLI::App& app, Action& action) {
-  auto options = std::make_shared<render::MakerOptions>();
+  auto options = std::make_shared<render::ServerOptions>();
   auto probes_alone = std::make_shared<bool>(false);
   CLI::App* sub = app.add_subcommand("render", "plumbing: reads requests on stdin, writes events on stdout");
-  add_maker_flags(*sub, *options);
+  add_maker_flags(*sub, options->maker);
+  options->maker.log = base::Logger::to_stderr(base::LogFormat::text, "renderer");
   sub->get_option("--model")->required(false);
   sub->add_flag("--probe", *probes_alone, "without a model: answers probes alone");
+  sub->add_flag("--load-group", options->load_group,
+                "reads the weights together with the group that it is told of before anything else");
+  sub->add_option("--stage-weights", options->maker.stage,
+                  "a folder of this host: the checkpoint is copied there once and read from there");
   sub->callback([&action, options, probes_alone] {
     action = [options, probes_alone] { return serve(*options, *probes_alone); };
   });

@@ -1,0 +1,82 @@
+#include "render/loading.h"
+
+#include <cstdio>
+#include <future>
+
+#include "nightreel/base/clock.h"
+#include "nightreel/base/error.h"
+#include "nightreel/model/digest.h"
+#include "nightreel/model/shared_load.h"
+
+namespace nightreel::render {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+// Hashes the checkpoint while it is loaded, from the same pages; where loading fails, the end of this object stops it.
+class DigestMeanwhile {
+ public:
+  explicit DigestMeanwhile(const std::string& folder)
+      : digest_(std::async(std::launch::async,
+                           [folder, cancel = cancel_] { return model::model_digest(folder, cancel); })) {}
+  DigestMeanwhile(const DigestMeanwhile&) = delete;
+  DigestMeanwhile& operator=(const DigestMeanwhile&) = delete;
+  ~DigestMeanwhile() { cancel_.cancel(); }
+  std::string get() { return digest_.get(); }
+
+ private:
+  base::CancelToken cancel_;
+  std::future<std::string> digest_;
+};
+
+Loaded load_alone(const std::string& folder, const pipeline::PipelineOptions& wanted) {
+  DigestMeanwhile digest(folder);
+  auto pipeline = pipeline::Pipeline::load(folder, wanted);
+  return {std::move(pipeline), digest.get(), {model::stored_bytes(folder), false}};
+}
+
+Loaded load_together(const std::string& folder, pipeline::PipelineOptions wanted, comm::Communicator& group) {
+  model::SharedLoad load(group, wanted.device);
+  wanted.reader = &load;
+  auto pipeline = pipeline::Pipeline::load(folder, wanted);
+  std::string digest = load.digest(folder);
+  try {
+    group.finalize();
+  } catch (const Error&) {
+    // All has come; whoever is missing by now reads alone.
+  }
+  return {std::move(pipeline), std::move(digest), {static_cast<std::uint64_t>(load.bytes_read()), true}};
+}
+
+Loaded load(const std::string& folder, const pipeline::PipelineOptions& wanted,
+            std::unique_ptr<comm::Communicator> group, const base::Logger& log) {
+  if (!group || group->size() == 1) return load_alone(folder, wanted);
+  try {
+    return load_together(folder, wanted, *group);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::comm) throw;
+    log.warn("load-group", std::string("reading the weights alone, since together failed: ") + e.what());
+  }
+  group.reset();
+  return load_alone(folder, wanted);
+}
+
+}  // namespace
+
+Loaded load_checkpoint(const std::string& folder, const pipeline::PipelineOptions& wanted,
+                       std::unique_ptr<comm::Communicator> group, const base::Logger& log) {
+  const base::Stopwatch watch;
+  const int ranks = group ? group->size() : 1;
+  Loaded loaded = load(folder, wanted, std::move(group), log);
+  const double seconds = watch.seconds();
+  const double gigabytes = static_cast<double>(loaded.report.bytes_read) / 1e9;
+  char text[160];
+  std::snprintf(text, sizeof text, "%.3f GB read in %.1f s, %.3f GB/s%s%s", gigabytes, seconds, gigabytes / seconds,
+                loaded.report.shared ? ", this rank's share of a group of " : "",
+                loaded.report.shared ? std::to_string(ranks).c_str() : "");
+  log.info("weights", text);
+  return loaded;
+}
+
+}  // namespace nightreel::render
