@@ -12,6 +12,7 @@
 #include "cluster/mpi_library.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
+#include "nightreel/cluster/groups.h"
 #include "nightreel/cluster/rank_names.h"
 
 namespace nightreel::cluster {
@@ -286,6 +287,41 @@ void World::throw_together(const std::optional<std::string>& problem, millisecon
         (message.empty() ? "" : "; ") + rank_names(ranks) + ": " + base::printable(text.substr(1), kProblemLength);
   }
   if (!message.empty()) fail(message);
+}
+
+// ---- groups --------------------------------------------------------------------------------------------------------
+
+struct GroupLink::Impl {
+  std::shared_ptr<World::Impl> world;
+  std::unique_ptr<SubWorld> ranks;
+  std::deque<std::unique_ptr<Sending>> sending;
+};
+
+GroupLink::GroupLink(std::unique_ptr<Impl> impl, std::vector<int> ranks, std::size_t index)
+    : impl_(std::move(impl)), ranks_(std::move(ranks)), index_(index) {}
+GroupLink::~GroupLink() = default;
+
+void GroupLink::send(std::size_t to, const std::string& message) {
+  auto& sending = impl_->sending;
+  sending.erase(std::remove_if(sending.begin(), sending.end(), [](auto& one) { return one->done(); }), sending.end());
+  sending.push_back(impl_->ranks->send(message, static_cast<int>(to)));
+}
+
+std::optional<std::string> GroupLink::receive(std::size_t from) {
+  return impl_->ranks->receive(static_cast<int>(from));
+}
+
+std::unique_ptr<GroupLink> World::split(const std::vector<std::vector<int>>& groups, milliseconds deadline) {
+  all_gather("", deadline, "the groups");  // all are here: the next call blocks only for a moment
+  std::vector<int> mine{rank()};
+  for (const auto& group : groups) {
+    if (std::find(group.begin(), group.end(), rank()) != group.end()) mine = group;
+  }
+  auto impl = std::make_unique<GroupLink::Impl>();
+  impl->world = impl_;
+  impl->ranks = impl_->mpi.split(mine.front());
+  const auto index = std::find(mine.begin(), mine.end(), rank()) - mine.begin();
+  return std::unique_ptr<GroupLink>(new GroupLink(std::move(impl), mine, static_cast<std::size_t>(index)));
 }
 
 ExitAgreement World::start_exit_agreement(int mine) {

@@ -22,6 +22,39 @@ void check(int code, const char* what) {
 
 }  // namespace
 
+// ---- sending -------------------------------------------------------------------------------------------------------
+
+struct Sending::Request {
+  std::string bytes;
+  MPI_Request handle = MPI_REQUEST_NULL;
+};
+
+namespace {
+
+std::unique_ptr<Sending> start_sending(std::string bytes, int to, int tag, MPI_Comm communicator) {
+  auto request = std::make_unique<Sending::Request>();
+  request->bytes = std::move(bytes);
+  check(MPI_Isend(request->bytes.data(), static_cast<int>(request->bytes.size()), MPI_BYTE, to, tag, communicator,
+                  &request->handle),
+        "MPI_Isend");
+  return std::make_unique<Sending>(std::move(request));
+}
+
+}  // namespace
+
+Sending::Sending(std::unique_ptr<Request> request) : request_(std::move(request)) {}
+
+Sending::~Sending() {
+  // A rank that never receives leaves its message unfinished. MPI may read the bytes for as long as it runs, so they
+  // are left to it: a few kilobytes, once, in a process that is about to end.
+  if (!done()) static_cast<void>(request_.release());
+}
+
+bool Sending::done() {
+  int finished = 0;
+  return MPI_Test(&request_->handle, &finished, MPI_STATUS_IGNORE) == MPI_SUCCESS && finished != 0;
+}
+
 // ---- library -------------------------------------------------------------------------------------------------------
 
 MpiLibrary::MpiLibrary() {
@@ -60,7 +93,7 @@ std::vector<int> MpiLibrary::neighbours() const {
 }
 
 std::unique_ptr<Sending> MpiLibrary::send(std::string bytes, int to, int tag) {
-  return std::make_unique<Sending>(std::move(bytes), to, tag);
+  return start_sending(std::move(bytes), to, tag, MPI_COMM_WORLD);
 }
 
 std::optional<std::pair<int, std::string>> MpiLibrary::receive(int from, int tag) const {
@@ -76,29 +109,54 @@ std::optional<std::pair<int, std::string>> MpiLibrary::receive(int from, int tag
   return std::make_pair(status.MPI_SOURCE, std::move(text));
 }
 
-// ---- sending -------------------------------------------------------------------------------------------------------
+// ---- some of the ranks ---------------------------------------------------------------------------------------------
 
-struct Sending::Request {
-  std::string bytes;
-  MPI_Request handle = MPI_REQUEST_NULL;
+struct SubWorld::State {
+  struct Arriving {
+    std::string bytes;
+    MPI_Request handle = MPI_REQUEST_NULL;
+  };
+  MPI_Comm communicator = MPI_COMM_NULL;
+  std::map<int, std::unique_ptr<Arriving>> arriving;  // by sender
 };
 
-Sending::Sending(std::string bytes, int to, int tag) : request_(std::make_unique<Request>()) {
-  request_->bytes = std::move(bytes);
-  check(MPI_Isend(request_->bytes.data(), static_cast<int>(request_->bytes.size()), MPI_BYTE, to, tag, MPI_COMM_WORLD,
-                  &request_->handle),
-        "MPI_Isend");
+std::unique_ptr<SubWorld> MpiLibrary::split(int colour) const {
+  auto state = std::make_unique<SubWorld::State>();
+  check(MPI_Comm_split(MPI_COMM_WORLD, colour, rank_, &state->communicator), "MPI_Comm_split");
+  check(MPI_Comm_set_errhandler(state->communicator, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  return std::make_unique<SubWorld>(std::move(state));
 }
 
-Sending::~Sending() {
-  // A rank that never receives leaves its message unfinished. MPI may read the bytes for as long as it runs, so they
-  // are left to it: a few kilobytes, once, in a process that is about to end.
-  if (!done()) static_cast<void>(request_.release());
+SubWorld::SubWorld(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+SubWorld::~SubWorld() {
+  // As with Sending: what has begun to arrive is written by MPI for as long as it runs.
+  for (auto& [from, one] : state_->arriving) static_cast<void>(one.release());
 }
 
-bool Sending::done() {
+std::unique_ptr<Sending> SubWorld::send(std::string bytes, int to) {
+  return start_sending(std::move(bytes), to, 0, state_->communicator);
+}
+
+std::optional<std::string> SubWorld::receive(int from) {
+  auto& arriving = state_->arriving[from];
+  if (!arriving) {
+    int arrived = 0;
+    MPI_Message message = MPI_MESSAGE_NULL;
+    MPI_Status status;
+    check(MPI_Improbe(from, 0, state_->communicator, &arrived, &message, &status), "MPI_Improbe");
+    if (arrived == 0) return std::nullopt;
+    int bytes = 0;
+    check(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count");
+    arriving = std::make_unique<State::Arriving>();
+    arriving->bytes.resize(static_cast<std::size_t>(bytes));
+    check(MPI_Imrecv(arriving->bytes.data(), bytes, MPI_BYTE, &message, &arriving->handle), "MPI_Imrecv");
+  }
   int finished = 0;
-  return MPI_Test(&request_->handle, &finished, MPI_STATUS_IGNORE) == MPI_SUCCESS && finished != 0;
+  check(MPI_Test(&arriving->handle, &finished, MPI_STATUS_IGNORE), "MPI_Test");
+  if (finished == 0) return std::nullopt;
+  const auto whole = std::move(arriving);
+  return std::move(whole->bytes);
 }
 
 }  // namespace nightreel::cluster

@@ -13,6 +13,7 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
+#include "nightreel/cluster/groups.h"
 #include "nightreel/cluster/mpi.h"
 #include "nightreel/cluster/shared_folder.h"
 
@@ -161,6 +162,52 @@ TEST_CASE("a folder that rank 0 cannot make is rank 0's problem alone") {
       thrown([&] { cluster::check_shared_folder(*world, "/proc/no/such", milliseconds(300), kLong); });
   CHECK_MESSAGE(error.rfind("environment: " + world->name_of(0), 0) == 0, error);
   CHECK(error.find("; ") == std::string::npos);
+}
+
+TEST_CASE("a group's messages come whole and in order, and go to the group alone") {
+  // Even and odd ranks; the last rank is in no group.
+  std::vector<std::vector<int>> groups(2);
+  for (int r = 0; r + 1 < world->size(); ++r) groups[static_cast<std::size_t>(r % 2)].push_back(r);
+  const auto link = world->split(groups, kLong);
+  const bool last = world->rank() + 1 == world->size();
+  CHECK(link->ranks() == (last ? std::vector{world->rank()} : groups[static_cast<std::size_t>(world->rank() % 2)]));
+  REQUIRE(link->ranks().at(link->index()) == world->rank());
+  const std::string large(3U << 20U, 'x');  // beyond what MPI sends before the other side asks
+  for (std::size_t to = 0; to < link->ranks().size(); ++to) {
+    for (const std::string& text : {std::string(), "from " + std::to_string(world->rank()), large})
+      link->send(to, text);
+  }
+  for (std::size_t from = 0; from < link->ranks().size(); ++from) {
+    std::vector<std::string> got;
+    const base::Stopwatch watch;
+    while (got.size() < 3 && watch.seconds() < 20) {
+      if (auto text = link->receive(from)) got.push_back(std::move(*text));
+    }
+    REQUIRE(got.size() == 3);
+    CHECK(got[0].empty());
+    CHECK(got[1] == "from " + std::to_string(link->ranks()[from]));
+    CHECK(got[2] == large);
+    CHECK_FALSE(link->receive(from));
+  }
+  world->all_gather("", kLong, "the end of the test");
+}
+
+TEST_CASE("a rank that does not listen holds up nobody") {
+  if (world->size() < 2) return;
+  std::vector<int> all;
+  for (int r = 0; r < world->size(); ++r) all.push_back(r);
+  const auto link = world->split({all}, kLong);
+  const std::string large(1U << 20U, 'y');
+  const base::Stopwatch watch;
+  if (world->rank() == 0) {
+    for (int i = 0; i < 20; ++i) link->send(1, large);
+    CHECK(watch.seconds() < 5);
+  }
+  world->all_gather("", kLong, "rank 0 has sent");
+  int got = 0;
+  while (world->rank() == 1 && got < 20 && watch.seconds() < 20) got += link->receive(0) ? 1 : 0;
+  CHECK(got == (world->rank() == 1 ? 20 : 0));
+  world->all_gather("", kLong, "the end of the test");
 }
 
 int main(int argc, char** argv) {

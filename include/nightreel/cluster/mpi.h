@@ -17,6 +17,8 @@
 
 namespace nightreel::cluster {
 
+class GroupLink;
+
 /// This host's name: gethostname(2). NIGHTREEL_HOSTNAME replaces it, for tests only (two hosts on one machine).
 std::string host_name();
 
@@ -100,6 +102,8 @@ class World {
   /// lists "rank 2 on host b: …".
   void throw_together(const std::optional<std::string>& problem, std::chrono::milliseconds deadline,
                       const std::string& what);
+  /// The link of the group that this rank is in; of a rank that no group names, one of its own.
+  std::unique_ptr<GroupLink> split(const std::vector<std::vector<int>>& groups, std::chrono::milliseconds deadline);
   ExitAgreement start_exit_agreement(int mine);
   int agree_exit_code(int mine, std::chrono::milliseconds deadline);
 
@@ -109,6 +113,7 @@ class World {
 
  private:
   friend struct Exchange::State;
+  friend class GroupLink;
   struct Impl;
   void find_places(std::chrono::milliseconds deadline);
   std::shared_ptr<Impl> impl_;
