@@ -42,7 +42,7 @@ void Drain::settle(JobInHand& job) {
 }
 
 void Drain::publish(JobInHand& job) {
-  const Finished finished{job.lease, job.job.spec, job.job.id, job.settings, job.ending.done};
+  const Finished finished{job.lease, job.job.spec, job.job.id, job.settings, job.ending.done, job.ending.ranks};
   const auto still_ours = [&] { return !job.held.look().lost; };
   try {
     switch (p_.publisher.publish(p_.jobs, finished, still_ours, job.ending.published)) {

@@ -44,7 +44,7 @@ void Drain::listen() {
   }
 }
 
-void Drain::handle(const Renderer::Event& event) {
+void Drain::handle(const RenderUnit::Event& event) {
   event.message ? on_message(*event.message) : on_death(event.died);
 }
 
@@ -110,6 +110,7 @@ void Drain::on_done(const protocol::DoneEvent& event) {
   if (job->over || job->ending.kind != Ending::Kind::none) return;
   job->ending.kind = Ending::Kind::publish;
   job->ending.done = event;
+  job->ending.ranks = p_.renderer.size();
 }
 
 void Drain::on_failed(const protocol::FailedEvent& event) {
@@ -148,6 +149,7 @@ void Drain::on_death(const std::string& how) {
   merged_.clear();  // the next one has loaded the weights as they are on disk
   in_a_row_ = 0;
   deaths_.died();
+  if (deaths_.too_many() && p_.renderer.shrink()) deaths_ = Deaths(p_.limits.first_pause_s);
   std::vector<Phase> phases;
   for (const JobInHand& job : in_hand_) phases.push_back(job.phase);
   const std::vector<Charge> charges = charge_death(phases);

@@ -9,9 +9,9 @@
 namespace nightreel::rank {
 namespace {
 
-job::DeviceMemory memory_of(const protocol::ReadyEvent& ready) {
+job::DeviceMemory memory_of(const protocol::Json& told) {
   try {
-    return job::device_memory_from_json(ready.memory);
+    return job::device_memory_from_json(told);
   } catch (const base::Error& e) {
     throw base::Error(base::ErrorKind::renderer, std::string("ready: ") + e.what());
   }
@@ -23,19 +23,20 @@ std::int64_t pixels(const job::Settings& settings) {
 
 }  // namespace
 
-job::DeviceMemory least_memory(cluster::World& world, const protocol::ReadyEvent& ready) {
-  job::DeviceMemory memory;
-  do_together(world, "the renderers' memory", [&] { memory = memory_of(ready); });
-  for (const auto& text : world.all_gather(std::to_string(memory.bytes), kWorldDeadline, "the renderers' memory")) {
-    const std::uint64_t bytes = std::stoull(text);
-    if (bytes > 0) memory.bytes = memory.bytes == 0 ? bytes : std::min(memory.bytes, bytes);
+job::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready) {
+  const std::string mine = ready ? ready->memory.dump() : "";
+  job::DeviceMemory least;
+  for (const auto& text : world.all_gather(mine, kWorldDeadline, "the renderers' memory")) {
+    if (text.empty()) continue;
+    const job::DeviceMemory one = memory_of(protocol::Json::parse(text));
+    if (least.bytes == 0 || (one.bytes > 0 && one.bytes < least.bytes)) least = one;
   }
-  return memory;
+  return least;
 }
 
 void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const std::vector<job::Job>& jobs,
               const job::ModelCard& card, const job::Recipe& recipe) {
-  const job::DeviceMemory memory = memory_of(ready);
+  const job::DeviceMemory memory = memory_of(ready.memory);
   std::optional<job::Settings> largest;
   for (const auto& job : jobs) {
     job::Settings settings = job::resolve(job, card, recipe);

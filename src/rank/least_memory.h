@@ -1,6 +1,7 @@
 // The memory by which a run judges its files' jobs before any of them is added.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "nightreel/base/log.h"
@@ -11,9 +12,9 @@
 
 namespace nightreel::rank {
 
-/// What this rank's renderer told, with the bytes of the device that has least: any rank may come by any job. Every
-/// rank calls it. Throws base::Error{renderer} for an answer that makes no sense.
-job::DeviceMemory least_memory(cluster::World& world, const protocol::ReadyEvent& ready);
+/// What the renderer whose device has least told: any rank may come by any job. Every rank calls it, with nothing where
+/// its renderer is not up. Throws base::Error{renderer} for an answer that makes no sense, on all.
+job::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready);
 
 /// Tells this rank's own plan for the largest of the run's videos; without any, for one of the recipe.
 void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const std::vector<job::Job>& jobs,

@@ -107,7 +107,7 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
                      {"versions", versions},
                      {"host", maker_.host},
                      {"rank", maker_.rank},
-                     {"ranks", 1},
+                     {"ranks", f.ranks},
                      {"gpu", maker_.renderer.device},
                      {"gpu_uuid", maker_.renderer.device_uuid},
                      {"launcher_job", maker_.launcher_job},

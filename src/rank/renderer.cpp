@@ -70,6 +70,7 @@ Renderer::Event Renderer::ended(const std::string& why) {
 }
 
 std::optional<Renderer::Event> Renderer::poll(milliseconds timeout) {
+  if (!running()) return std::nullopt;
   try {
     std::string line;
     switch (reader_->next(line, timeout)) {

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <list>
 #include <thread>
 #include <utility>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/random.h"
+#include "nightreel/cluster/groups.h"
 #include "nightreel/cluster/launch_check.h"
 #include "nightreel/cluster/shared_folder.h"
 #include "nightreel/job/job_file.h"
@@ -15,7 +17,10 @@
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/drain.h"
+#include "nightreel/rank/group_renderer.h"
 #include "nightreel/rank/judgement.h"
+#include "nightreel/rank/member.h"
+#include "nightreel/rank/remote_renderer.h"
 #include "rank/least_memory.h"
 #include "rank/progress_display.h"
 #include "rank/startup.h"
@@ -120,6 +125,7 @@ class Run {
       }
     }
     device_ = agree_devices(world_, options_);
+    check_rank_counts(world_, options_);
     log_.info("start", "on " + world_.place().host + ", device " + device_);
   }
 
@@ -131,22 +137,92 @@ class Run {
     // No other run can be on a private server: what one seems to hold there is a dead one's, and comes free.
     const bool own = world_.broadcast(server ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
     options_.wait_for_all = options_.wait_for_all || own;
-    const auto ready = agree_ready(world_, renderer, of_stages().load, signals_);
-    check_renderers_meet(world_, renderer, device_ != "cpu");
+    const Loaded loaded =
+        agree_ready(world_, renderer, of_stages().load, options_.min_ranks.value_or(world_.size()), signals_);
+    check_renderers_meet(world_, renderer, device_ != "cpu", loaded.up);
     queue::RedisQueueOptions wanted = queue_options(options_, addresses);
     if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
     queue::RedisQueue jobs(wanted);
-    log_plan(log_, ready, plan_.jobs, plan_.card, plan_.recipe);
-    add_jobs(jobs, ready.model_digest, least_memory(world_, ready));
+    if (loaded.ready) log_plan(log_, *loaded.ready, plan_.jobs, plan_.card, plan_.recipe);
+    add_jobs(jobs, loaded.digest, least_memory(world_, loaded.ready));
 
     report::RankSummary mine;
     mine.rank = world_.rank();
     mine.host = world_.place().host;
     mine.device = device_;
-    drain(addresses, jobs, renderer, ready, mine);
-    const int code = end(jobs, ready.model_digest, mine);
+    render(addresses, jobs, renderer, loaded, mine);
+    const int code = end(jobs, loaded.digest, mine);
     server.reset();
     return code;
+  }
+
+  // Groups are planned over all ranks; those whose renderers did not come up are left out of theirs.
+  std::vector<std::vector<int>> groups_of(const std::vector<bool>& up) const {
+    std::vector<std::vector<int>> out;
+    for (auto group : cluster::group_ranks(world_.places(), options_.ranks_per_video)) {
+      const auto down = [&](int rank) { return !up[static_cast<std::size_t>(rank)]; };
+      group.erase(std::remove_if(group.begin(), group.end(), down), group.end());
+      if (!group.empty()) out.push_back(group);
+    }
+    return out;
+  }
+
+  void render(const std::vector<queue::RedisAddress>& addresses, queue::RedisQueue& jobs, Renderer& renderer,
+              const Loaded& loaded, report::RankSummary& mine) {
+    const auto groups = groups_of(loaded.up);
+    const auto link = world_.split(groups, kWorldDeadline);
+    mine.group = link->ranks();
+    const bool store = device_ == "cpu";
+    const std::string listen_on =
+        store && world_.hosts().size() > 1 ? agree_group_interface(world_, link->ranks()) : "";
+    const auto display = show_progress(addresses);
+    const Draining draining{addresses, jobs, loaded, static_cast<int>(groups.size())};
+    if (!loaded.ready) return stay_idle(renderer, loaded.problem, mine);
+    if (link->index() > 0) return serve_group(*link, renderer, mine);
+    if (link->ranks().size() == 1) return drain(draining, renderer, mine);
+    lead_group(*link, {store ? "store" : "nccl", listen_on}, draining, renderer, mine);
+  }
+
+  void stay_idle(Renderer& renderer, const std::string& why, report::RankSummary& mine) const {
+    renderer.kill();
+    mine.group.clear();
+    mine.error_kind = base::traits(ErrorKind::renderer).name;
+    mine.error = why;
+    log_.error("idle", "this rank stays idle: " + why);
+  }
+
+  void serve_group(cluster::GroupLink& link, Renderer& renderer, report::RankSummary& mine) const {
+    log_.info("member", "member of the group led by " + world_.name_of(link.ranks().front()));
+    const std::string out = Member(link, renderer, signals_, log_).serve();
+    if (out.empty()) return;
+    mine.error_kind = base::traits(ErrorKind::renderer).name;
+    mine.error = "out of its group: " + out;
+  }
+
+  struct Draining {
+    const std::vector<queue::RedisAddress>& addresses;
+    queue::RedisQueue& jobs;
+    const Loaded& loaded;
+    int units;  // that ask for jobs, of the whole run
+  };
+
+  void lead_group(cluster::GroupLink& link, const Meeting& meeting, const Draining& draining, Renderer& renderer,
+                  report::RankSummary& mine) {
+    std::list<RemoteRenderer> others;
+    std::vector<GroupRenderer::Member> members{{renderer, world_.name_of(world_.rank())}};
+    for (std::size_t at = 1; at < link.ranks().size(); ++at) {
+      RemoteRank rank;
+      rank.at = at;
+      rank.name = world_.name_of(link.ranks()[at]);
+      rank.log_file = renderer_log(out_.log_folder(run_), link.ranks()[at]);
+      others.emplace_back(link, rank, [this](Ask asked) { signals_.ask(asked); });
+      members.push_back({others.back(), rank.name});
+    }
+    GroupLimits limits;
+    limits.loading_s = of_stages().load;
+    GroupRenderer group(members, meeting, *draining.loaded.ready, limits, log_);
+    drain(draining, group, mine);
+    for (RemoteRenderer& one : others) one.end();
   }
 
   // Not even begun, or stopped by an error, which rank 0 puts into RUN.json. Of ranks that come here together with the
@@ -212,22 +288,21 @@ class Run {
     if (!refused.empty()) throw Error(ErrorKind::usage, refused);
   }
 
-  void drain(const std::vector<queue::RedisAddress>& addresses, queue::RedisQueue& jobs, Renderer& renderer,
-             const protocol::ReadyEvent& ready, report::RankSummary& mine) {
-    const auto display = show_progress(addresses);
+  void drain(const Draining& draining, RenderUnit& renderer, report::RankSummary& mine) {
     base::CancelToken stop;
-    auto renewing = std::make_unique<queue::RedisQueue>(queue_options(options_, addresses));
+    auto renewing = std::make_unique<queue::RedisQueue>(queue_options(options_, draining.addresses));
     const std::chrono::milliseconds renewal(options_.lease_s * 1000 / 3);
     renewing->set_patience({renewal, stop});
     queue::LeaseKeeper leases(std::move(renewing), renewal, stop, log_);
     queue::ClaimRequest who;
     who.out = options_.out;
-    who.model = ready.model_digest;
+    who.model = draining.loaded.digest;
     who.run = run_;
     who.host = world_.place().host;
     who.rank = world_.rank();
     who.max_attempts = options_.max_attempts;
-    who.min_pending = world_.size();
+    who.min_pending = draining.units;
+    queue::RedisQueue& jobs = draining.jobs;
     jobs.set_patience({kPatience, {}, true});
     // However many ranks are idle, together they ask a thousand times a second at most.
     DrainLimits limits;
@@ -235,8 +310,8 @@ class Run {
     limits.poll_s = std::max(limits.poll_s, world_.size() / 1000.0);
     const auto hurry = [&jobs] { jobs.set_patience({std::chrono::milliseconds(300), {}, true}); };
     Drain({options_, plan_.card, plan_.recipe, out_, who, jobs, leases, renderer,
-           Publisher(out_, maker_for(world_, options_, ready)), signals_, hurry, log_, limits,
-           job::device_memory_from_json(ready.memory)})
+           Publisher(out_, maker_for(world_, options_, *draining.loaded.ready)), signals_, hurry, log_, limits,
+           job::device_memory_from_json(draining.loaded.ready->memory)})
         .run(mine);
   }
 

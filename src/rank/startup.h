@@ -25,19 +25,37 @@ void do_together(cluster::World& world, const std::string& what, const std::func
 /// This rank's device: "cpu" or a GPU's UUID.
 std::string agree_devices(cluster::World& world, const RunOptions& options);
 
+/// Groups and renderers that are asked for, against the ranks that there are.
+void check_rank_counts(const cluster::World& world, const RunOptions& options);
+
+/// What the renderer of `rank` writes.
+std::string renderer_log(const std::string& log_folder, int rank);
+
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
                                  int rank);
 
-/// Waits for every rank's renderer, each of which ends itself at `load_limit_s`; the models must be the same. Throws
-/// Error{interrupted} on all where one was asked to stop meanwhile.
-protocol::ReadyEvent agree_ready(cluster::World& world, Renderer& renderer, double load_limit_s,
-                                 const Signals& signals);
+/// How the renderers came up.
+struct Loaded {
+  std::vector<bool> up;                       // each rank's
+  std::string digest;                         // of the model, the same for all that are up
+  std::optional<protocol::ReadyEvent> ready;  // this rank's
+  std::string problem;                        // or why there is none
+};
 
-/// The renderers meet once in a communicator of all, add up ones, and leave it.
-void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu);
+/// Waits for every rank's renderer, each of which ends itself at `load_limit_s`; fewer than `min_ranks` are too few,
+/// and their models must be the same. Throws Error{interrupted} on all where one was asked to stop meanwhile.
+Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_s, int min_ranks,
+                   const Signals& signals);
 
-/// The first of rank 0's addresses `offered` (the others' are ignored) that every rank reaches.
-std::string agree_interface(cluster::World& world, const std::vector<std::string>& offered);
+/// The renderers that are `up` meet once in a communicator of all, add up ones, and leave it.
+void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu, const std::vector<bool>& up);
+
+/// The first of the addresses `offered` by rank `root` (the others' are ignored) that every rank reaches.
+std::string agree_interface(cluster::World& world, const std::vector<std::string>& offered, int root = 0);
+
+/// An address of the first rank in this rank's group that all of the group reach; empty where they are on one host.
+/// What a rank that does not lead gets is not said.
+std::string agree_group_interface(cluster::World& world, const std::vector<int>& group);
 
 /// Rank 0 starts OUT's private server where no Redis is named, on an address that all ranks reach where they are on
 /// several hosts; every rank learns where the Redis is.

@@ -52,6 +52,7 @@ std::string to_json(const RankSummary& summary) {
   return dump({{"rank", summary.rank},
                {"host", summary.host},
                {"device", summary.device},
+               {"group", summary.group},
                {"stopped_early", summary.stopped_early},
                {"error", error_json(summary.error_kind, summary.error)},
                {"jobs", jobs_json(summary.jobs)}},
@@ -65,6 +66,7 @@ RankSummary rank_summary(const std::string& text) {
     json.at("rank").get_to(out.rank);
     json.at("host").get_to(out.host);
     json.at("device").get_to(out.device);
+    json.at("group").get_to(out.group);
     json.at("stopped_early").get_to(out.stopped_early);
     if (const Json& error = json.at("error"); !error.is_null()) {
       out.error_kind = error.at("kind").get<std::string>();
@@ -83,6 +85,7 @@ std::string to_json(const RunSummary& summary) {
     ranks.push_back({{"rank", rank.rank},
                      {"host", rank.host},
                      {"device", rank.device},
+                     {"group", rank.group},
                      {"stopped_early", rank.stopped_early},
                      {"error", error_json(rank.error_kind, rank.error)},
                      {"done", count(rank.jobs, "done")}});

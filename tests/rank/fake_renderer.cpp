@@ -5,9 +5,12 @@
 //   wave=4 wait=2            the first time: so many jobs make a wave, which is begun when all have come; each waits
 //                            after this step until the others have come there too
 //   at=denoise:2 do=kill     what happens when this stage has come to this step, `times=1` times (FOLDER counts)
+//   who=1           in a group of renderers that stays: the member that misbehaves (0, as is one alone)
 //   do= kill, exit, stop (SIGSTOP), eat (more memory than it may have), hang (heartbeats go on), garbage, long (an
 //   endless line), flood, tear (half of the video is lost), fail:KIND
 // FOLDER/JOB.N has the time, in ms, of the N-th misdeed.
+// The members of a group take each step together, by files in FOLDER/ADDRESS, and wait for each other for ever.
+// FOLDER/join.kill with a number in it: so many times member 1 dies when it shall join.
 // FOLDER/load.kill, FOLDER/load.hang with a number in it: so many starts die or hang while loading. FOLDER/digest: the
 // model's, else "m1".
 #include <fcntl.h>
@@ -48,7 +51,7 @@ void say(const std::string& line) {
 }
 
 std::map<std::string, std::string> words(const std::string& prompt) {
-  std::map<std::string, std::string> out{{"step_ms", "5"}, {"encode_ms", "0"}, {"times", "1"}};
+  std::map<std::string, std::string> out{{"step_ms", "5"}, {"encode_ms", "0"}, {"times", "1"}, {"who", "0"}};
   std::istringstream in(prompt);
   for (std::string word; in >> word;) out[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
   return out;
@@ -106,10 +109,7 @@ class Fake {
     for (std::string line; std::getline(std::cin, line);) {
       const auto message = protocol::decode_request(line);
       if (message.type == "shutdown") return;
-      if (message.type == "group") {
-        const std::string address = protocol::group_request(message).address;
-        say(protocol::encode(protocol::RendezvousEvent{address.empty() ? "fake" : address, !address.empty()}));
-      }
+      if (message.type == "group") meet(protocol::group_request(message));
       const std::lock_guard lock(mutex_);
       if (message.type == "render") {
         to_render_.push_back(protocol::render_request(message));
@@ -135,9 +135,51 @@ class Fake {
     say(protocol::encode(ready));
   }
 
+  // A number in FOLDER/NAME: it happens so many times.
+  bool due(const std::string& name) const {
+    std::ifstream file(folder_ + "/" + name);
+    int times = 0;
+    return file >> times && once_more(folder_ + "/" + name, times);
+  }
+
+  void meet(const protocol::GroupRequest& request) {
+    if (request.address.empty()) {
+      const std::string address = "fake-" + std::to_string(::getpid()) + "-" + std::to_string(++meetings_);
+      base::make_folders(folder_ + "/" + address);
+      return say(protocol::encode(protocol::RendezvousEvent{address, false}));
+    }
+    if (request.rank == 1 && due("join.kill")) misbehave("kill");
+    if (request.stay) {
+      group_ = request;
+      together("join", "");
+    }
+    say(protocol::encode(protocol::RendezvousEvent{request.address, true}));
+  }
+
+  // Until every member has come to `point`. Throws where the first has let go of the job meanwhile.
+  void together(const std::string& point, const std::string& job) {
+    if (group_.size == 1) return;
+    const std::string here = folder_ + "/" + group_.address + "/" + point + ".";
+    base::replace_file(here + std::to_string(group_.rank), "");
+    for (int other = 0; other < group_.size; std::this_thread::sleep_for(milliseconds(2))) {
+      if (!job.empty() && std::filesystem::exists(let_go_of(job))) {
+        throw base::Error(base::ErrorKind::interrupted, "the first member has let go of it");
+      }
+      while (other < group_.size && std::filesystem::exists(here + std::to_string(other))) ++other;
+    }
+  }
+  std::string let_go_of(const std::string& job) const { return folder_ + "/" + group_.address + "/" + job + ".over"; }
+  static std::string name_of(const protocol::RenderRequest& r) { return r.job + "-" + std::to_string(r.token); }
+
+  [[noreturn]] void let_go(const protocol::RenderRequest& r, const char* why) const {
+    if (group_.size > 1) base::replace_file(let_go_of(name_of(r)), "");
+    throw base::Error(base::ErrorKind::interrupted, why);
+  }
+
   void reach(const protocol::RenderRequest& r, const std::string& stage, std::int64_t step, std::int64_t steps) {
     say(protocol::encode(protocol::ProgressEvent{r.job, r.token, stage, step, steps}));
     auto wish = words(r.settings.prompt);
+    if (std::stoi(wish["who"]) != group_.rank) return;
     if (wish["at"] != stage + ":" + std::to_string(step)) return;
     if (!once_more(folder_ + "/" + r.job, std::stoi(wish["times"]))) return;
     if (wish["do"] == "tear") std::filesystem::resize_file(r.video, std::filesystem::file_size(r.video) / 2);
@@ -168,12 +210,12 @@ class Fake {
     if (to_save_.erase(r.job) == 0) return;
     base::replace_file(r.checkpoint, std::to_string(step));
     say(protocol::encode(protocol::CheckpointEvent{r.job, r.token, step}));
-    throw base::Error(base::ErrorKind::interrupted, "stopped");
+    let_go(r, "stopped");
   }
 
-  void throw_if_cancelled(const std::string& job) {
+  void throw_if_cancelled(const protocol::RenderRequest& r) {
     const std::lock_guard lock(mutex_);
-    if (cancelled_.erase(job) > 0) throw base::Error(base::ErrorKind::interrupted, "cancelled");
+    if (cancelled_.erase(r.job) > 0) let_go(r, "cancelled");
   }
 
   void render_all() {
@@ -187,7 +229,7 @@ class Fake {
 
   void render(const protocol::RenderRequest& r) {
     guarded(r, [&] {
-      throw_if_cancelled(r.job);
+      throw_if_cancelled(r);
       begin(r, r.settings.num_inference_steps);
       end(r, r.settings.num_inference_steps);
     });
@@ -224,10 +266,16 @@ class Fake {
   void step(const protocol::RenderRequest& r, std::int64_t from, std::int64_t to) {
     for (std::int64_t step = from; step <= to; ++step) {
       std::this_thread::sleep_for(milliseconds(std::stoi(words(r.settings.prompt)["step_ms"])));
-      throw_if_cancelled(r.job);
+      throw_if_cancelled(r);
       reach(r, "denoise", step, r.settings.num_inference_steps);
+      together(name_of(r) + "-" + std::to_string(step), name_of(r));
       save_if_asked(r, step);
     }
+  }
+
+  static void say_done(const protocol::RenderRequest& r) {
+    const auto& s = r.settings;
+    say(protocol::encode(protocol::DoneEvent{r.job, r.token, s.num_frames, s.height, s.width, 0, {}}));
   }
 
   void write_all() {
@@ -235,19 +283,21 @@ class Fake {
       const auto r = take(to_write_);
       guarded(r, [&] {
         const auto& s = r.settings;
+        if (r.video.empty()) return say_done(r);
         const std::vector<std::uint8_t> rgb(static_cast<std::size_t>(s.num_frames * s.height * s.width * 3), 90);
         media::write_video(r.video, {s.num_frames, s.height, s.width, rgb}, {});
         base::replace_file(r.sheet, "sheet of " + r.job);
         if (!r.archive.empty()) base::replace_file(r.archive, "archive of " + r.job);
         reach(r, "encode", 0, 0);
         std::this_thread::sleep_for(milliseconds(std::stoi(words(s.prompt)["encode_ms"])));
-        protocol::DoneEvent done{r.job, r.token, s.num_frames, s.height, s.width, 0, {}};
-        say(protocol::encode(done));
+        say_done(r);
       });
     }
   }
 
   std::string folder_;
+  protocol::GroupRequest group_;  // that it stays in; of one alone: one of one
+  int meetings_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<protocol::RenderRequest> to_render_;

@@ -13,6 +13,7 @@
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/drain.h"
+#include "nightreel/rank/renderer.h"
 #include "queue/test_server.h"
 #include "support/error.h"
 #include "support/temp_folder.h"

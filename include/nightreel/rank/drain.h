@@ -19,7 +19,7 @@
 #include "nightreel/rank/job_in_hand.h"
 #include "nightreel/rank/options.h"
 #include "nightreel/rank/publisher.h"
-#include "nightreel/rank/renderer.h"
+#include "nightreel/rank/render_unit.h"
 #include "nightreel/rank/signals.h"
 #include "nightreel/report/run_summary.h"
 
@@ -40,7 +40,7 @@ struct DrainParts {
   queue::ClaimRequest who;  // min_pending: how many must wait before a second job is claimed
   queue::JobQueue& jobs;
   queue::LeaseKeeper& leases;
-  Renderer& renderer;  // ready
+  RenderUnit& renderer;
   Publisher publisher;
   Signals& signals;
   std::function<void()> hurry;  // called once when asked to stop: no call to the queue may take long from now on
@@ -51,7 +51,8 @@ struct DrainParts {
 
 class Drain {
  public:
-  explicit Drain(DrainParts parts) : p_(std::move(parts)), deaths_(p_.limits.first_pause_s) {}
+  explicit Drain(DrainParts parts)
+      : p_(std::move(parts)), deaths_(p_.limits.first_pause_s), ready_(p_.renderer.ready()) {}
   /// Fills in `jobs`, `stopped_early` and `error`.
   void run(report::RankSummary& summary);
 
@@ -74,7 +75,7 @@ class Drain {
 
   // The renderer (drain_events.cpp).
   void listen();
-  void handle(const Renderer::Event& event);
+  void handle(const RenderUnit::Event& event);
   void on_message(const protocol::Message& message);
   void on_ready(const protocol::ReadyEvent& event);
   void on_progress(const protocol::ProgressEvent& event);
@@ -110,7 +111,7 @@ class Drain {
   std::optional<queue::Counts> counted_;  // by this turn's claim, which found nothing
   std::string merged_;                    // the LoRA set that the renderer was last sent
   std::int64_t in_a_row_ = 0;             // how many jobs of it
-  bool ready_ = true;                     // the renderer has said so since it was last started
+  bool ready_;                            // the renderer has said so since it was last started
   double longest_s_ = 0;
   base::Stopwatch since_start_;
   base::Stopwatch since_claim_;

@@ -71,6 +71,7 @@ struct Ending {
   enum class Kind { none, publish, complete, fail, release };
   Kind kind = Kind::none;
   protocol::DoneEvent done;                           // publish
+  int ranks = 1;                                      // that rendered it
   queue::Published published;                         // complete: the video has its final name
   base::ErrorKind error = base::ErrorKind::internal;  // fail
   std::string message;                                //

@@ -23,6 +23,8 @@ struct RunOptions {
   std::string device = "auto";  // auto, cpu, cuda
   std::string dtype = "auto";   // auto, bf16, f32, fp8
   int threads = 2;              // CPU threads a renderer
+  int ranks_per_video = 1;
+  std::optional<int> min_ranks;  // whose renderers must come up; absent: all
   std::optional<int> expect_ranks;
   bool share_gpu = false;
   bool follow = false;

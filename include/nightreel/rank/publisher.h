@@ -33,6 +33,7 @@ struct Finished {
   std::string id;
   job::Settings settings;
   protocol::DoneEvent done;
+  int ranks = 1;  // that rendered it together
 };
 
 enum class Outcome { published, stale, cancel_requested };

@@ -16,6 +16,7 @@
 #include "nightreel/base/pipe.h"
 #include "nightreel/base/process.h"
 #include "nightreel/protocol/message.h"
+#include "nightreel/rank/render_unit.h"
 
 namespace nightreel::rank {
 
@@ -28,36 +29,27 @@ struct RendererCommand {
       on_gpu;  // whether the driver lists this process on the renderer's GPU; empty: there is none
 };
 
-class Renderer {
+class Renderer : public RenderUnit {
  public:
   Renderer(RendererCommand command, base::Logger log) : command_(std::move(command)), log_(std::move(log)) {}
 
-  /// Starts the process. Throws Error{environment} when the executable cannot be started at all.
-  void start();
+  void start() override;
   /// Whether the GPU is rid of the process before: the driver gives its memory back some time after its end. One that
   /// is listed for half a minute is waited for no longer.
-  bool may_start();
-  bool running() const { return static_cast<bool>(child_); }
+  bool may_start() override;
+  bool running() const override { return static_cast<bool>(child_); }
+  bool ready() const override { return running() && ready_; }
   pid_t pid() const { return child_.pid(); }
 
-  /// Throws Error{renderer} when the pipe is closed or stuck; poll() then tells how it ended.
-  void send(const std::string& line);
-
-  struct Event {
-    std::optional<protocol::Message> message;
-    std::string died;  // how it ended, where message is absent
-  };
-  /// The next event, or nothing within `timeout`.
-  std::optional<Event> poll(std::chrono::milliseconds timeout);
-
-  const std::string& log_file() const { return command_.stderr_path; }
-  /// The end of what it, or the one before while none runs, has written to its log; printable.
-  std::string last_words() const;
+  void send(const std::string& line) override;
+  std::optional<Event> poll(std::chrono::milliseconds timeout) override;
+  std::string log_file() const override { return command_.stderr_path; }
+  std::string last_words() const override;
 
   /// Asks it to shut down, waits at most `grace`, then kills it.
   void stop(std::chrono::milliseconds grace);
-  /// SIGKILL and reap, without a word.
-  void kill();
+  /// SIGKILL and reap.
+  void kill() override;
 
   /// What a renderer says before anything else. Throws Error of the kind that it failed with (model, environment,
   /// device, …) or Error{renderer}. `interrupted` is asked between two polls.

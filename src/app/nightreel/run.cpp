@@ -74,6 +74,11 @@ void add_run(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"auto", "bf16", "f32", "fp8"}))
       ->capture_default_str();
   sub->add_option("--threads", o.threads, "CPU threads a renderer")->check(CLI::Range(1, 1024))->capture_default_str();
+  sub->add_option("--ranks-per-video", o.ranks_per_video, "so many neighbours render one video together")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  sub->add_option("--min-ranks", o.min_ranks, "how many renderers must come up; default: all")
+      ->check(CLI::Range(1, 1 << 20));
   sub->add_option("--expect-ranks", o.expect_ranks, "refuse to start with another number of ranks")
       ->check(CLI::Range(1, 1 << 20));
   sub->add_flag("--share-gpu", o.share_gpu, "let several ranks use one GPU");

@@ -1,0 +1,23 @@
+// What the first rank of a group and its members say to each other: one JSON object a message.
+//
+// Plain values; any thread. Text that is no such message is Error{environment}: the other rank is another version.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace nightreel::rank {
+
+/// To a member: start, kill and send are about its renderer, out and end about itself (no more renderers; the run is
+/// over). From a member: event and died are of its renderer, alive and asked (finish, stop) its own.
+struct GroupMessage {
+  std::string what;
+  std::int64_t start = 0;  // which of the renderer's starts: what an earlier one said does not count
+  std::string text;        // of send and event the line; of died how; of out why; of asked what
+  std::string words;       // of died: the end of its log
+};
+
+std::string to_json(const GroupMessage& message);
+GroupMessage group_message(const std::string& json);
+
+}  // namespace nightreel::rank
