@@ -126,7 +126,7 @@ TEST_CASE("a group over ranks renders, dies of a member's renderer with its last
 }
 
 TEST_CASE("a rank that is frozen is out; the others go on, and it learns so when it wakes") {
-  Night night(4);
+  Night night(6);
   if (world->rank() > 0) {
     const std::string out = night.serve();
     CHECK(contains(out, world->rank() == 1 ? "no sign of life" : ""));
