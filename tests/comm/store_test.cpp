@@ -11,6 +11,7 @@
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/comm/communicator.h"
+#include "nightreel/comm/texts.h"
 
 using nightreel::base::Stopwatch;
 using nightreel::test::Announcement;
@@ -110,6 +111,26 @@ TEST_CASE("tensors larger than a chunk arrive whole, and each dtype") {
     return wrong + "end";
   });
   for (const std::string& outcome : outcomes) CHECK(outcome == "end");
+}
+
+TEST_CASE("texts of any length, none too, arrive on every rank") {
+  const auto text_of = [](int rank) {
+    return std::string(static_cast<std::size_t>(3 * rank), 'x') + std::string(1, 0);
+  };
+  for (const int size : {1, 2, 3}) {
+    CAPTURE(size);
+    const auto outcomes = in_group(size, kLong, [&](comm::Communicator& group) {
+      std::string wrong;
+      const auto texts = comm::all_gather_texts(group, at::kCPU, text_of(group.rank()));
+      for (int r = 0; r < size; ++r) wrong += texts.at(static_cast<std::size_t>(r)) == text_of(r) ? "" : "wrong; ";
+      for (const std::string& text : comm::all_gather_texts(group, at::kCPU, "")) wrong += text.empty() ? "" : "some; ";
+      const std::string mine = group.rank() == 0 ? "rank 0's" : "another's, longer";
+      if (comm::broadcast_text(group, at::kCPU, mine) != "rank 0's") wrong += "broadcast; ";
+      if (!comm::broadcast_text(group, at::kCPU, group.rank() == 0 ? "" : mine).empty()) wrong += "empty broadcast; ";
+      return wrong + "end";
+    });
+    for (const std::string& outcome : outcomes) CHECK(outcome == "end");
+  }
 }
 
 TEST_CASE("a sum has the same bits on every rank") {
