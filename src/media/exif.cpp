@@ -89,13 +89,13 @@ std::string_view chunk_exif(std::string_view file, const ChunkLayout& layout) {
 
 }  // namespace
 
-int exif_orientation(std::string_view file, av::StillFormat format) {
+int exif_orientation(std::string_view file, ImageFormat format) {
   switch (format) {
-    case av::StillFormat::jpeg:
+    case ImageFormat::jpeg:
       return tiff_orientation(jpeg_exif(file));
-    case av::StillFormat::png:
+    case ImageFormat::png:
       return tiff_orientation(chunk_exif(file, kPng));
-    case av::StillFormat::webp:
+    case ImageFormat::webp:
       return tiff_orientation(chunk_exif(file, kWebp));
   }
   return 1;

@@ -7,6 +7,8 @@
 
 #include "media/colour.h"
 #include "media/exif.h"
+#include "media/image_format.h"
+#include "media/jpeg.h"
 #include "media/libav_still.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
@@ -19,11 +21,11 @@ using base::ErrorKind;
 
 constexpr std::size_t kMaxBytes = std::size_t{512} << 20U;
 
-av::StillFormat format_of(std::string_view bytes) {
+ImageFormat format_of(std::string_view bytes) {
   const auto begins = [&](std::string_view magic) { return bytes.substr(0, magic.size()) == magic; };
-  if (begins("\x89PNG\r\n\x1a\n")) return av::StillFormat::png;
-  if (begins("\xff\xd8\xff")) return av::StillFormat::jpeg;
-  if (begins("RIFF") && bytes.substr(8 <= bytes.size() ? 8 : bytes.size(), 4) == "WEBP") return av::StillFormat::webp;
+  if (begins("\x89PNG\r\n\x1a\n")) return ImageFormat::png;
+  if (begins("\xff\xd8\xff")) return ImageFormat::jpeg;
+  if (begins("RIFF") && bytes.substr(8 <= bytes.size() ? 8 : bytes.size(), 4) == "WEBP") return ImageFormat::webp;
   throw Error(ErrorKind::job, "is no PNG, JPEG or WebP picture");
 }
 
@@ -88,30 +90,22 @@ std::optional<Image> packed_to_rgb(const av::Still& still, const std::string& fo
 
 Image to_rgb(const av::Still& still) {
   const std::string format = still.pixel_format();
-  if (format == "yuvj444p") return jpeg_to_rgb(still, false, false);
-  if (format == "yuvj422p") return jpeg_to_rgb(still, true, false);
-  if (format == "yuvj440p") return jpeg_to_rgb(still, false, true);
-  if (format == "yuvj420p") return jpeg_to_rgb(still, true, true);
   if (format == "yuv420p" || format == "yuva420p") return webp_to_rgb(still);
   if (auto image = packed_to_rgb(still, format)) return std::move(*image);
   throw Error(ErrorKind::job, "its pixels (" + format + ") are of no kind that is read: save it as an RGB picture");
 }
 
-/// libav's decoder makes up a JPEG's missing end. Padding behind it is let through.
-void check_end(std::string_view bytes, av::StillFormat format) {
-  if (format == av::StillFormat::jpeg && bytes.find("\xff\xd9") == std::string_view::npos) {
-    throw Error(ErrorKind::job, "is damaged or cut off: its end is missing");
-  }
+Image decode(std::string_view bytes, ImageFormat format) {
+  if (format == ImageFormat::jpeg) return read_jpeg(bytes, kMaxImagePixels);
+  return to_rgb(av::Still(bytes, format == ImageFormat::png ? "png" : "webp", kMaxImagePixels));
 }
 
 }  // namespace
 
 Image decode_image(std::string_view bytes, const std::string& name) {
   try {
-    const av::StillFormat format = format_of(bytes);
-    check_end(bytes, format);
-    Image image = to_rgb(av::Still(bytes, format, kMaxImagePixels));
-    return turned(std::move(image), exif_orientation(bytes, format));
+    const ImageFormat format = format_of(bytes);
+    return turned(decode(bytes, format), exif_orientation(bytes, format));
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::job) throw;
     throw Error(ErrorKind::job, base::printable(name, 4096) + ": " + e.what());

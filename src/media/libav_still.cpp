@@ -22,20 +22,8 @@ void check(int code, std::int64_t max_pixels) {
               "is damaged or cut off, or has more than " + std::to_string(max_pixels) + " pixels: " + reason(code));
 }
 
-AVCodecID codec_of(StillFormat format) {
-  switch (format) {
-    case StillFormat::png:
-      return AV_CODEC_ID_PNG;
-    case StillFormat::jpeg:
-      return AV_CODEC_ID_MJPEG;
-    case StillFormat::webp:
-      return AV_CODEC_ID_WEBP;
-  }
-  return AV_CODEC_ID_NONE;
-}
-
-Owned<AVCodecContext> decoder_for(StillFormat format, std::int64_t max_pixels) {
-  const AVCodec* codec = avcodec_find_decoder(codec_of(format));
+Owned<AVCodecContext> decoder_for(const char* name, std::int64_t max_pixels) {
+  const AVCodec* codec = avcodec_find_decoder_by_name(name);
   if (codec == nullptr) throw Error(ErrorKind::environment, "libavcodec cannot decode this kind of picture");
   Owned<AVCodecContext> decoder(avcodec_alloc_context3(codec));
   if (!decoder) throw Error(ErrorKind::internal, "libav has no memory");
@@ -43,7 +31,6 @@ Owned<AVCodecContext> decoder_for(StillFormat format, std::int64_t max_pixels) {
   decoder->max_pixels = max_pixels;
   decoder->thread_count = 1;
   decoder->flags |= AV_CODEC_FLAG_BITEXACT;
-  decoder->idct_algo = FF_IDCT_INT;  // libjpeg's accurate one
   if (avcodec_open2(decoder.get(), codec, nullptr) < 0) throw Error(ErrorKind::internal, "cannot open the decoder");
   return decoder;
 }
@@ -60,10 +47,10 @@ Owned<AVPacket> packet_of(std::string_view bytes) {
 
 }  // namespace
 
-Still::Still(std::string_view bytes, StillFormat format, std::int64_t max_pixels) : frame_(av_frame_alloc()) {
+Still::Still(std::string_view bytes, const char* name, std::int64_t max_pixels) : frame_(av_frame_alloc()) {
   silence();
   if (!frame_) throw Error(ErrorKind::internal, "libav has no memory");
-  const Owned<AVCodecContext> decoder = decoder_for(format, max_pixels);
+  const Owned<AVCodecContext> decoder = decoder_for(name, max_pixels);
   check(avcodec_send_packet(decoder.get(), packet_of(bytes).get()), max_pixels);
   check(avcodec_send_packet(decoder.get(), nullptr), max_pixels);
   check(avcodec_receive_frame(decoder.get(), frame_.get()), max_pixels);

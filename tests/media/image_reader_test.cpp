@@ -105,15 +105,15 @@ TEST_CASE("an Exif orientation is found in little and big endian, and nonsense c
   };
   const std::string little("II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0", 22);
   const std::string big("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0", 22);
-  CHECK(exif_orientation(jpeg(little), av::StillFormat::jpeg) == 6);
-  CHECK(exif_orientation(jpeg(big), av::StillFormat::jpeg) == 8);
+  CHECK(exif_orientation(jpeg(little), ImageFormat::jpeg) == 6);
+  CHECK(exif_orientation(jpeg(big), ImageFormat::jpeg) == 8);
   for (std::size_t length = 0; length < little.size() - 2; ++length) {
-    CHECK(exif_orientation(jpeg(little.substr(0, length)), av::StillFormat::jpeg) == 1);
+    CHECK(exif_orientation(jpeg(little.substr(0, length)), ImageFormat::jpeg) == 1);
   }
   for (std::size_t at = 0; at < little.size(); ++at) {
     std::string damaged = little;
     damaged[at] = '\xff';
-    const int orientation = exif_orientation(jpeg(damaged), av::StillFormat::jpeg);
+    const int orientation = exif_orientation(jpeg(damaged), ImageFormat::jpeg);
     CHECK((orientation == 1 || orientation == 6));
   }
 }

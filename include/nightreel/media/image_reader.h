@@ -20,8 +20,7 @@ struct Image {
 };
 
 /// The picture as diffusers' load_image gives it: turned as its Exif orientation says, transparency left out, greys and
-/// palettes as RGB. PNG and WebP pixels are Pillow's bit for bit. JPEG's are so but for the inverse transform, which
-/// libav rounds otherwise than libjpeg-turbo: single values are up to 3 off, one in fifty brightness samples by 1.
+/// palettes as RGB: Pillow's pixels, bit for bit.
 Image read_image(const std::string& path);
 
 /// The same of a file's bytes; `name` is for errors.

@@ -34,8 +34,8 @@ struct MakerOptions {
   std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
   int threads = 2;               // of LibTorch's CPU kernels
   std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has, no limit on a CPU
-  std::string stage;             // folder of this host to copy the checkpoint to and read it from; empty: none
-  base::Logger log;              // of loading
+  std::string stage = {};        // folder of this host to copy the checkpoint to and read it from; empty: none
+  base::Logger log = {};         // of loading
 };
 
 struct Prepared {
