@@ -9,6 +9,9 @@ import pathlib
 import re
 import signal
 
+import h5py
+import numpy
+
 import program
 from program import BUILD, MPIRUN, SHAPES
 
@@ -157,6 +160,32 @@ class Groups(program.ProgramTest):
                 (["--min-ranks", 0], 2, ("--min-ranks",))):
             with self.subTest(flags):
                 self.assert_refused(program.call(self.command(2, {"one": "step_ms=1"}, *flags)), code, *parts)
+
+
+class EngineGroups(program.ProgramTest):
+    """The same with the engine itself."""
+
+    def rendered(self, ranks, *flags):
+        jobs = self.write_jobs(*(program.small(name, 8, prompt=f"a {name} circle", height=48, width=32)
+                                 for name in ("red", "blue")))
+        out = self.folder / f"out-{ranks}"
+        ended = program.call([*MPIRUN, "-np", ranks, program.NIGHTREEL, "run", jobs, "--model", SHAPES, "--out", out,
+                              "--threads", 1, "--archive", "frames", *flags])
+        self.assert_ended(ended, 0)
+        for name in ("red", "blue"):
+            self.assertEqual(json.loads((out / f"videos/{name}.json").read_text())["ranks"], ranks)
+            with h5py.File(out / f"archive/{name}.h5") as archive:
+                yield archive["latents"][...], archive["frames"][...].astype(int)
+
+    def test_a_group_renders_what_one_rank_renders(self):
+        alone = list(self.rendered(1))
+        for ranks in (2, 3):
+            for (latents, frames), (others, other_frames) in zip(
+                    alone, self.rendered(ranks, "--ranks-per-video", ranks), strict=True):
+                self.assertLess(numpy.linalg.norm(latents - others) / numpy.linalg.norm(latents), 2e-5)
+                apart = numpy.abs(frames - other_frames)
+                self.assertLessEqual(apart.max(), 1)
+                self.assertLess(apart.mean(), 0.01)
 
 
 if __name__ == "__main__":
