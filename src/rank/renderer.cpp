@@ -4,6 +4,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 namespace nightreel::rank {
 
@@ -29,6 +30,7 @@ std::uintmax_t size_of(const std::string& file) {
 void Renderer::start() {
   base::ChildOptions options;
   options.argv = command_.argv;
+  for (std::string& more : std::exchange(command_.first_argv, {})) options.argv.push_back(std::move(more));
   options.stderr_path = command_.stderr_path;
   log_from_ = size_of(command_.stderr_path);
   child_ = base::Child(options);

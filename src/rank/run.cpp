@@ -130,19 +130,23 @@ class Run {
   }
 
   int work() {
-    Renderer renderer(renderer_command(options_, device_, out_.log_folder(run_), world_.rank()), log_);
+    const bool together =
+        world_.size() > 1 && (options_.load == "together" || (options_.load == "auto" && device_ != "cpu"));
+    Renderer renderer(renderer_command(options_, device_, out_.log_folder(run_), world_.rank(), together), log_);
     do_together(world_, "the renderers' start", [&] { renderer.start(); });
     std::optional<queue::PrivateServer> server;
     const auto addresses = agree_redis(world_, options_, server, log_);
     // No other run can be on a private server: what one seems to hold there is a dead one's, and comes free.
     const bool own = world_.broadcast(server ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
     options_.wait_for_all = options_.wait_for_all || own;
+    if (together) load_together(world_, renderer, device_ != "cpu", log_);
     const Loaded loaded =
         agree_ready(world_, renderer, of_stages().load, options_.min_ranks.value_or(world_.size()), signals_);
     check_renderers_meet(world_, renderer, device_ != "cpu", loaded.up);
     queue::RedisQueueOptions wanted = queue_options(options_, addresses);
     if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
     queue::RedisQueue jobs(wanted);
+    if (loaded.ready) log_.info("loaded", loading_text(*loaded.ready));
     if (loaded.ready) log_plan(log_, *loaded.ready, plan_.jobs, plan_.card, plan_.recipe);
     add_jobs(jobs, loaded.digest, least_memory(world_, loaded.ready));
 

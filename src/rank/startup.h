@@ -31,8 +31,15 @@ void check_rank_counts(const cluster::World& world, const RunOptions& options);
 /// What the renderer of `rank` writes.
 std::string renderer_log(const std::string& log_folder, int rank);
 
+/// `together`: its first start waits for load_together().
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
-                                 int rank);
+                                 int rank, bool together);
+
+/// Has the renderers read the weights together, each its share from storage. Where they do not meet each reads all.
+void load_together(cluster::World& world, Renderer& renderer, bool gpu, const base::Logger& log);
+
+/// How a renderer came by its weights, for people: bytes, seconds, GB/s.
+std::string loading_text(const protocol::ReadyEvent& ready);
 
 /// How the renderers came up.
 struct Loaded {

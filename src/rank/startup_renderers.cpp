@@ -1,7 +1,9 @@
 // From the renderers' start to the moment when all that came up have met.
 #include <algorithm>
+#include <iomanip>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/gpu_map.h"
@@ -17,6 +19,8 @@ using base::ErrorKind;
 using nlohmann::json;
 
 constexpr double kMeetLimitSeconds = 90;
+constexpr std::chrono::milliseconds kLoadExchange{300'000};
+const std::string kLoadGroup = "--load-group";  // the engine loads once it has been told whom to load with
 
 protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
   const base::Stopwatch watch;
@@ -40,6 +44,25 @@ protocol::RendezvousEvent meet(Renderer& renderer, const protocol::GroupRequest&
     // Its pipe is closed: what follows says how it ended.
   }
   return wait_rendezvous(renderer);
+}
+
+int first_of(const std::vector<bool>& up) {
+  return static_cast<int>(std::find(up.begin(), up.end(), true) - up.begin());
+}
+
+// This rank's place among those that are up, without an address yet.
+protocol::GroupRequest request_for(cluster::World& world, bool gpu, const std::vector<bool>& up) {
+  protocol::GroupRequest request;
+  request.backend = gpu ? "nccl" : "store";
+  request.rank = static_cast<int>(std::count(up.begin(), up.begin() + world.rank(), true));
+  request.size = static_cast<int>(std::count(up.begin(), up.end(), true));
+  // NCCL finds its ways by itself; the store listens where it is told to.
+  if (!gpu && world.hosts().size() > 1) {
+    const bool offers = world.rank() == first_of(up);
+    request.listen_on =
+        agree_interface(world, offers ? cluster::host_addresses() : std::vector<std::string>{}, first_of(up));
+  }
+  return request;
 }
 
 // NVML numbers processes as the driver's namespace does: in a container it may not know ours, and nothing is waited
@@ -74,7 +97,7 @@ std::string renderer_log(const std::string& log_folder, int rank) {
 }
 
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
-                                 int rank) {
+                                 int rank, bool together) {
   RendererCommand command;
   command.argv = {base::companion("nightreel-engine"),
                   "render",
@@ -86,8 +109,12 @@ RendererCommand renderer_command(const RunOptions& options, const std::string& d
                   options.dtype,
                   "--threads",
                   std::to_string(options.threads)};
+  if (!options.stage_weights.empty()) {
+    command.argv.insert(command.argv.end(), {"--stage-weights", options.stage_weights});
+  }
   command.stderr_path = renderer_log(log_folder, rank);
   command.on_gpu = gpu_lists(device);
+  if (together) command.first_argv = {kLoadGroup};
   command.loading_limit_s = stage_limits(device != "cpu", options.stage_limits).load;
   return command;
 }
@@ -124,18 +151,42 @@ Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_
   return mine;
 }
 
+void load_together(cluster::World& world, Renderer& renderer, bool gpu, const base::Logger& log) {
+  const std::vector<bool> all(static_cast<std::size_t>(world.size()), true);
+  protocol::GroupRequest request = request_for(world, gpu, all);
+  request.deadline_ms = kLoadExchange.count();
+  std::string address;
+  if (world.rank() == 0) {
+    const auto problem = problem_of([&] { address = meet(renderer, request).address; });
+    if (problem) log.warn("load-alone", "every renderer reads all weights itself: " + *problem);
+  }
+  request.address = world.broadcast(address, 0, std::chrono::minutes(3), "the rendezvous for loading");
+  if (request.address.empty()) {
+    return do_together(world, "the renderers' start", [&] {
+      renderer.kill();
+      renderer.start();
+    });
+  }
+  try {
+    renderer.send(protocol::encode(request));
+  } catch (const Error&) {
+    // It has ended: who waits for its `ready` says how. The others read alone once the deadline has passed.
+  }
+}
+
+std::string loading_text(const protocol::ReadyEvent& ready) {
+  const auto gigabytes = static_cast<double>(ready.load.bytes_read) / 1e9;
+  std::ostringstream text;
+  text << "read " << ready.load.bytes_read << " bytes of weights in " << std::fixed << std::setprecision(2)
+       << ready.load_s << " s, " << (ready.load_s > 0 ? gigabytes / ready.load_s : 0) << " GB/s"
+       << (ready.load.shared ? "; the other ranks read the rest" : "");
+  return text.str();
+}
+
 void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu, const std::vector<bool>& up) {
   const auto here = up.begin() + world.rank();
-  const int first = static_cast<int>(std::find(up.begin(), up.end(), true) - up.begin());
-  protocol::GroupRequest request;
-  request.backend = gpu ? "nccl" : "store";
-  request.rank = static_cast<int>(std::count(up.begin(), here, true));
-  request.size = static_cast<int>(std::count(up.begin(), up.end(), true));
-  // NCCL finds its ways by itself; the store listens where it is told to.
-  if (!gpu && world.hosts().size() > 1) {
-    const bool offers = world.rank() == first;
-    request.listen_on = agree_interface(world, offers ? cluster::host_addresses() : std::vector<std::string>{}, first);
-  }
+  const int first = first_of(up);
+  protocol::GroupRequest request = request_for(world, gpu, up);
   std::string address;
   world.throw_together(problem_of([&] {
                          if (world.rank() != first) return;

@@ -187,6 +187,27 @@ class EngineGroups(program.ProgramTest):
                 self.assertLessEqual(apart.max(), 1)
                 self.assertLess(apart.mean(), 0.01)
 
+    def bytes_read(self, *flags):
+        """By all ranks."""
+        out = self.folder / "-".join(["out", *flags])
+        ended = program.mpirun(3, "run", "--model", SHAPES, "--out", out, "--threads", 1, *flags)
+        self.assert_ended(ended, 0)
+        logs = "".join(file.read_text() for file in out.glob("logs/*/rank-*.jsonl"))
+        read = [int(count) for count in re.findall(r"read (\d+) bytes of weights", logs)]
+        self.assertEqual(len(read), 3)
+        return sum(read), logs.count("the other ranks read the rest")
+
+    def test_weights_are_read_once_where_ranks_load_together(self):
+        stored = sum(file.stat().st_size for file in SHAPES.glob("*/*.safetensors"))
+        together, shared = self.bytes_read("--load", "together")
+        self.assertLessEqual(together, stored)
+        self.assertGreater(together, 0.9 * stored)
+        self.assertEqual(shared, 3)
+        alone, shared = self.bytes_read("--load", "alone", "--stage-weights", str(self.folder / "copies"))
+        self.assertGreater(alone, 2.7 * stored)
+        self.assertEqual(shared, 0)
+        self.assertTrue(list((self.folder / "copies").iterdir()))
+
 
 if __name__ == "__main__":
     program.main()

@@ -36,6 +36,13 @@ device = sys.argv[sys.argv.index("--device") + 1]
 backend = "store" if device == "cpu" else "nccl"
 fault = dict(one.split(":") for one in os.environ.get("NIGHTREEL_STAND_IN", "").split(",") if one).get(
     device.removeprefix("cuda:"), "")
+while "--load-group" in sys.argv:  # the ranks tell where to load together
+    request = json.loads(sys.stdin.readline() or '{"type": "shutdown"}')
+    if request["type"] == "shutdown":
+        sys.exit()
+    say(type="rendezvous", address=request["address"] or "stand-in", joined=bool(request["address"]))
+    if request["address"]:
+        break
 say(type="ready", model_digest="0" * 32, model={}, versions=VERSIONS, device=device,
     device_uuid=device.removeprefix("cuda:"), memory_bytes=24 << 30, cpu_capability="DEFAULT", threads=1, load_s=0.0)
 for line in sys.stdin:

@@ -25,6 +25,8 @@ struct RunOptions {
   int threads = 2;              // CPU threads a renderer
   int ranks_per_video = 1;
   std::optional<int> min_ranks;  // whose renderers must come up; absent: all
+  std::string load = "auto";     // auto: together on GPUs, alone on CPUs; alone, together
+  std::string stage_weights;     // a folder of each host for copies of the checkpoint; empty: none
   std::optional<int> expect_ranks;
   bool share_gpu = false;
   bool follow = false;

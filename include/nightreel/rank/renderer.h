@@ -27,6 +27,7 @@ struct RendererCommand {
   double silence_limit_s = 30;    // after that a heartbeat comes every second, from a thread that does nothing else
   std::function<bool(pid_t)>
       on_gpu;  // whether the driver lists this process on the renderer's GPU; empty: there is none
+  std::vector<std::string> first_argv = {};  // more arguments, of the first start alone
 };
 
 class Renderer : public RenderUnit {

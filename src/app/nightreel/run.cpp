@@ -79,6 +79,13 @@ void add_run(CLI::App& app, Action& action) {
       ->capture_default_str();
   sub->add_option("--min-ranks", o.min_ranks, "how many renderers must come up; default: all")
       ->check(CLI::Range(1, 1 << 20));
+  sub->add_option("--load", o.load,
+                  "together: each rank reads its share of the weights and the others' come from them; alone: each "
+                  "reads all; auto: together on GPUs")
+      ->check(CLI::IsMember({"auto", "alone", "together"}))
+      ->capture_default_str();
+  sub->add_option("--stage-weights", o.stage_weights,
+                  "a folder of each host: the checkpoint is copied there once and read from there");
   sub->add_option("--expect-ranks", o.expect_ranks, "refuse to start with another number of ranks")
       ->check(CLI::Range(1, 1 << 20));
   sub->add_flag("--share-gpu", o.share_gpu, "let several ranks use one GPU");
