@@ -210,8 +210,11 @@ bool Drain::may_send(const JobInHand& job) const {
 }
 
 void Drain::send_next() {
-  const auto next = std::find_if(in_hand_.begin(), in_hand_.end(),
-                                 [](const JobInHand& job) { return job.phase == Phase::held_back && !job.over; });
+  const auto is_next = [](const JobInHand& job) { return job.phase == Phase::held_back && !job.over; };
+  if (!ready_ || std::none_of(in_hand_.begin(), in_hand_.end(), is_next)) return;
+  // The queue may have kept this rank waiting: a renderer that has died meanwhile is to cost the job nothing.
+  hear(std::chrono::milliseconds(0));
+  const auto next = std::find_if(in_hand_.begin(), in_hand_.end(), is_next);
   if (ready_ && next != in_hand_.end() && may_send(*next)) send(*next);
 }
 

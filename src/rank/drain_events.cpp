@@ -36,7 +36,12 @@ void Drain::listen() {
     if (deaths_.may_restart() && p_.renderer.may_start()) p_.renderer.start();
     return;
   }
-  auto event = p_.renderer.poll(kListen);
+  hear(kListen);
+}
+
+/// The renderer's events, of which the first may take `patience`.
+void Drain::hear(milliseconds patience) {
+  auto event = p_.renderer.poll(patience);
   for (int seen = 1; event; ++seen) {
     handle(*event);
     if (!p_.renderer.running() || seen == kEventsATurn) return;

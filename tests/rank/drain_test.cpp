@@ -1,7 +1,9 @@
 #include "nightreel/rank/drain.h"
 
 #include <sys/resource.h>
+#include <sys/wait.h>
 
+#include <csignal>
 #include <thread>
 
 #include "nightreel/base/hash.h"
@@ -140,6 +142,18 @@ TEST_CASE_FIXTURE(Night, "where none was denoising the jobs in hand are charged"
   drain();
   check_done("writing", 2);
   CHECK(field("writing", "alone") == "");
+}
+
+TEST_CASE_FIXTURE(Night, "a renderer that died while a job was being claimed costs that job nothing") {
+  add("a", "a circle");
+  Rank one = rank();
+  one.jobs.on_claim = [&] {
+    siginfo_t end{};
+    REQUIRE(::kill(one.renderer.pid(), SIGKILL) == 0);
+    REQUIRE(::waitid(P_PID, static_cast<id_t>(one.renderer.pid()), &end, WEXITED | WNOWAIT) == 0);
+  };
+  CHECK(one.drain().error == "");
+  check_done("a", 1);
 }
 
 TEST_CASE_FIXTURE(Night, "a job that is to be alone shares its renderer with none") {

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <utility>
 
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
@@ -22,18 +24,31 @@ namespace nightreel::test {
 
 using namespace std::chrono_literals;
 
+/// The queue in Redis, and what happens between its answer to a claim and the rank's next step.
+class WatchedQueue : public queue::RedisQueue {
+ public:
+  using RedisQueue::RedisQueue;
+  queue::ClaimResult claim(const queue::ClaimRequest& request) override {
+    auto claimed = RedisQueue::claim(request);
+    if (claimed.lease && on_claim) std::exchange(on_claim, nullptr)();
+    return claimed;
+  }
+  std::function<void()> on_claim;
+};
+
 /// One rank: its own connections, lease keeper and renderer.
 class Rank {
  public:
   Rank(const TestServer& server, const std::string& folder, std::chrono::milliseconds lease, int number,
        double loading_limit_s)
       : out_(folder + "/out"),
-        jobs_(server.queue_options(lease)),
+
         keeper_(renewing(server, lease), lease / 3, stop_, base::Logger()),
-        renderer({{FAKE_RENDERER, folder}, folder + "/renderer.log", loading_limit_s, 3, nullptr}, base::Logger()) {
+        renderer({{FAKE_RENDERER, folder}, folder + "/renderer.log", loading_limit_s, 3, nullptr}, base::Logger()),
+        jobs(server.queue_options(lease)) {
     number_ = number;
     options.out = out_.root();
-    jobs_.set_patience({300ms, {}, true});
+    jobs.set_patience({300ms, {}, true});
     out_.make();
     card_ = job::read_model_card(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
     recipe_ = job::recipe_for(card_, job::RecipeChoice::automatic);
@@ -54,7 +69,7 @@ class Rank {
     maker.renderer = ready_;
     maker.overwrite = options.overwrite;
     report::RankSummary summary;
-    Drain({options, card_, recipe_, out_, who, jobs_, keeper_, renderer, Publisher(out_, maker), signals,
+    Drain({options, card_, recipe_, out_, who, jobs, keeper_, renderer, Publisher(out_, maker), signals,
            [this] { hurried = true; }, base::Logger(), limits, memory})
         .run(summary);
     return summary;
@@ -68,7 +83,6 @@ class Rank {
   }
 
   rank::OutputFolder out_;
-  queue::RedisQueue jobs_;
   base::CancelToken stop_;
   queue::LeaseKeeper keeper_;
   job::ModelCard card_;
@@ -86,6 +100,7 @@ class Rank {
   rank::DrainLimits limits;
   job::DeviceMemory memory;  // none: everything fits
   bool hurried = false;
+  WatchedQueue jobs;
 };
 
 struct Night {

@@ -27,7 +27,7 @@ std::chrono::milliseconds lease_margin(std::chrono::milliseconds lease);
 /// Throws Error{usage} for a name that is empty, too long, or has braces, spaces or control characters.
 void check_queue_name(const std::string& name);
 
-class RedisQueue final : public JobQueue {
+class RedisQueue : public JobQueue {
  public:
   /// Does not connect yet. Throws Error{usage} for a bad name.
   explicit RedisQueue(RedisQueueOptions options);

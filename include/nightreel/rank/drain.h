@@ -75,6 +75,7 @@ class Drain {
 
   // The renderer (drain_events.cpp).
   void listen();
+  void hear(std::chrono::milliseconds patience);
   void handle(const RenderUnit::Event& event);
   void on_message(const protocol::Message& message);
   void on_ready(const protocol::ReadyEvent& event);
