@@ -200,17 +200,23 @@ std::optional<RenderUnit::Event> GroupRenderer::on_failed(std::size_t at, Event 
 
 // ---- how the group forms -------------------------------------------------------------------------------------------
 
-std::optional<RenderUnit::Event> GroupRenderer::meet() {
-  if (size() == 1) return formed();
-  state_ = State::meeting;
-  since_meeting_ = base::Stopwatch();
+/// To make a rendezvous where `address` is empty, else to join that one; for the first of the group.
+protocol::GroupRequest GroupRenderer::request_at(const std::string& address) const {
   protocol::GroupRequest request;
   request.backend = meeting_.backend;
+  request.address = address;
   request.listen_on = meeting_.listen_on;
   request.size = size();
   request.deadline_ms = limits_.exchange_ms;
   request.stay = true;
-  tell(first(), protocol::encode(request));
+  return request;
+}
+
+std::optional<RenderUnit::Event> GroupRenderer::meet() {
+  if (size() == 1) return formed();
+  state_ = State::meeting;
+  since_meeting_ = base::Stopwatch();
+  tell(first(), protocol::encode(request_at("")));
   return std::nullopt;
 }
 
@@ -223,12 +229,7 @@ std::optional<RenderUnit::Event> GroupRenderer::on_rendezvous(std::size_t at, co
   }
   if (state_ != State::meeting || event.joined || at != first()) return std::nullopt;
   state_ = State::joining;
-  protocol::GroupRequest request;
-  request.backend = meeting_.backend;
-  request.address = event.address;
-  request.size = size();
-  request.deadline_ms = limits_.exchange_ms;
-  request.stay = true;
+  protocol::GroupRequest request = request_at(event.address);
   for (const std::size_t one : present()) {
     tell(one, protocol::encode(request));
     ++request.rank;

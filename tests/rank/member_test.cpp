@@ -6,18 +6,15 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <list>
 #include <memory>
 #include <thread>
 
 #include "nightreel/base/error.h"
-#include "nightreel/job/job.h"
-#include "nightreel/job/model_card.h"
-#include "nightreel/job/resolve.h"
 #include "nightreel/rank/group_renderer.h"
 #include "nightreel/rank/remote_renderer.h"
+#include "rank/group_steps.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
 
@@ -69,28 +66,8 @@ struct Night {
     group->kill();
     for (auto& one : others) one.end();
   }
-  rank::RenderUnit::Event next(const std::string& type) {
-    const base::Stopwatch watch;
-    while (watch.seconds() < 20) {
-      auto event = group->poll(50ms);
-      if (event && (!event->message || event->message->type == type)) return *event;
-    }
-    return {std::nullopt, "no " + type + " came"};
-  }
-  void render(const std::string& id, const std::string& prompt) {
-    const auto card = job::read_model_card(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
-    const base::Json spec{{"id", id},     {"prompt", prompt}, {"num_inference_steps", 3},
-                          {"height", 16}, {"width", 16},      {"num_frames", 5}};
-    protocol::RenderRequest request;
-    request.job = id;
-    request.token = 7;
-    request.spec = spec;
-    request.settings =
-        job::resolve(job::parse_job(spec.dump(), {"/", ""}), card, job::recipe_for(card, job::RecipeChoice::automatic));
-    request.video = folder + "/" + id + ".mp4";
-    request.sheet = folder + "/" + id + ".jpg";
-    group->send(protocol::encode(request));
-  }
+  rank::RenderUnit::Event next(const std::string& type) { return test::next_event(*group, type); }
+  void render(const std::string& id, const std::string& prompt) { test::send_render(*group, folder, id, prompt); }
   void check_renders(const std::string& id) {
     render(id, "step_ms=1");
     const auto done = next("done");

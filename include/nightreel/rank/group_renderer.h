@@ -76,6 +76,7 @@ class GroupRenderer : public RenderUnit {
   std::optional<Event> on_ready(Event event);
   std::optional<Event> on_rendezvous(std::size_t at, const protocol::RendezvousEvent& event);
   std::optional<Event> on_failed(std::size_t at, Event event);
+  protocol::GroupRequest request_at(const std::string& address) const;
   std::optional<Event> meet();
   Event formed();
   Event lost(std::size_t at, std::string how);
