@@ -1,15 +1,8 @@
 #include "nightreel/rank/remote_renderer.h"
 
-#include <algorithm>
-
 #include "rank/group_message.h"
 
 namespace nightreel::rank {
-namespace {
-
-constexpr double kLongestLook_s = 1;
-
-}  // namespace
 
 void RemoteRenderer::tell(const std::string& what, const std::string& text) {
   link_.send(rank_.at, to_json({what, start_, text, ""}));
@@ -20,8 +13,7 @@ void RemoteRenderer::start() {
   running_ = true;
   ready_ = false;
   words_.clear();
-  silent_s_ = 0;
-  since_look_ = base::Stopwatch();
+  silence_.broken();
   tell("start");
 }
 
@@ -47,16 +39,9 @@ void RemoteRenderer::end() {
   tell("end");
 }
 
-// As in Renderer: time in which this rank did not listen is no silence of the other's.
-void RemoteRenderer::count_silence() {
-  silent_s_ += std::min(since_look_.seconds(), kLongestLook_s);
-  since_look_ = base::Stopwatch();
-}
-
 std::optional<RenderUnit::Event> RemoteRenderer::poll(std::chrono::milliseconds /*timeout*/) {
   while (const auto text = link_.receive(rank_.at)) {
-    silent_s_ = 0;
-    since_look_ = base::Stopwatch();
+    silence_.broken();
     const GroupMessage said = group_message(*text);
     if (said.what == "asked") asked_(said.text == "stop" ? Ask::stop : Ask::finish);
     if (!running_ || said.start != start_) continue;
@@ -72,11 +57,11 @@ std::optional<RenderUnit::Event> RemoteRenderer::poll(std::chrono::milliseconds 
     }
   }
   if (!running_) return std::nullopt;
-  count_silence();
-  if (silent_s_ <= rank_.silence_limit_s) return std::nullopt;
+  silence_.look();
+  if (silence_.seconds() <= rank_.silence_limit_s) return std::nullopt;
   running_ = false;
   gone_ = true;
-  return Event{std::nullopt, "no sign of life of its rank for " + base::human_duration(silent_s_)};
+  return Event{std::nullopt, "no sign of life of its rank for " + base::human_duration(silence_.seconds())};
 }
 
 }  // namespace nightreel::rank

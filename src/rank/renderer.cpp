@@ -14,7 +14,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr double kLongestLook_s = 1;
 constexpr double kDriver_s = 30;
 constexpr int kMostEvents = 5000;           // a second; a renderer has some dozens to tell
 constexpr std::uintmax_t kLastWords = 600;  // bytes
@@ -36,8 +35,7 @@ void Renderer::start() {
   child_ = base::Child(options);
   reader_.emplace(child_.stdout_fd(), protocol::kMaxLine);
   ready_ = false;
-  silent_s_ = 0;
-  since_look_ = base::Stopwatch();
+  silence_.broken();
   second_ = base::Stopwatch();  // a flood is its own process's
   events_ = 0;
   log_.debug("renderer-start", "renderer process " + std::to_string(child_.pid()));
@@ -87,17 +85,12 @@ std::optional<Renderer::Event> Renderer::poll(milliseconds timeout) {
   } catch (const Error& e) {
     return ended(e.what());
   }
-  count_silence();
-  if (silent_s_ > (ready_ ? command_.silence_limit_s : command_.loading_limit_s)) {
-    return ended(std::string("hung: no event for ") + base::human_duration(silent_s_) + (ready_ ? "" : " of loading"));
+  silence_.look();
+  if (silence_.seconds() > (ready_ ? command_.silence_limit_s : command_.loading_limit_s)) {
+    return ended(std::string("hung: no event for ") + base::human_duration(silence_.seconds()) +
+                 (ready_ ? "" : " of loading"));
   }
   return std::nullopt;
-}
-
-// A rank that was stopped itself, or was away in a call, has not listened meanwhile: that is no silence.
-void Renderer::count_silence() {
-  silent_s_ += std::min(since_look_.seconds(), kLongestLook_s);
-  since_look_ = base::Stopwatch();
 }
 
 bool Renderer::floods() {
@@ -109,8 +102,7 @@ bool Renderer::floods() {
 }
 
 Renderer::Event Renderer::take(const std::string& line) {
-  silent_s_ = 0;
-  since_look_ = base::Stopwatch();
+  silence_.broken();
   if (floods()) return ended("floods its event pipe");
   Event event{protocol::decode_event(line), ""};
   ready_ = ready_ || event.message->type == "ready";

@@ -22,7 +22,6 @@ constexpr std::array<Stage, 6> kStages{{{"load", &StageLimits::load},
                                         {"decode", &StageLimits::decode},
                                         {"encode", &StageLimits::encode},
                                         {"publish", &StageLimits::publish}}};
-constexpr double kLongestLook_s = 1;
 constexpr int kEnoughSigns = 2;
 
 std::vector<std::string> stage_names() {
@@ -79,22 +78,12 @@ void StageWatch::sign(const std::string& stage, std::int64_t step) {
   look();
   const bool further = stage == stage_ && step > step_;
   // What came before a stage's first step (weights, a state to go on from) is no measure of the others.
-  if (further && signs_ > 0) longest_s_ = std::max(longest_s_, silent_s_);
+  if (further && signs_ > 0) longest_s_ = std::max(longest_s_, silence_.seconds());
   if (stage != stage_) longest_s_ = 0;
   signs_ = further ? signs_ + 1 : 0;
   stage_ = stage;
   step_ = step;
-  silent_s_ = 0;
-}
-
-void StageWatch::wait() {
-  silent_s_ = 0;
-  since_look_ = base::Stopwatch();
-}
-
-void StageWatch::look() {
-  silent_s_ += std::min(since_look_.seconds(), kLongestLook_s);
-  since_look_ = base::Stopwatch();
+  silence_.broken();
 }
 
 double StageWatch::stage_limit_s() const {

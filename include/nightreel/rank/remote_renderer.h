@@ -6,10 +6,10 @@
 
 #include <functional>
 
-#include "nightreel/base/clock.h"
 #include "nightreel/cluster/groups.h"
 #include "nightreel/rank/render_unit.h"
 #include "nightreel/rank/signals.h"
+#include "nightreel/rank/silence.h"
 
 namespace nightreel::rank {
 
@@ -43,7 +43,6 @@ class RemoteRenderer : public RenderUnit {
 
  private:
   void tell(const std::string& what, const std::string& text = "");
-  void count_silence();
   cluster::GroupLink& link_;
   RemoteRank rank_;
   std::function<void(Ask)> asked_;
@@ -52,8 +51,7 @@ class RemoteRenderer : public RenderUnit {
   bool ready_ = true;
   bool gone_ = false;
   std::string words_;
-  double silent_s_ = 0;
-  base::Stopwatch since_look_;
+  Silence silence_;
 };
 
 }  // namespace nightreel::rank

@@ -17,6 +17,7 @@
 #include "nightreel/base/process.h"
 #include "nightreel/protocol/message.h"
 #include "nightreel/rank/render_unit.h"
+#include "nightreel/rank/silence.h"
 
 namespace nightreel::rank {
 
@@ -59,7 +60,6 @@ class Renderer : public RenderUnit {
  private:
   Event ended(const std::string& why);
   Event take(const std::string& line);
-  void count_silence();
   bool floods();
   RendererCommand command_;
   base::Logger log_;
@@ -69,8 +69,7 @@ class Renderer : public RenderUnit {
   pid_t dead_ = -1;              // the process before, while the GPU may hold it
   base::Stopwatch since_end_;
   bool ready_ = false;
-  double silent_s_ = 0;
-  base::Stopwatch since_look_;
+  Silence silence_;
   base::Stopwatch second_;  // in which events_ were taken
   int events_ = 0;
 };

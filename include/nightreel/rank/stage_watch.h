@@ -9,7 +9,7 @@
 #include <map>
 #include <string>
 
-#include "nightreel/base/clock.h"
+#include "nightreel/rank/silence.h"
 
 namespace nightreel::rank {
 
@@ -44,14 +44,14 @@ class StageWatch {
   /// A sign of progress.
   void sign(const std::string& stage, std::int64_t step);
   /// Not its turn: no time passes for it.
-  void wait();
+  void wait() { silence_.broken(); }
   /// To be called several times a second. Time in which nobody looked is not held against the video: the rank was
   /// stopped itself, or away in a call.
-  void look();
+  void look() { silence_.look(); }
   /// From the last sign to the next one, at most.
   std::chrono::milliseconds limit() const;
-  double silent_s() const { return silent_s_; }
-  bool hung() const { return std::chrono::duration<double>(silent_s_) > limit(); }
+  double silent_s() const { return silence_.seconds(); }
+  bool hung() const { return std::chrono::duration<double>(silent_s()) > limit(); }
 
  private:
   double stage_limit_s() const;
@@ -60,8 +60,7 @@ class StageWatch {
   std::int64_t step_ = 0;
   int signs_ = 0;         // of further steps in this stage
   double longest_s_ = 0;  // between two of them
-  double silent_s_ = 0;
-  base::Stopwatch since_look_;
+  Silence silence_;
 };
 
 }  // namespace nightreel::rank
