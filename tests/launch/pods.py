@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 
 import program
@@ -20,6 +21,12 @@ def missing():
     if absent:
         return f"not installed: {', '.join(absent)}"
     return "" if os.geteuid() == 0 else "network namespaces need root"
+
+
+def closed_parent(path):
+    """The topmost folder above `path` that a normal user may not enter, as /root is; or None."""
+    parents = reversed(pathlib.Path(path).parents)
+    return next((folder for folder in parents if not folder.stat().st_mode & stat.S_IXOTH), None)
 
 
 class Pods:
@@ -65,7 +72,7 @@ class Pods:
             subprocess.run(["ip", *line.split()], check=True)
 
     def start(self, pod, *command, **environment):
-        inside = (f"hostname {self.hosts[pod]}; mount --bind {self.folder}/passwd /etc/passwd; "
+        inside = (f"{self._opened_source()}hostname {self.hosts[pod]}; mount --bind {self.folder}/passwd /etc/passwd; "
                   f"mount --bind {self.folder}/hosts /etc/hosts; "
                   f"exec setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs \"$@\"")
         words = ["unshare", "--mount", "--uts", "sh", "-ceu", inside, "sh", *map(str, command)]
@@ -76,6 +83,16 @@ class Pods:
                                    env=program.without_redis(**{"HOME": str(self.home), **environment}))
         self._started.append(process)
         return process
+
+    def _opened_source(self):
+        """Commands that put the sources, and the program built in them, where a normal user reaches them at their path."""
+        closed, source = closed_parent(program.SOURCE), program.SOURCE
+        if closed is None:
+            return ""
+        aside = self.folder / "source"
+        aside.mkdir(exist_ok=True)
+        return (f"mount --rbind {source} {aside}; mount -t tmpfs -o mode=755 tmpfs {closed}; mkdir -p {source}; "
+                f"mount --rbind {aside} {source}; ")
 
     def redis(self):
         """Of a Redis of its own on the network of pod 0, that all reach."""
