@@ -2,27 +2,20 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <list>
 #include <thread>
 #include <utility>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/random.h"
-#include "nightreel/cluster/groups.h"
 #include "nightreel/cluster/launch_check.h"
 #include "nightreel/cluster/shared_folder.h"
-#include "nightreel/job/job_file.h"
-#include "nightreel/job/resolve.h"
 #include "nightreel/queue/redis_queue.h"
-#include "nightreel/queue/submit_jobs.h"
-#include "nightreel/rank/drain.h"
-#include "nightreel/rank/group_renderer.h"
 #include "nightreel/rank/judgement.h"
-#include "nightreel/rank/member.h"
-#include "nightreel/rank/remote_renderer.h"
 #include "rank/least_memory.h"
+#include "rank/plan.h"
 #include "rank/progress_display.h"
+#include "rank/rendering.h"
 #include "rank/startup.h"
 
 namespace nightreel::rank {
@@ -31,59 +24,9 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-constexpr std::chrono::milliseconds kPatience{2000};  // of the loop with Redis: its renderer may die meanwhile
 constexpr std::chrono::milliseconds kLeaveTogether{2000};
 constexpr double kWaitForOthers_s = 0.45;
 constexpr int kStoppedEarly = 75;
-
-// What is known before MPI starts.
-struct Plan {
-  std::vector<job::Job> jobs;
-  job::ModelCard card;
-  job::Recipe recipe;
-};
-
-Plan make_plan(const RunOptions& options) {
-  queue::check_queue_name(options.queue);
-  if (!options.redis.empty()) queue::parse_redis_addresses(options.redis);
-  Plan plan;
-  plan.jobs = job::read_job_files(options.files, options.input_root);
-  plan.card = job::read_model_card(options.model);
-  job::check_supported(plan.card);
-  plan.recipe = job::recipe_for(plan.card, options.recipe);
-  job::check_jobs(plan.jobs, plan.card, plan.recipe);
-  return plan;
-}
-
-queue::RedisQueueOptions queue_options(const RunOptions& options, const std::vector<queue::RedisAddress>& addresses) {
-  queue::RedisQueueOptions wanted;
-  wanted.redis.addresses = addresses;
-  wanted.redis.client_name = "nightreel-run";
-  wanted.name = options.queue;
-  wanted.lease = std::chrono::seconds(options.lease_s);
-  return wanted;
-}
-
-void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest,
-            const job::DeviceMemory& memory) {
-  job::check_memory(plan.jobs, plan.card, plan.recipe, memory);
-  jobs.bind_model(digest);
-  queue::submit_jobs(jobs, plan.jobs, {options.overwrite, options.out, digest});
-}
-
-Maker maker_for(const cluster::World& world, const RunOptions& options, const protocol::ReadyEvent& ready) {
-  Maker maker;
-  maker.renderer = ready;
-  maker.model_folder = std::filesystem::absolute(options.model).lexically_normal().string();
-  maker.host = world.place().host;
-  maker.rank = world.rank();
-  maker.launcher_job = cluster::launcher_job_id(cluster::process_environment());
-  maker.threads = options.threads;
-  maker.crf = options.crf;
-  maker.archive = options.archive != "none";
-  maker.overwrite = options.overwrite;
-  return maker;
-}
 
 // Everything between the world's start and its end.
 class Run {
@@ -154,79 +97,15 @@ class Run {
     mine.rank = world_.rank();
     mine.host = world_.place().host;
     mine.device = device_;
-    render(addresses, jobs, renderer, loaded, mine);
+    render({options_, plan_, run_, device_, world_, out_, signals_, log_, addresses, jobs, loaded, renderer}, mine);
     const int code = end(jobs, loaded.digest, mine);
     server.reset();
     return code;
   }
 
-  // Groups are planned over all ranks; those whose renderers did not come up are left out of theirs.
-  std::vector<std::vector<int>> groups_of(const std::vector<bool>& up) const {
-    std::vector<std::vector<int>> out;
-    for (auto group : cluster::group_ranks(world_.places(), options_.ranks_per_video)) {
-      const auto down = [&](int rank) { return !up[static_cast<std::size_t>(rank)]; };
-      group.erase(std::remove_if(group.begin(), group.end(), down), group.end());
-      if (!group.empty()) out.push_back(group);
-    }
-    return out;
-  }
-
-  void render(const std::vector<queue::RedisAddress>& addresses, queue::RedisQueue& jobs, Renderer& renderer,
-              const Loaded& loaded, report::RankSummary& mine) {
-    const auto groups = groups_of(loaded.up);
-    const auto link = world_.split(groups, kWorldDeadline);
-    mine.group = link->ranks();
-    const bool store = device_ == "cpu";
-    const std::string listen_on =
-        store && world_.hosts().size() > 1 ? agree_group_interface(world_, link->ranks()) : "";
-    const auto display = show_progress(addresses);
-    const Draining draining{addresses, jobs, loaded, static_cast<int>(groups.size())};
-    if (!loaded.ready) return stay_idle(renderer, loaded.problem, mine);
-    if (link->index() > 0) return serve_group(*link, renderer, mine);
-    if (link->ranks().size() == 1) return drain(draining, renderer, mine);
-    lead_group(*link, {store ? "store" : "nccl", listen_on}, draining, renderer, mine);
-  }
-
-  void stay_idle(Renderer& renderer, const std::string& why, report::RankSummary& mine) const {
-    renderer.kill();
-    mine.group.clear();
-    mine.error_kind = base::traits(ErrorKind::renderer).name;
-    mine.error = why;
-    log_.error("idle", "this rank stays idle: " + why);
-  }
-
-  void serve_group(cluster::GroupLink& link, Renderer& renderer, report::RankSummary& mine) const {
-    log_.info("member", "member of the group led by " + world_.name_of(link.ranks().front()));
-    const std::string out = Member(link, renderer, signals_, log_).serve();
-    if (out.empty()) return;
-    mine.error_kind = base::traits(ErrorKind::renderer).name;
-    mine.error = "out of its group: " + out;
-  }
-
-  struct Draining {
-    const std::vector<queue::RedisAddress>& addresses;
-    queue::RedisQueue& jobs;
-    const Loaded& loaded;
-    int units;  // that ask for jobs, of the whole run
-  };
-
-  void lead_group(cluster::GroupLink& link, const Meeting& meeting, const Draining& draining, Renderer& renderer,
-                  report::RankSummary& mine) {
-    std::list<RemoteRenderer> others;
-    std::vector<GroupRenderer::Member> members{{renderer, world_.name_of(world_.rank())}};
-    for (std::size_t at = 1; at < link.ranks().size(); ++at) {
-      RemoteRank rank;
-      rank.at = at;
-      rank.name = world_.name_of(link.ranks()[at]);
-      rank.log_file = renderer_log(out_.log_folder(run_), link.ranks()[at]);
-      others.emplace_back(link, rank, [this](Ask asked) { signals_.ask(asked); });
-      members.push_back({others.back(), rank.name});
-    }
-    GroupLimits limits;
-    limits.loading_s = of_stages().load;
-    GroupRenderer group(members, meeting, *draining.loaded.ready, limits, log_);
-    drain(draining, group, mine);
-    for (RemoteRenderer& one : others) one.end();
+  void render(const RenderingParts& parts, report::RankSummary& mine) const {
+    const auto display = show_progress(parts.addresses);
+    Rendering(parts).run(mine);
   }
 
   // Not even begun, or stopped by an error, which rank 0 puts into RUN.json. Of ranks that come here together with the
@@ -290,33 +169,6 @@ class Run {
     world_.throw_together(problem, kWorldDeadline, "adding the jobs");
     const std::string refused = world_.broadcast(usage, 0, kWorldDeadline, "the jobs");
     if (!refused.empty()) throw Error(ErrorKind::usage, refused);
-  }
-
-  void drain(const Draining& draining, RenderUnit& renderer, report::RankSummary& mine) {
-    base::CancelToken stop;
-    auto renewing = std::make_unique<queue::RedisQueue>(queue_options(options_, draining.addresses));
-    const std::chrono::milliseconds renewal(options_.lease_s * 1000 / 3);
-    renewing->set_patience({renewal, stop});
-    queue::LeaseKeeper leases(std::move(renewing), renewal, stop, log_);
-    queue::ClaimRequest who;
-    who.out = options_.out;
-    who.model = draining.loaded.digest;
-    who.run = run_;
-    who.host = world_.place().host;
-    who.rank = world_.rank();
-    who.max_attempts = options_.max_attempts;
-    who.min_pending = draining.units;
-    queue::RedisQueue& jobs = draining.jobs;
-    jobs.set_patience({kPatience, {}, true});
-    // However many ranks are idle, together they ask a thousand times a second at most.
-    DrainLimits limits;
-    limits.stages = of_stages();
-    limits.poll_s = std::max(limits.poll_s, world_.size() / 1000.0);
-    const auto hurry = [&jobs] { jobs.set_patience({std::chrono::milliseconds(300), {}, true}); };
-    Drain({options_, plan_.card, plan_.recipe, out_, who, jobs, leases, renderer,
-           Publisher(out_, maker_for(world_, options_, *draining.loaded.ready)), signals_, hurry, log_, limits,
-           job::device_memory_from_json(draining.loaded.ready->memory)})
-        .run(mine);
   }
 
   std::unique_ptr<ProgressDisplay> show_progress(const std::vector<queue::RedisAddress>& addresses) const {

@@ -1,0 +1,37 @@
+#include "rank/plan.h"
+
+#include "nightreel/job/job_file.h"
+#include "nightreel/job/resolve.h"
+#include "nightreel/queue/submit_jobs.h"
+
+namespace nightreel::rank {
+
+Plan make_plan(const RunOptions& options) {
+  queue::check_queue_name(options.queue);
+  if (!options.redis.empty()) queue::parse_redis_addresses(options.redis);
+  Plan plan;
+  plan.jobs = job::read_job_files(options.files, options.input_root);
+  plan.card = job::read_model_card(options.model);
+  job::check_supported(plan.card);
+  plan.recipe = job::recipe_for(plan.card, options.recipe);
+  job::check_jobs(plan.jobs, plan.card, plan.recipe);
+  return plan;
+}
+
+queue::RedisQueueOptions queue_options(const RunOptions& options, const std::vector<queue::RedisAddress>& addresses) {
+  queue::RedisQueueOptions wanted;
+  wanted.redis.addresses = addresses;
+  wanted.redis.client_name = "nightreel-run";
+  wanted.name = options.queue;
+  wanted.lease = std::chrono::seconds(options.lease_s);
+  return wanted;
+}
+
+void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest,
+            const job::DeviceMemory& memory) {
+  job::check_memory(plan.jobs, plan.card, plan.recipe, memory);
+  jobs.bind_model(digest);
+  queue::submit_jobs(jobs, plan.jobs, {options.overwrite, options.out, digest});
+}
+
+}  // namespace nightreel::rank

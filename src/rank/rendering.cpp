@@ -1,0 +1,125 @@
+#include "rank/rendering.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <list>
+
+#include "nightreel/base/error.h"
+#include "nightreel/cluster/launch_check.h"
+#include "nightreel/rank/drain.h"
+#include "nightreel/rank/member.h"
+#include "nightreel/rank/remote_renderer.h"
+
+namespace nightreel::rank {
+
+using base::ErrorKind;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kPatience{2000};  // of the loop with Redis: its renderer may die meanwhile
+constexpr milliseconds kHurry{300};      // of the same, once asked to stop
+
+Maker maker_for(const cluster::World& world, const RunOptions& options, const protocol::ReadyEvent& ready) {
+  Maker maker;
+  maker.renderer = ready;
+  maker.model_folder = std::filesystem::absolute(options.model).lexically_normal().string();
+  maker.host = world.place().host;
+  maker.rank = world.rank();
+  maker.launcher_job = cluster::launcher_job_id(cluster::process_environment());
+  maker.threads = options.threads;
+  maker.crf = options.crf;
+  maker.archive = options.archive != "none";
+  maker.overwrite = options.overwrite;
+  return maker;
+}
+
+}  // namespace
+
+// Groups are planned over all ranks; those whose renderers did not come up are left out of theirs.
+std::vector<std::vector<int>> Rendering::groups() const {
+  std::vector<std::vector<int>> out;
+  for (auto group : cluster::group_ranks(p_.world.places(), p_.options.ranks_per_video)) {
+    const auto down = [&](int rank) { return !p_.loaded.up[static_cast<std::size_t>(rank)]; };
+    group.erase(std::remove_if(group.begin(), group.end(), down), group.end());
+    if (!group.empty()) out.push_back(group);
+  }
+  return out;
+}
+
+void Rendering::run(report::RankSummary& mine) {
+  const auto all = groups();
+  units_ = static_cast<int>(all.size());
+  const auto link = p_.world.split(all, kWorldDeadline);
+  mine.group = link->ranks();
+  const bool store = p_.device == "cpu";
+  const std::string listen_on =
+      store && p_.world.hosts().size() > 1 ? agree_group_interface(p_.world, link->ranks()) : "";
+  if (!p_.loaded.ready) return stay_idle(mine);
+  if (link->index() > 0) return serve(*link, mine);
+  if (link->ranks().size() == 1) return drain(p_.renderer, mine);
+  lead(*link, {store ? "store" : "nccl", listen_on}, mine);
+}
+
+void Rendering::stay_idle(report::RankSummary& mine) const {
+  p_.renderer.kill();
+  mine.group.clear();
+  mine.error_kind = base::traits(ErrorKind::renderer).name;
+  mine.error = p_.loaded.problem;
+  p_.log.error("idle", "this rank stays idle: " + mine.error);
+}
+
+void Rendering::serve(cluster::GroupLink& link, report::RankSummary& mine) const {
+  p_.log.info("member", "member of the group led by " + p_.world.name_of(link.ranks().front()));
+  const std::string out = Member(link, p_.renderer, p_.signals, p_.log).serve();
+  if (out.empty()) return;
+  mine.error_kind = base::traits(ErrorKind::renderer).name;
+  mine.error = "out of its group: " + out;
+}
+
+void Rendering::lead(cluster::GroupLink& link, const Meeting& meeting, report::RankSummary& mine) const {
+  std::list<RemoteRenderer> others;
+  std::vector<GroupRenderer::Member> members{{p_.renderer, p_.world.name_of(p_.world.rank())}};
+  for (std::size_t at = 1; at < link.ranks().size(); ++at) {
+    RemoteRank rank;
+    rank.at = at;
+    rank.name = p_.world.name_of(link.ranks()[at]);
+    rank.log_file = renderer_log(p_.out.log_folder(p_.run), link.ranks()[at]);
+    others.emplace_back(link, rank, [this](Ask asked) { p_.signals.ask(asked); });
+    members.push_back({others.back(), rank.name});
+  }
+  GroupLimits limits;
+  limits.loading_s = stage_limits(p_.device != "cpu", p_.options.stage_limits).load;
+  GroupRenderer group(members, meeting, *p_.loaded.ready, limits, p_.log);
+  drain(group, mine);
+  for (RemoteRenderer& one : others) one.end();
+}
+
+void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
+  base::CancelToken stop;
+  auto renewing = std::make_unique<queue::RedisQueue>(queue_options(p_.options, p_.addresses));
+  const milliseconds renewal(p_.options.lease_s * 1000 / 3);
+  renewing->set_patience({renewal, stop});
+  queue::LeaseKeeper leases(std::move(renewing), renewal, stop, p_.log);
+  queue::ClaimRequest who;
+  who.out = p_.options.out;
+  who.model = p_.loaded.digest;
+  who.run = p_.run;
+  who.host = p_.world.place().host;
+  who.rank = p_.world.rank();
+  who.max_attempts = p_.options.max_attempts;
+  who.min_pending = units_;
+  queue::RedisQueue& jobs = p_.jobs;
+  jobs.set_patience({kPatience, {}, true});
+  // However many ranks are idle, together they ask a thousand times a second at most.
+  DrainLimits limits;
+  limits.stages = stage_limits(p_.device != "cpu", p_.options.stage_limits);
+  limits.poll_s = std::max(limits.poll_s, p_.world.size() / 1000.0);
+  const auto hurry = [&jobs] { jobs.set_patience({kHurry, {}, true}); };
+  Drain({p_.options, p_.plan.card, p_.plan.recipe, p_.out, who, jobs, leases, renderer,
+         Publisher(p_.out, maker_for(p_.world, p_.options, *p_.loaded.ready)), p_.signals, hurry, p_.log, limits,
+         job::device_memory_from_json(p_.loaded.ready->memory)})
+      .run(mine);
+}
+
+}  // namespace nightreel::rank
