@@ -83,7 +83,13 @@ bool Drain::ask_queue(const std::function<void()>& question) {
 void Drain::look_at_disk() {
   if (since_disk_.seconds() < kDiskLook_s) return;
   since_disk_ = base::Stopwatch();
+  expect_slow_storage();
   p_.out.check_writable();
+}
+
+/// To be called before this thread reads or writes files of size, which may take as long as a publication.
+void Drain::expect_slow_storage() {
+  p_.renderer.expect_silence(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * p_.limits.stages.publish)));
 }
 
 /// How long a job that waits may have to wait until the next sign of progress.
@@ -190,6 +196,7 @@ void Drain::prepare(JobInHand& hand) {
   hand.job = job::unpack_job(hand.lease.spec, p_.options.input_root);
   if (hand.job.id != hand.lease.ref.id) throw Error(ErrorKind::job, "id: not the one under which the queue has it");
   hand.settings = job::resolve(hand.job, p_.card, p_.recipe);
+  expect_slow_storage();
   if (hand.lease.earlier) p_.out.remove_earlier(hand.job.id, hand.token);
   if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash)) {
     hand.phase = Phase::answered;

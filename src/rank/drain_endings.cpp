@@ -44,6 +44,7 @@ void Drain::settle(JobInHand& job) {
 void Drain::publish(JobInHand& job) {
   const Finished finished{job.lease, job.job.spec, job.job.id, job.settings, job.ending.done, job.ending.ranks};
   const auto still_ours = [&] { return !job.held.look().lost; };
+  expect_slow_storage();
   try {
     switch (p_.publisher.publish(p_.jobs, finished, still_ours, job.ending.published)) {
       case Outcome::published:
@@ -79,7 +80,9 @@ void Drain::fail(JobInHand& job) {
   if (state == queue::JobState::cancelled) result(job, "cancelled");
   finish(job);
   // A disk that takes nothing, or no video, would use up the attempts of every job of the night.
-  if (job.ending.error == ErrorKind::storage) p_.out.check_writable(kRoomForOne);
+  if (job.ending.error != ErrorKind::storage) return;
+  expect_slow_storage();
+  p_.out.check_writable(kRoomForOne);
 }
 
 void Drain::release(JobInHand& job) {

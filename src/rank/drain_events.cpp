@@ -32,6 +32,7 @@ std::optional<double> seconds_left(const JobInHand& job) {
 
 void Drain::listen() {
   if (!p_.renderer.running()) {
+    p_.renderer.poll(milliseconds(0));  // a group's ranks have something to say all the same
     std::this_thread::sleep_for(kListen);
     if (deaths_.may_restart() && p_.renderer.may_start()) p_.renderer.start();
     return;

@@ -9,8 +9,12 @@ namespace nightreel::rank {
 using Json = nlohmann::json;
 
 std::string to_json(const GroupMessage& message) {
-  return Json{{"what", message.what}, {"start", message.start}, {"text", message.text}, {"words", message.words}}.dump(
-      -1, ' ', false, Json::error_handler_t::replace);
+  return Json{{"what", message.what},
+              {"start", message.start},
+              {"text", message.text},
+              {"words", message.words},
+              {"silence_s", message.silence_s}}
+      .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 GroupMessage group_message(const std::string& text) {
@@ -21,6 +25,7 @@ GroupMessage group_message(const std::string& text) {
     json.at("start").get_to(message.start);
     json.at("text").get_to(message.text);
     json.at("words").get_to(message.words);
+    json.at("silence_s").get_to(message.silence_s);
     return message;
   } catch (const Json::exception& e) {
     throw base::Error(base::ErrorKind::environment, std::string("a group's message cannot be read: ") + e.what());

@@ -9,12 +9,14 @@
 namespace nightreel::rank {
 
 /// To a member: start, kill and send are about its renderer, out and end about itself (no more renderers; the run is
-/// over). From a member: event and died are of its renderer, alive and asked (finish, stop) its own.
+/// over), alive about the first rank. From a member: event and died are of its renderer, alive, asked (finish, stop)
+/// and left (it renders alone) its own.
 struct GroupMessage {
   std::string what;
   std::int64_t start = 0;  // which of the renderer's starts: what an earlier one said does not count
-  std::string text;        // of send and event the line; of died how; of out why; of asked what
+  std::string text;        // of send and event the line; of died how; of out and left why; of asked what
   std::string words;       // of died: the end of its log
+  double silence_s = 0;    // of the first rank's alive: until its next sign, at most, where that is longer than ever
 };
 
 std::string to_json(const GroupMessage& message);

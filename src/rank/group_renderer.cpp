@@ -60,6 +60,10 @@ bool GroupRenderer::may_start() {
   return std::all_of(all.begin(), all.end(), [&](std::size_t at) { return members_[at].unit->may_start(); });
 }
 
+void GroupRenderer::expect_silence(milliseconds at_most) {
+  for (const std::size_t at : present()) members_[at].unit->expect_silence(at_most);
+}
+
 void GroupRenderer::kill() {
   for (Standing& member : members_) member.unit->kill();
   state_ = State::down;
@@ -70,6 +74,7 @@ void GroupRenderer::put_out(std::size_t at, const std::string& why) {
   Standing& member = members_[at];
   member.away = true;
   member.unit->dismiss(why);
+  losses_.push_back(member.name + ": " + why);
   const std::string left = size() == 0 ? "nobody is left" : std::to_string(size()) + " left: " + names();
   log_.warn("group-smaller", member.name + " is out of the group, " + why + "; " + left);
 }
@@ -133,12 +138,15 @@ std::optional<RenderUnit::Event> GroupRenderer::poll(milliseconds timeout) {
   }
 }
 
-// Everybody is listened to, those who are away, too: a link keeps what nobody takes.
+// Everybody is listened to, those who are away, too: a link keeps what nobody takes. Who leaves while the group is down
+// is nobody's death.
 std::optional<RenderUnit::Event> GroupRenderer::look() {
   for (std::size_t seen = 0; seen < members_.size(); ++seen) {
     const std::size_t at = turn_++ % members_.size();
     auto event = members_[at].unit->poll(milliseconds(0));
-    if (!event || members_[at].away) continue;
+    if (members_[at].away) continue;
+    if (!event && members_[at].unit->gone()) put_out(at, "its rank has left the group");
+    if (!event) continue;
     try {
       if (auto said = handle(at, std::move(*event))) return said;
     } catch (const Error& e) {

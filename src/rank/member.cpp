@@ -1,5 +1,6 @@
 #include "nightreel/rank/member.h"
 
+#include <algorithm>
 #include <thread>
 
 #include "rank/group_message.h"
@@ -17,24 +18,28 @@ constexpr int kEventsATurn = 500;
 
 }  // namespace
 
-std::string Member::serve() {
+MemberEnd Member::serve() {
   while (!over()) {
     while (const auto text = link_.receive(kFirst)) take(*text);
     start_if_wanted();
     pass_events();
     tell_signs();
+    look_for_first();
   }
   renderer_.kill();
-  return out_;
+  if (!left_.empty()) return {MemberEnd::Kind::left, left_};
+  return {out_.empty() ? MemberEnd::Kind::over : MemberEnd::Kind::out, out_};
 }
 
 bool Member::over() {
   if (signals_.asked() == Ask::stop && !stopping_) stopping_.emplace();
-  return ended_ || (stopping_ && stopping_->seconds() > kWaitForFirst_s);
+  return ended_ || !left_.empty() || (stopping_ && stopping_->seconds() > kWaitForFirst_s);
 }
 
 void Member::take(const std::string& text) {
   const GroupMessage said = group_message(text);
+  silence_.broken();
+  silence_limit_s_ = std::max(first_.silence_limit_s, said.silence_s);
   if (said.what == "end") ended_ = true;
   if (said.what == "start") {
     start_ = said.start;
@@ -79,7 +84,7 @@ void Member::pass_events() {
 }
 
 void Member::tell(const std::string& what, const std::string& text, const std::string& words) {
-  link_.send(kFirst, to_json({what, start_, text, words}));
+  link_.send(kFirst, to_json({what, start_, text, words, 0}));
 }
 
 void Member::tell_signs() {
@@ -90,6 +95,15 @@ void Member::tell_signs() {
   if (!out_.empty() || since_sign_.seconds() < kSign_s) return;
   since_sign_ = base::Stopwatch();
   tell("alive", "");
+}
+
+// What is out of the group is no concern of the first rank's, and hears no more of it.
+void Member::look_for_first() {
+  silence_.look();
+  if (!out_.empty() || ended_ || silence_.seconds() <= silence_limit_s_) return;
+  left_ = "no sign of life of " + first_.name + " for " + base::human_duration(silence_.seconds());
+  log_.warn("left-group", left_ + ": this rank renders alone from now on");
+  tell("left", left_);
 }
 
 }  // namespace nightreel::rank

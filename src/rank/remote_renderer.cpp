@@ -1,11 +1,18 @@
 #include "nightreel/rank/remote_renderer.h"
 
+#include <utility>
+
 #include "rank/group_message.h"
 
 namespace nightreel::rank {
+namespace {
+
+constexpr double kSign_s = 1;
+
+}  // namespace
 
 void RemoteRenderer::tell(const std::string& what, const std::string& text) {
-  link_.send(rank_.at, to_json({what, start_, text, ""}));
+  if (!left_) link_.send(rank_.at, to_json({what, start_, text, "", 0}));
 }
 
 void RemoteRenderer::start() {
@@ -35,15 +42,35 @@ void RemoteRenderer::dismiss(const std::string& why) {
   tell("out", why);
 }
 
+void RemoteRenderer::expect_silence(std::chrono::milliseconds at_most) {
+  tell_sign(std::chrono::duration<double>(at_most).count());
+}
+
+void RemoteRenderer::tell_sign(double silence_s) {
+  since_sign_ = base::Stopwatch();
+  if (!gone_) link_.send(rank_.at, to_json({"alive", start_, "", "", silence_s}));
+}
+
 void RemoteRenderer::end() {
   tell("end");
 }
 
+std::optional<RenderUnit::Event> RemoteRenderer::gone(const std::string& why) {
+  gone_ = true;
+  if (!std::exchange(running_, false)) return std::nullopt;
+  return Event{std::nullopt, why};
+}
+
 std::optional<RenderUnit::Event> RemoteRenderer::poll(std::chrono::milliseconds /*timeout*/) {
+  if (since_sign_.seconds() > kSign_s) tell_sign(0);
   while (const auto text = link_.receive(rank_.at)) {
     silence_.broken();
     const GroupMessage said = group_message(*text);
     if (said.what == "asked") asked_(said.text == "stop" ? Ask::stop : Ask::finish);
+    if (said.what == "left") {
+      left_ = true;
+      return gone("its rank has left the group: " + said.text);
+    }
     if (!running_ || said.start != start_) continue;
     if (said.what == "event") {
       Event event{protocol::decode_event(said.text), ""};
@@ -59,9 +86,7 @@ std::optional<RenderUnit::Event> RemoteRenderer::poll(std::chrono::milliseconds 
   if (!running_) return std::nullopt;
   silence_.look();
   if (silence_.seconds() <= rank_.silence_limit_s) return std::nullopt;
-  running_ = false;
-  gone_ = true;
-  return Event{std::nullopt, "no sign of life of its rank for " + base::human_duration(silence_.seconds())};
+  return gone("no sign of life of its rank for " + base::human_duration(silence_.seconds()));
 }
 
 }  // namespace nightreel::rank

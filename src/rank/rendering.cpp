@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 
 namespace {
 
+constexpr double kLeastSilence_s = 10;   // of another rank: its calls to Redis, or the end of its renderer
 constexpr milliseconds kPatience{2000};  // of the loop with Redis: its renderer may die meanwhile
 constexpr milliseconds kHurry{300};      // of the same, once asked to stop
 
@@ -69,12 +70,23 @@ void Rendering::stay_idle(report::RankSummary& mine) const {
   p_.log.error("idle", "this rank stays idle: " + mine.error);
 }
 
-void Rendering::serve(cluster::GroupLink& link, report::RankSummary& mine) const {
-  p_.log.info("member", "member of the group led by " + p_.world.name_of(link.ranks().front()));
-  const std::string out = Member(link, p_.renderer, p_.signals, p_.log).serve();
-  if (out.empty()) return;
-  mine.error_kind = base::traits(ErrorKind::renderer).name;
-  mine.error = "out of its group: " + out;
+// A rank that is silent for a lease's time has lost its jobs, and so its group.
+double Rendering::silence_limit_s() const {
+  return std::max(kLeastSilence_s, static_cast<double>(p_.options.lease_s));
+}
+
+void Rendering::serve(cluster::GroupLink& link, report::RankSummary& mine) {
+  const FirstRank first{p_.world.name_of(link.ranks().front()), silence_limit_s()};
+  p_.log.info("member", "member of the group led by " + first.name);
+  const MemberEnd end = Member(link, first, p_.renderer, p_.signals, p_.log).serve();
+  if (end.kind == MemberEnd::Kind::out) {
+    mine.error_kind = base::traits(ErrorKind::renderer).name;
+    mine.error = "out of its group: " + end.why;
+  }
+  if (end.kind != MemberEnd::Kind::left) return;
+  mine.group_changes.push_back("left its group and rendered alone: " + end.why);
+  units_ += static_cast<int>(link.ranks().size()) - 1;
+  drain(p_.renderer, mine);
 }
 
 void Rendering::lead(cluster::GroupLink& link, const Meeting& meeting, report::RankSummary& mine) const {
@@ -85,6 +97,7 @@ void Rendering::lead(cluster::GroupLink& link, const Meeting& meeting, report::R
     rank.at = at;
     rank.name = p_.world.name_of(link.ranks()[at]);
     rank.log_file = renderer_log(p_.out.log_folder(p_.run), link.ranks()[at]);
+    rank.silence_limit_s = silence_limit_s();
     others.emplace_back(link, rank, [this](Ask asked) { p_.signals.ask(asked); });
     members.push_back({others.back(), rank.name});
   }
@@ -93,6 +106,7 @@ void Rendering::lead(cluster::GroupLink& link, const Meeting& meeting, report::R
   GroupRenderer group(members, meeting, *p_.loaded.ready, limits, p_.log);
   drain(group, mine);
   for (RemoteRenderer& one : others) one.end();
+  mine.group_changes = group.losses();
 }
 
 void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {

@@ -47,7 +47,8 @@ class Rendering {
  private:
   std::vector<std::vector<int>> groups() const;
   void stay_idle(report::RankSummary& mine) const;
-  void serve(cluster::GroupLink& link, report::RankSummary& mine) const;
+  void serve(cluster::GroupLink& link, report::RankSummary& mine);
+  double silence_limit_s() const;
   void lead(cluster::GroupLink& link, const Meeting& meeting, report::RankSummary& mine) const;
   void drain(RenderUnit& renderer, report::RankSummary& mine) const;
   RenderingParts p_;

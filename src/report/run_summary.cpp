@@ -53,6 +53,7 @@ std::string to_json(const RankSummary& summary) {
                {"host", summary.host},
                {"device", summary.device},
                {"group", summary.group},
+               {"group_changes", summary.group_changes},
                {"stopped_early", summary.stopped_early},
                {"error", error_json(summary.error_kind, summary.error)},
                {"jobs", jobs_json(summary.jobs)}},
@@ -67,6 +68,7 @@ RankSummary rank_summary(const std::string& text) {
     json.at("host").get_to(out.host);
     json.at("device").get_to(out.device);
     json.at("group").get_to(out.group);
+    json.at("group_changes").get_to(out.group_changes);
     json.at("stopped_early").get_to(out.stopped_early);
     if (const Json& error = json.at("error"); !error.is_null()) {
       out.error_kind = error.at("kind").get<std::string>();
@@ -86,6 +88,7 @@ std::string to_json(const RunSummary& summary) {
                      {"host", rank.host},
                      {"device", rank.device},
                      {"group", rank.group},
+                     {"group_changes", rank.group_changes},
                      {"stopped_early", rank.stopped_early},
                      {"error", error_json(rank.error_kind, rank.error)},
                      {"done", count(rank.jobs, "done")}});

@@ -138,6 +138,48 @@ class Groups(program.ProgramTest):
                 if name == "usr1":
                     self.assertIn("done", {job["state"] for job in jobs})
 
+    def video_of(self, name):
+        return (self.out / f"videos/{name}.mp4").exists()
+
+    @staticmethod
+    def children(pid):
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+    def test_a_first_rank_that_is_frozen_is_left_and_finds_its_group_gone(self):
+        # Renderer 1 stands still until its rank ends it, so the video is in the middle for as long as they are a group.
+        jobs = {"asleep": "at=denoise:2 do=stop who=1", "next": "step_ms=1", "last": "step_ms=1"}
+        process = program.start(self.command(2, jobs, "--ranks-per-video", 2, "--lease", 3, "--queue", "frozen"))
+        self.assertTrue(self.begun("frozen"))
+        ranks = self.ranks(2)
+        os.kill(ranks[0], signal.SIGSTOP)
+        try:
+            self.assertTrue(program.until(lambda: all(map(self.video_of, jobs)), 120), self.status("frozen"))
+            self.assertTrue(program.until(lambda: not self.children(ranks[1]), 60), "rank 1 looks for more")
+            self.assertEqual({self.sidecar(name)["rank"] for name in jobs}, {1})
+            late = self.write_jobs(program.small("late", 4, prompt="step_ms=1"), name="late.jsonl")
+            submitted = program.nightreel("submit", late, "--redis", self.url, "--queue", "frozen", "--out", self.out)
+            self.assert_ended(submitted, 0)
+        finally:
+            os.kill(ranks[0], signal.SIGCONT)
+        ended = program.finish(process)
+        self.assert_ended(ended, 0)
+        self.assert_whole([*jobs, "late"])
+        made = {name: self.sidecar(name) for name in [*jobs, "late"]}
+        self.assertEqual({name: one["ranks"] for name, one in made.items()}, dict.fromkeys(made, 1))
+        self.assertEqual((made["late"]["rank"], made["asleep"]["attempt"]), (0, 2))
+        self.assertEqual({job["state"] for job in self.status("frozen").values()}, {"done"})
+        silent = r"no sign of life of rank 0 on host \S+ for "
+        self.assertRegex(ended.log, rf"rank 1: left-group: {silent}.*: this rank renders alone from now on")
+        self.assertRegex(ended.log, rf"rank 0: group-smaller: rank 1 on host \S+ is out of the group, .*{silent}")
+        self.assertIn("rank 0: lease-lost: asleep: ", ended.log)
+        summary = self.run_json()
+        self.assertEqual((summary["exit_code"], summary["done"]), (0, 4))
+        first, member = summary["ranks"]
+        self.assertEqual((first["error"], member["error"]), (None, None))
+        self.assertEqual((first["done"], member["done"]), (1, 3))
+        self.assertRegex(first["group_changes"][0], rf"rank 1 on host \S+: its rank has left the group: {silent}")
+        self.assertRegex(member["group_changes"][0], rf"left its group and rendered alone: {silent}")
+
     def test_a_run_starts_with_the_renderers_that_came_up(self):
         (self.fake / "down-1").touch()
         jobs = {"one": "step_ms=1", "two": "step_ms=1"}

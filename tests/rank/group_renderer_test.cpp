@@ -161,6 +161,8 @@ TEST_CASE_FIXTURE(Group, "a member that the group dies of again and again is lef
     group->kill();
     CHECK(group->shrink());
     CHECK(group->size() == 3 - who);
+    CHECK(group->losses().size() == static_cast<std::size_t>(who));
+    CHECK(contains(group->losses().back(), "rank " + std::to_string(who) + ": the group died of its renderer "));
     group->start();
     REQUIRE(next("ready").message);
     CHECK_FALSE(renderer(who).running());

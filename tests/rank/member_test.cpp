@@ -21,6 +21,7 @@
 using namespace nightreel;
 using namespace std::chrono_literals;
 using test::contains;
+using Kind = rank::MemberEnd::Kind;
 
 namespace {
 
@@ -44,15 +45,18 @@ struct Night {
   std::list<rank::RemoteRenderer> others;
   std::optional<rank::GroupRenderer> group;
   rank::Ask asked = rank::Ask::go_on;
+  protocol::ReadyEvent ready;
+  double silence_limit_s;
 
-  explicit Night(double silence_limit_s = 20) {
+  /// In seconds without a sign of life: how long the first rank bears a member's, and members the first's.
+  explicit Night(double member_s = 60, double first_s = 60) : silence_limit_s(first_s) {
     renderer.start();
-    const auto ready = renderer.wait_ready([] { return false; });
+    ready = renderer.wait_ready([] { return false; });
     if (world->rank() > 0) return;
     std::vector<rank::GroupRenderer::Member> members{{renderer, "rank 0"}};
     for (const int at : {1, 2}) {
       const std::string name = "rank " + std::to_string(at);
-      others.emplace_back(*link, rank::RemoteRank{static_cast<std::size_t>(at), name, log_of(at), silence_limit_s},
+      others.emplace_back(*link, rank::RemoteRank{static_cast<std::size_t>(at), name, log_of(at), member_s},
                           [this](rank::Ask what) { asked = what; });
       members.push_back({others.back(), name});
     }
@@ -61,7 +65,9 @@ struct Night {
   ~Night() { world->all_gather("", 20s, "the end of the test"); }
 
   std::string log_of(int rank) const { return folder + "/" + std::to_string(rank) + ".log"; }
-  std::string serve() { return rank::Member(*link, renderer, signals, base::Logger()).serve(); }
+  rank::MemberEnd serve() {
+    return rank::Member(*link, {"rank 0", silence_limit_s}, renderer, signals, base::Logger()).serve();
+  }
   void end() {
     group->kill();
     for (auto& one : others) one.end();
@@ -82,7 +88,7 @@ struct Night {
 TEST_CASE("a group over ranks renders, dies of a member's renderer with its last words, and forms anew") {
   Night night;
   if (world->rank() > 0) {
-    CHECK(night.serve().empty());
+    CHECK(night.serve().kind == Kind::over);
     CHECK_FALSE(night.renderer.running());
     return;
   }
@@ -105,9 +111,9 @@ TEST_CASE("a group over ranks renders, dies of a member's renderer with its last
 TEST_CASE("a rank that is frozen is out; the others go on, and it learns so when it wakes") {
   Night night(6);
   if (world->rank() > 0) {
-    const std::string out = night.serve();
-    CHECK(contains(out, world->rank() == 1 ? "no sign of life" : ""));
-    CHECK(out.empty() == (world->rank() == 2));
+    const auto end = night.serve();
+    CHECK(contains(end.why, world->rank() == 1 ? "no sign of life" : ""));
+    CHECK(end.kind == (world->rank() == 1 ? Kind::out : Kind::over));
     CHECK_FALSE(night.renderer.running());
     return;
   }
@@ -126,11 +132,64 @@ TEST_CASE("a rank that is frozen is out; the others go on, and it learns so when
   night.end();
 }
 
+TEST_CASE("a first rank that is silent is left: members render alone, and it finds its group gone") {
+  Night night(60, 6);
+  if (world->rank() > 0) {
+    const auto end = night.serve();
+    CHECK(end.kind == Kind::left);
+    CHECK(contains(end.why, "no sign of life of rank 0 for "));
+    CHECK_FALSE(night.renderer.running());
+    night.renderer.start();
+    night.renderer.wait_ready([] { return false; });
+    rank::GroupRenderer alone({{night.renderer, "alone"}}, {"store", ""}, night.ready, {}, base::Logger());
+    CHECK(test::next_event(alone, "ready").message);
+    const std::string id = "alone" + std::to_string(world->rank());
+    test::send_render(alone, night.folder, id, "step_ms=1");
+    CHECK(test::next_event(alone, "done").message);
+    world->all_gather("", 60s, "the members' end");
+    return;
+  }
+  CHECK(night.next("ready").message);
+  night.render("asleep", "at=denoise:1 do=stop who=1");  // so that it cannot end meanwhile
+  CHECK(night.next("progress").message);
+  world->all_gather("", 60s, "the members' end");  // it says nothing to its group until they have left it
+  CHECK(std::filesystem::exists(night.folder + "/alone1.mp4"));
+  CHECK(std::filesystem::exists(night.folder + "/alone2.mp4"));
+  const auto died = night.next("done");
+  CHECK_FALSE(died.message);
+  CHECK(contains(died.died, "its rank has left the group: no sign of life of rank 0 for "));
+  CHECK_FALSE(night.renderer.running());
+  CHECK(comes([&] { return night.group->poll(10ms), night.group->size() == 1; }));
+  CHECK(night.group->losses().size() == 2);
+  CHECK(night.group->may_start());
+  night.group->start();
+  CHECK(night.next("ready").message);
+  night.check_renders("alone0");
+  night.end();
+}
+
+TEST_CASE("members bear a silence that the first rank has announced, and are rid of it by its next sign") {
+  Night night(60, 6);
+  if (world->rank() > 0) {
+    CHECK(night.serve().kind == Kind::left);
+    world->all_gather("", 60s, "the members' end");
+    return;
+  }
+  CHECK(night.next("ready").message);
+  night.group->expect_silence(1h);
+  std::this_thread::sleep_for(9s);
+  night.check_renders("still");
+  CHECK(night.group->size() == 3);
+  const base::Stopwatch watch;
+  while (watch.seconds() < 1.5) night.group->poll(50ms);  // a usual sign goes out
+  world->all_gather("", 60s, "the members' end");
+}
+
 TEST_CASE("what a signal asks of a member, the first rank learns") {
   Night night;
   if (world->rank() > 0) {
     if (world->rank() == 2) night.signals.ask(rank::Ask::finish);
-    CHECK(night.serve().empty());
+    CHECK(night.serve().kind == Kind::over);
     return;
   }
   CHECK(comes([&] { return night.group->poll(10ms), night.asked == rank::Ask::finish; }));
@@ -142,7 +201,7 @@ TEST_CASE("a member that is asked to stop waits for the first rank no longer tha
   if (world->rank() > 0) {
     const base::Stopwatch watch;
     night.signals.ask(rank::Ask::stop);
-    CHECK(night.serve().empty());
+    CHECK(night.serve().kind == Kind::over);
     CHECK(watch.seconds() < 20);
     CHECK_FALSE(night.renderer.running());
     return;

@@ -71,6 +71,7 @@ class Drain {
   void send(JobInHand& job);
   bool ask_queue(const std::function<void()>& question);
   void look_at_disk();
+  void expect_slow_storage();
   std::chrono::milliseconds patience() const;
 
   // The renderer (drain_events.cpp).

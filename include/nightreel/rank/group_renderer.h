@@ -48,10 +48,13 @@ class GroupRenderer : public RenderUnit {
   int size() const override { return static_cast<int>(present().size()); }
   void send(const std::string& line) override;
   std::optional<Event> poll(std::chrono::milliseconds timeout) override;
+  void expect_silence(std::chrono::milliseconds at_most) override;
   std::string log_file() const override { return members_[blamed_].unit->log_file(); }
   std::string last_words() const override { return members_[blamed_].unit->last_words(); }
   void kill() override;
   bool shrink() override;
+  /// Who is out of the group, and why, in that order; for people.
+  const std::vector<std::string>& losses() const { return losses_; }
 
  private:
   enum class State { down, loading, meeting, joining, formed };
@@ -92,6 +95,7 @@ class GroupRenderer : public RenderUnit {
   std::size_t blamed_ = 0;  // whose log tells of the last death
   std::size_t turn_ = 0;    // who is listened to first
   std::optional<Trouble> trouble_;
+  std::vector<std::string> losses_;
   base::Stopwatch since_start_;
   base::Stopwatch since_meeting_;
 };

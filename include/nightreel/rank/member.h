@@ -2,7 +2,8 @@
 //
 // Uses the rank's renderer and the group's link; one thread, that of both. It passes lines down to the renderer and
 // events up, starts and ends the renderer when told, gives a sign of life every second, and hands on what signals ask
-// for. Throws what the link throws.
+// for. A first rank that gives no sign of life itself is left: whoever hears of that later (it was frozen) finds its
+// group gone. Throws what the link throws.
 #pragma once
 
 #include <string>
@@ -10,17 +11,38 @@
 #include "nightreel/cluster/groups.h"
 #include "nightreel/rank/renderer.h"
 #include "nightreel/rank/signals.h"
+#include "nightreel/rank/silence.h"
 
 namespace nightreel::rank {
+
+struct FirstRank {
+  std::string name;             // for people
+  double silence_limit_s = 45;  // without a sign of life of it, which comes every second; it may ask for more
+};
+
+struct MemberEnd {
+  enum class Kind {
+    over,  // the first rank said so, or this one was told to stop
+    out,   // likewise; it had been put out of its group before
+    left   // the first rank is silent: this one may go on alone
+  };
+  Kind kind = Kind::over;
+  std::string why;  // of out and left; for people
+};
 
 class Member {
  public:
   /// `renderer`: running and ready.
-  Member(cluster::GroupLink& link, Renderer& renderer, const Signals& signals, base::Logger log)
-      : link_(link), renderer_(renderer), signals_(signals), log_(std::move(log)) {}
-  /// Until the first rank says that the run is over, or a short time after a signal to stop. No renderer runs
-  /// afterwards. Returns why this rank was put out of its group; empty: it was not.
-  std::string serve();
+  Member(cluster::GroupLink& link, FirstRank first, Renderer& renderer, const Signals& signals, base::Logger log)
+      : link_(link),
+        first_(std::move(first)),
+        renderer_(renderer),
+        signals_(signals),
+        log_(std::move(log)),
+        silence_limit_s_(first_.silence_limit_s) {}
+  /// Until the run is over, a short time after a signal to stop, or until the group is left. No renderer runs
+  /// afterwards.
+  MemberEnd serve();
 
  private:
   void take(const std::string& text);
@@ -28,8 +50,10 @@ class Member {
   void start_if_wanted();
   void tell(const std::string& what, const std::string& text, const std::string& words = "");
   void tell_signs();
+  void look_for_first();
   bool over();
   cluster::GroupLink& link_;
+  FirstRank first_;
   Renderer& renderer_;
   const Signals& signals_;
   base::Logger log_;
@@ -37,6 +61,9 @@ class Member {
   bool wanted_ = false;  // the renderer is to be started
   bool ended_ = false;
   std::string out_;
+  std::string left_;
+  Silence silence_;  // of the first rank
+  double silence_limit_s_;
   Ask told_ = Ask::go_on;  // the first rank knows
   base::Stopwatch since_sign_;
   std::optional<base::Stopwatch> stopping_;

@@ -1,7 +1,8 @@
 // A renderer that another rank of the group has started (member.h), as the group's first rank sees it.
 //
 // Uses the group's link, which must outlive it; one thread, the link's. A rank that gives no sign of life for its limit
-// is reported as its renderer's death, and is out for good: what it says later does not count.
+// is reported as its renderer's death, and is out for good: what it says later does not count. So is one that has left,
+// because it had none of this rank. Signs of this rank go out from poll(), one a second.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,7 @@ struct RemoteRank {
   std::size_t at = 0;           // in the link's ranks()
   std::string name;             // for people
   std::string log_file;         // of its renderer
-  double silence_limit_s = 30;  // without a sign of life of the rank, which comes every second
+  double silence_limit_s = 45;  // without a sign of life of the rank, which comes every second
 };
 
 class RemoteRenderer : public RenderUnit {
@@ -33,6 +34,7 @@ class RemoteRenderer : public RenderUnit {
   void send(const std::string& line) override;
   /// Never waits. To be called while it does not run, too.
   std::optional<Event> poll(std::chrono::milliseconds timeout) override;
+  void expect_silence(std::chrono::milliseconds at_most) override;
   std::string log_file() const override { return rank_.log_file; }
   std::string last_words() const override { return words_; }
   void kill() override;
@@ -43,6 +45,8 @@ class RemoteRenderer : public RenderUnit {
 
  private:
   void tell(const std::string& what, const std::string& text = "");
+  void tell_sign(double silence_s);
+  std::optional<Event> gone(const std::string& why);
   cluster::GroupLink& link_;
   RemoteRank rank_;
   std::function<void(Ask)> asked_;
@@ -50,8 +54,10 @@ class RemoteRenderer : public RenderUnit {
   bool running_ = true;
   bool ready_ = true;
   bool gone_ = false;
+  bool left_ = false;  // it takes no more messages
   std::string words_;
   Silence silence_;
+  base::Stopwatch since_sign_;
 };
 
 }  // namespace nightreel::rank

@@ -38,6 +38,9 @@ class RenderUnit {
   /// The next event, or nothing within `timeout`.
   virtual std::optional<Event> poll(std::chrono::milliseconds timeout) = 0;
 
+  /// The caller is about to do what may keep it from calling poll() for so long: who waits for signs of it is told.
+  virtual void expect_silence(std::chrono::milliseconds /*at_most*/) {}
+
   virtual std::string log_file() const = 0;
   /// The end of what it, or the one before while none runs, has written to its log; printable.
   virtual std::string last_words() const = 0;

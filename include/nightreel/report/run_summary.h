@@ -22,9 +22,11 @@ struct JobResult {
 struct RankSummary {
   int rank = 0;
   std::string host;
-  std::string device;          // "cpu" or the GPU's UUID
-  std::vector<int> group;      // ranks that render each video together, the first one leads; of a rank alone: itself
-  bool stopped_early = false;  // asked to, or out of renderers: work may be left
+  std::string device;      // "cpu" or the GPU's UUID
+  std::vector<int> group;  // ranks that render each video together, the first one leads; of a rank alone: itself.
+                           // As the run began
+  std::vector<std::string> group_changes;  // who was lost to it since and why, as this rank saw it
+  bool stopped_early = false;              // asked to, or out of renderers: work may be left
   std::vector<JobResult> jobs;
   std::string error_kind;  // why the rank could not go on; empty: it could
   std::string error;
