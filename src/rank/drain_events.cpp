@@ -116,7 +116,7 @@ void Drain::on_done(const protocol::DoneEvent& event) {
   if (job->over || job->ending.kind != Ending::Kind::none) return;
   job->ending.kind = Ending::Kind::publish;
   job->ending.done = event;
-  job->ending.ranks = p_.renderer.size();
+  job->ending.ranks = p_.renderer.ranks();
 }
 
 void Drain::on_failed(const protocol::FailedEvent& event) {

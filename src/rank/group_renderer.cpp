@@ -24,7 +24,7 @@ std::string without_files(protocol::Json request) {
 GroupRenderer::GroupRenderer(const std::vector<Member>& members, Meeting meeting, protocol::ReadyEvent ready,
                              GroupLimits limits, base::Logger log)
     : meeting_(std::move(meeting)), ready_(std::move(ready)), limits_(limits), log_(std::move(log)) {
-  for (const Member& member : members) members_.push_back({&member.unit, member.name});
+  for (const Member& member : members) members_.push_back({&member.unit, member.rank, member.name});
 }
 
 std::vector<std::size_t> GroupRenderer::present() const {
@@ -32,6 +32,12 @@ std::vector<std::size_t> GroupRenderer::present() const {
   for (std::size_t at = 0; at < members_.size(); ++at) {
     if (!members_[at].away) out.push_back(at);
   }
+  return out;
+}
+
+std::vector<int> GroupRenderer::ranks() const {
+  std::vector<int> out;
+  for (const std::size_t at : present()) out.push_back(members_[at].rank);
   return out;
 }
 

@@ -96,6 +96,13 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
     loras.push_back({{"path", lora.path}, {"scale", lora.scale}, {"expert", lora.expert}});
     if (digest != f.done.lora_digests.end()) loras.back()["digest"] = digest->second;
   }
+  const std::vector<int> ranks = f.ranks.empty() ? std::vector{maker_.rank} : f.ranks;
+  const RenderedOn& first = maker_.ranks.at(static_cast<std::size_t>(ranks.front()));
+  Json renderers = Json::array();
+  for (const int rank : ranks) {
+    const RenderedOn& one = maker_.ranks.at(static_cast<std::size_t>(rank));
+    renderers.push_back({{"rank", rank}, {"host", one.host}, {"gpu", one.gpu}, {"gpu_uuid", one.gpu_uuid}});
+  }
   const Json sidecar{{"id", f.id},
                      {"job", f.spec},
                      {"job_hash", f.lease.hash},
@@ -105,11 +112,12 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
                      {"model_digest", maker_.renderer.model_digest},
                      {"loras", loras},
                      {"versions", versions},
-                     {"host", maker_.host},
+                     {"host", maker_.ranks.at(static_cast<std::size_t>(maker_.rank)).host},
                      {"rank", maker_.rank},
-                     {"ranks", f.ranks},
-                     {"gpu", maker_.renderer.device},
-                     {"gpu_uuid", maker_.renderer.device_uuid},
+                     {"ranks", ranks.size()},
+                     {"gpu", first.gpu},
+                     {"gpu_uuid", first.gpu_uuid},
+                     {"renderers", renderers},
                      {"launcher_job", maker_.launcher_job},
                      {"cpu_capability", maker_.renderer.cpu_capability},
                      {"threads", maker_.renderer.threads},

@@ -21,11 +21,11 @@ constexpr double kLeastSilence_s = 10;   // of another rank: its calls to Redis,
 constexpr milliseconds kPatience{2000};  // of the loop with Redis: its renderer may die meanwhile
 constexpr milliseconds kHurry{300};      // of the same, once asked to stop
 
-Maker maker_for(const cluster::World& world, const RunOptions& options, const protocol::ReadyEvent& ready) {
+Maker maker_for(const cluster::World& world, const RunOptions& options, const Loaded& loaded) {
   Maker maker;
-  maker.renderer = ready;
+  maker.renderer = *loaded.ready;
+  maker.ranks = loaded.on;
   maker.model_folder = std::filesystem::absolute(options.model).lexically_normal().string();
-  maker.host = world.place().host;
   maker.rank = world.rank();
   maker.launcher_job = cluster::launcher_job_id(cluster::process_environment());
   maker.threads = options.threads;
@@ -91,7 +91,7 @@ void Rendering::serve(cluster::GroupLink& link, report::RankSummary& mine) {
 
 void Rendering::lead(cluster::GroupLink& link, const Meeting& meeting, report::RankSummary& mine) const {
   std::list<RemoteRenderer> others;
-  std::vector<GroupRenderer::Member> members{{p_.renderer, p_.world.name_of(p_.world.rank())}};
+  std::vector<GroupRenderer::Member> members{{p_.renderer, p_.world.rank(), p_.world.name_of(p_.world.rank())}};
   for (std::size_t at = 1; at < link.ranks().size(); ++at) {
     RemoteRank rank;
     rank.at = at;
@@ -99,7 +99,7 @@ void Rendering::lead(cluster::GroupLink& link, const Meeting& meeting, report::R
     rank.log_file = renderer_log(p_.out.log_folder(p_.run), link.ranks()[at]);
     rank.silence_limit_s = silence_limit_s();
     others.emplace_back(link, rank, [this](Ask asked) { p_.signals.ask(asked); });
-    members.push_back({others.back(), rank.name});
+    members.push_back({others.back(), link.ranks()[at], rank.name});
   }
   GroupLimits limits;
   limits.loading_s = stage_limits(p_.device != "cpu", p_.options.stage_limits).load;
@@ -131,7 +131,7 @@ void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
   limits.poll_s = std::max(limits.poll_s, p_.world.size() / 1000.0);
   const auto hurry = [&jobs] { jobs.set_patience({kHurry, {}, true}); };
   Drain({p_.options, p_.plan.card, p_.plan.recipe, p_.out, who, jobs, leases, renderer,
-         Publisher(p_.out, maker_for(p_.world, p_.options, *p_.loaded.ready)), p_.signals, hurry, p_.log, limits,
+         Publisher(p_.out, maker_for(p_.world, p_.options, p_.loaded)), p_.signals, hurry, p_.log, limits,
          job::device_memory_from_json(p_.loaded.ready->memory)})
       .run(mine);
 }

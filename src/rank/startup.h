@@ -12,6 +12,7 @@
 #include "nightreel/job/model_card.h"
 #include "nightreel/queue/private_server.h"
 #include "nightreel/rank/options.h"
+#include "nightreel/rank/publisher.h"
 #include "nightreel/rank/renderer.h"
 #include "nightreel/rank/signals.h"
 
@@ -44,6 +45,7 @@ std::string loading_text(const protocol::ReadyEvent& ready);
 /// How the renderers came up.
 struct Loaded {
   std::vector<bool> up;                       // each rank's
+  std::vector<RenderedOn> on;                 // likewise
   std::string digest;                         // of the model, the same for all that are up
   std::optional<protocol::ReadyEvent> ready;  // this rank's
   std::string problem;                        // or why there is none

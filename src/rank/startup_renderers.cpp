@@ -132,7 +132,10 @@ Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_
     }
   });
   const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::duration<double>(load_limit_s));
-  const json word{{"digest", mine.ready ? mine.ready->model_digest : ""}, {"stopped", stopped}};
+  const json word{{"digest", mine.ready ? mine.ready->model_digest : ""},
+                  {"stopped", stopped},
+                  {"gpu", mine.ready ? mine.ready->device : ""},
+                  {"gpu_uuid", mine.ready ? mine.ready->device_uuid : ""}};
   const auto words = world.all_gather(word.dump(), limit + kWorldDeadline, "the renderers");
   std::vector<std::string> digests;
   for (int rank = 0; rank < world.size(); ++rank) {
@@ -142,6 +145,7 @@ Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_
     }
     digests.push_back(said.at("digest"));
     mine.up.push_back(!digests.back().empty());
+    mine.on.push_back({world.places()[static_cast<std::size_t>(rank)].host, said.at("gpu"), said.at("gpu_uuid")});
   }
   if (std::count(mine.up.begin(), mine.up.end(), true) < min_ranks) {
     world.throw_together(problem, kWorldDeadline, "the renderers");

@@ -80,7 +80,8 @@ class Groups(program.ProgramTest):
         self.assert_whole(jobs)
         for name in jobs:
             made = self.sidecar(name)
-            self.assertEqual(made["ranks"], {0: 2, 2: 2, 4: 1}[made["rank"]])
+            together = {0: [0, 1], 2: [2, 3], 4: [4]}[made["rank"]]
+            self.assertEqual(([one["rank"] for one in made["renderers"]], made["ranks"]), (together, len(together)))
         summary = self.run_json()
         self.assertEqual([rank["group"] for rank in summary["ranks"]], [[0, 1], [0, 1], [2, 3], [2, 3], [4]])
         self.assertEqual({rank["error"] for rank in summary["ranks"]}, {None})
@@ -105,6 +106,7 @@ class Groups(program.ProgramTest):
         ended = program.call(self.command(3, jobs, "--ranks-per-video", 3))
         self.assert_ended(ended, 0)
         self.assert_whole(jobs)
+        self.assertEqual([one["rank"] for one in self.sidecar("one")["renderers"]], [0, 2])
         self.assertEqual(self.sidecar("one")["ranks"], 2)
         self.assertRegex(ended.log, r"rank 0: group-smaller: rank 1 on host \S+ is out of the group, .*; 2 left: rank 0 ")
         away = self.run_json()["ranks"][1]["error"]

@@ -22,7 +22,7 @@ JOBS = [
     {"id": "sigmas", "prompt": "x", "sigmas": [1, 0.9375, 0.625], "num_frames": 5, "seed": 0, "priority": 3},
 ]
 FIELDS = {"id", "job", "job_hash", "settings", "generate", "model", "model_digest", "versions", "host", "rank", "ranks",
-          "gpu", "gpu_uuid", "launcher_job", "cpu_capability", "threads", "attempt", "timings", "frames", "bytes",
+          "gpu", "gpu_uuid", "renderers", "launcher_job", "cpu_capability", "threads", "attempt", "timings", "frames", "bytes",
           "sha256"}
 
 
@@ -97,6 +97,7 @@ class Outputs(program.ProgramTest):
                 self.assertEqual((sidecar["attempt"], sidecar["ranks"], sidecar["threads"]), (1, 1, 1))
                 self.assertEqual((sidecar["launcher_job"], sidecar["gpu"], sidecar["gpu_uuid"]), ("4711", "cpu", ""))
                 self.assertIn(sidecar["rank"], (0, 1))
+                self.assertEqual(sidecar["renderers"], [{key: sidecar[key] for key in ("rank", "host", "gpu", "gpu_uuid")}])
                 self.assertGreater(min(sidecar["timings"][stage] for stage in ("text", "denoise", "decode", "encode")), 0)
                 for library in ("nightreel", "commit", "libtorch", "libavcodec", "hdf5"):
                     self.assertTrue(sidecar["versions"][library])

@@ -36,7 +36,7 @@ struct Group {
                              base::Logger());
       renderers.back().start();
       ready = renderers.back().wait_ready([] { return false; });
-      members.push_back({renderers.back(), "rank " + std::to_string(at)});
+      members.push_back({renderers.back(), static_cast<int>(at), "rank " + std::to_string(at)});
     }
     group.emplace(members, rank::Meeting{"store", ""}, ready, limits, base::Logger());
   }
@@ -70,7 +70,7 @@ struct Group {
 TEST_CASE_FIXTURE(Group, "a group says ready once all have joined, and its first member alone writes") {
   form(3);
   CHECK_FALSE(group->ready());
-  CHECK(group->size() == 3);
+  CHECK(group->ranks() == std::vector{0, 1, 2});
   const auto ready = next("ready");
   REQUIRE(ready.message);
   CHECK(protocol::ready_event(*ready.message).model_digest == "m1");
@@ -169,6 +169,18 @@ TEST_CASE_FIXTURE(Group, "a member that the group dies of again and again is lef
     check_renders("without" + std::to_string(who));
   }
   CHECK_FALSE(group->shrink());
+}
+
+TEST_CASE_FIXTURE(Group, "the first one's renderer may be who is left out: the others are who renders") {
+  form(3);
+  REQUIRE(next("ready").message);
+  ::kill(renderer(0).pid(), SIGKILL);
+  CHECK(contains(next("done").died, "rank 0"));
+  CHECK(group->shrink());
+  CHECK(group->ranks() == std::vector{1, 2});
+  group->start();
+  REQUIRE(next("ready").message);
+  check_renders("without");
 }
 
 TEST_CASE_FIXTURE(Group, "a member whose renderer does not come up within its limit is left out") {

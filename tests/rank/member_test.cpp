@@ -53,12 +53,12 @@ struct Night {
     renderer.start();
     ready = renderer.wait_ready([] { return false; });
     if (world->rank() > 0) return;
-    std::vector<rank::GroupRenderer::Member> members{{renderer, "rank 0"}};
+    std::vector<rank::GroupRenderer::Member> members{{renderer, 0, "rank 0"}};
     for (const int at : {1, 2}) {
       const std::string name = "rank " + std::to_string(at);
       others.emplace_back(*link, rank::RemoteRank{static_cast<std::size_t>(at), name, log_of(at), member_s},
                           [this](rank::Ask what) { asked = what; });
-      members.push_back({others.back(), name});
+      members.push_back({others.back(), at, name});
     }
     group.emplace(members, rank::Meeting{"store", ""}, ready, rank::GroupLimits(), base::Logger());
   }
@@ -141,7 +141,8 @@ TEST_CASE("a first rank that is silent is left: members render alone, and it fin
     CHECK_FALSE(night.renderer.running());
     night.renderer.start();
     night.renderer.wait_ready([] { return false; });
-    rank::GroupRenderer alone({{night.renderer, "alone"}}, {"store", ""}, night.ready, {}, base::Logger());
+    rank::GroupRenderer alone({{night.renderer, world->rank(), "alone"}}, {"store", ""}, night.ready, {},
+                              base::Logger());
     CHECK(test::next_event(alone, "ready").message);
     const std::string id = "alone" + std::to_string(world->rank());
     test::send_render(alone, night.folder, id, "step_ms=1");

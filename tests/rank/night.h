@@ -67,6 +67,7 @@ class Rank {
     who.rank = number_;
     Maker maker;
     maker.renderer = ready_;
+    maker.ranks = {{"node", "cpu", ""}};
     maker.overwrite = options.overwrite;
     report::RankSummary summary;
     Drain({options, card_, recipe_, out_, who, jobs, keeper_, renderer, Publisher(out_, maker), signals,

@@ -39,6 +39,7 @@ struct Fixture {
 
   Fixture() {
     out.make();
+    maker.ranks = {{"a", "GPU of 0", "GPU-0"}, {"a", "GPU of 1", "GPU-1"}, {"b", "GPU of 2", "GPU-2"}};
     finished.id = "a";
     finished.lease.hash = "hash-a";
     finished.done.token = kToken;
@@ -63,7 +64,7 @@ struct Fixture {
     return count;
   }
   static bool exists(const std::string& path) { return std::filesystem::exists(path); }
-  std::string sidecar_field(const std::string& name) const {
+  protocol::Json sidecar_field(const std::string& name) const {
     return base::parse_json(base::read_file(to.sidecar, 1U << 20U)).at(name);
   }
   // A set under the final names, of job "a" with other content or of what the test says.
@@ -86,6 +87,19 @@ TEST_CASE_FIXTURE(Fixture, "a set gets its final names whole, and its checkpoint
   CHECK(base::read_file(to.archive, 100) == "archive");
   CHECK(files() == 4);
   CHECK(!exists(out.checkpoint("a")));
+}
+
+TEST_CASE_FIXTURE(Fixture, "the sidecar names the GPUs that rendered, whoever had the job") {
+  maker.rank = 0;
+  finished.ranks = {1, 2};  // the group has lost this rank's own renderer
+  CHECK(publish() == Outcome::published);
+  CHECK(sidecar_field("rank") == 0);
+  CHECK(sidecar_field("host") == "a");
+  CHECK(sidecar_field("ranks") == 2);
+  CHECK(sidecar_field("gpu") == "GPU of 1");
+  CHECK(sidecar_field("gpu_uuid") == "GPU-1");
+  CHECK(sidecar_field("renderers").dump() == R"([{"gpu":"GPU of 1","gpu_uuid":"GPU-1","host":"a","rank":1},)"
+                                             R"({"gpu":"GPU of 2","gpu_uuid":"GPU-2","host":"b","rank":2}])");
 }
 
 TEST_CASE_FIXTURE(Fixture, "a lease that ends between any two names publishes nothing") {

@@ -27,11 +27,13 @@ TEST_CASE("a rank's share survives the way to rank 0") {
   RankSummary sent = rank_of(3, {kDone, kFailed, kCancelled});
   sent.stopped_early = true;
   sent.group = {2, 3};
+  sent.group_changes = {"left its group"};
   const RankSummary got = rank_summary(to_json(sent));
   CHECK(to_json(got) == to_json(sent));
   CHECK(got.rank == 3);
   CHECK(got.stopped_early);
   CHECK(got.group == std::vector<int>{2, 3});
+  CHECK(got.group_changes == std::vector<std::string>{"left its group"});
   REQUIRE(got.jobs.size() == 3);
   CHECK(got.jobs[0].video == "videos/one.mp4");
   CHECK(got.jobs[1].error_kind == "out_of_memory");

@@ -35,6 +35,7 @@ class GroupRenderer : public RenderUnit {
  public:
   struct Member {
     RenderUnit& unit;
+    int rank = 0;
     std::string name;  // for people
   };
   /// `members`: running and ready with what `ready` says; the first one is of this rank.
@@ -45,7 +46,8 @@ class GroupRenderer : public RenderUnit {
   bool may_start() override;
   bool running() const override { return state_ != State::down; }
   bool ready() const override { return state_ == State::formed; }
-  int size() const override { return static_cast<int>(present().size()); }
+  std::vector<int> ranks() const override;
+  int size() const { return static_cast<int>(present().size()); }
   void send(const std::string& line) override;
   std::optional<Event> poll(std::chrono::milliseconds timeout) override;
   void expect_silence(std::chrono::milliseconds at_most) override;
@@ -60,6 +62,7 @@ class GroupRenderer : public RenderUnit {
   enum class State { down, loading, meeting, joining, formed };
   struct Standing {
     RenderUnit* unit;
+    int rank;
     std::string name;
     bool away = false;
     bool joined = false;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -71,7 +72,7 @@ struct Ending {
   enum class Kind { none, publish, complete, fail, release };
   Kind kind = Kind::none;
   protocol::DoneEvent done;                           // publish
-  int ranks = 1;                                      // that rendered it
+  std::vector<int> ranks;                             // that rendered it together; none: this one alone
   queue::Published published;                         // complete: the video has its final name
   base::ErrorKind error = base::ErrorKind::internal;  // fail
   std::string message;                                //

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "nightreel/protocol/message.h"
 #include "nightreel/queue/job_queue.h"
@@ -14,12 +15,19 @@
 
 namespace nightreel::rank {
 
+/// A rank's renderer, as its video's sidecar names it.
+struct RenderedOn {
+  std::string host;
+  std::string gpu;
+  std::string gpu_uuid;
+};
+
 /// What is the same in every sidecar of a rank.
 struct Maker {
   protocol::ReadyEvent renderer;
   std::string model_folder;
-  std::string host;
   int rank = 0;
+  std::vector<RenderedOn> ranks;  // of the whole run, this one among them
   std::string launcher_job;
   int threads = 0;
   int crf = 18;
@@ -33,7 +41,7 @@ struct Finished {
   std::string id;
   job::Settings settings;
   protocol::DoneEvent done;
-  int ranks = 1;  // that rendered it together
+  std::vector<int> ranks;  // that rendered it together; none: this one alone
 };
 
 enum class Outcome { published, stale, cancel_requested };

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "nightreel/protocol/message.h"
 
@@ -25,8 +26,8 @@ class RenderUnit {
   virtual bool running() const = 0;
   /// Whether it has said so since it was started.
   virtual bool ready() const = 0;
-  /// How many renderers make a video.
-  virtual int size() const { return 1; }
+  /// Of the world: whose renderers make a video together; none: the caller's own alone.
+  virtual std::vector<int> ranks() const { return {}; }
 
   /// Throws Error{renderer} when the pipe is closed or stuck; poll() then tells how it ended.
   virtual void send(const std::string& line) = 0;
