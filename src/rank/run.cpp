@@ -82,7 +82,7 @@ class Run {
     // No other run can be on a private server: what one seems to hold there is a dead one's, and comes free.
     const bool own = world_.broadcast(server ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
     options_.wait_for_all = options_.wait_for_all || own;
-    if (together) load_together(world_, renderer, device_ != "cpu", log_);
+    if (together) load_together(world_, renderer, device_ != "cpu", of_stages().load, log_);
     const Loaded loaded =
         agree_ready(world_, renderer, of_stages().load, options_.min_ranks.value_or(world_.size()), signals_);
     check_renderers_meet(world_, renderer, device_ != "cpu", loaded.up);

@@ -36,8 +36,9 @@ std::string renderer_log(const std::string& log_folder, int rank);
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
                                  int rank, bool together);
 
-/// Has the renderers read the weights together, each its share from storage. Where they do not meet each reads all.
-void load_together(cluster::World& world, Renderer& renderer, bool gpu, const base::Logger& log);
+/// Has the renderers read the weights together, each its share from storage. Where they do not meet, or one is lost
+/// meanwhile, each reads all: five minutes later at the latest, and a quarter of `load_limit_s`.
+void load_together(cluster::World& world, Renderer& renderer, bool gpu, double load_limit_s, const base::Logger& log);
 
 /// How a renderer came by its weights, for people: bytes, seconds, GB/s.
 std::string loading_text(const protocol::ReadyEvent& ready);

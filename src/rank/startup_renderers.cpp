@@ -1,5 +1,6 @@
 // From the renderers' start to the moment when all that came up have met.
 #include <algorithm>
+#include <cmath>
 #include <iomanip>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -19,7 +20,7 @@ using base::ErrorKind;
 using nlohmann::json;
 
 constexpr double kMeetLimitSeconds = 90;
-constexpr std::chrono::milliseconds kLoadExchange{300'000};
+constexpr double kLoadExchange_s = 300;
 const std::string kLoadGroup = "--load-group";  // the engine loads once it has been told whom to load with
 
 protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
@@ -155,10 +156,11 @@ Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_
   return mine;
 }
 
-void load_together(cluster::World& world, Renderer& renderer, bool gpu, const base::Logger& log) {
+// Of the limit of loading most is for those who have to read alone after all.
+void load_together(cluster::World& world, Renderer& renderer, bool gpu, double load_limit_s, const base::Logger& log) {
   const std::vector<bool> all(static_cast<std::size_t>(world.size()), true);
   protocol::GroupRequest request = request_for(world, gpu, all);
-  request.deadline_ms = kLoadExchange.count();
+  request.deadline_ms = std::llround(1000 * std::min(kLoadExchange_s, load_limit_s / 4));
   std::string address;
   if (world.rank() == 0) {
     const auto problem = problem_of([&] { address = meet(renderer, request).address; });
