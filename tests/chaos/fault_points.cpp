@@ -3,8 +3,9 @@
 //
 // A point is WHO.WHEN.OPERATION.WHAT, as in rank.before.link.videos.mp4 or rank.after.send.complete. WHO is rank, rankN
 // or renderer; an operation is open (for writing), write, fsync, close, link, rename or unlink of a file below
-// $CHAOS_OUT, or send of a queue script whose SHA1 stands in $CHAOS_SCRIPTS ("sha=name,…"). A file $CHAOS_TRAPS/POINT
-// is a trap: the first process that comes by takes it and does what its content says:
+// $CHAOS_OUT, open of a file with weights below $CHAOS_MODEL (WHAT is model.safetensors), or send of a queue script
+// whose SHA1 stands in $CHAOS_SCRIPTS ("sha=name,…"). A file $CHAOS_TRAPS/POINT is a trap: the first process that comes
+// by takes it and does what its content says:
 //   kill, stop           SIGKILL or SIGSTOP to itself
 //   eio, enospc, erofs   the operation is not done and fails so
 //   did-eio              the operation is done and fails all the same
@@ -58,6 +59,12 @@ std::string_view kind_of(std::string_view path, Text& out) {
     return {out.data(), static_cast<std::size_t>(n)};
   }
   return {};
+}
+
+std::string_view weights_of(std::string_view path) {
+  const std::string_view model = environment("CHAOS_MODEL");
+  const bool here = !model.empty() && path.substr(0, model.size()) == model;
+  return here && path.find(".safetensors") != std::string_view::npos ? "model.safetensors" : std::string_view();
 }
 
 // The name of the queue script that a Redis command calls; empty for other commands.
@@ -176,7 +183,7 @@ std::string_view kind_of(int fd, Text& out) {
 int open_file(const char* path, int flags, unsigned mode) {
   Text kind;
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
-  return around("open", writes ? kind_of(path, kind) : std::string_view(),
+  return around("open", writes ? kind_of(path, kind) : weights_of(path),
                 [&] { return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode)); });
 }
 

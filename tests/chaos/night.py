@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PREFIX = "nightreel:{default}:"
 MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
 LEASE_S = 3
+GROUP_SILENCE_S = 10  # that ranks of a group bear of each other, with such a lease
 FRAMES, SIZE = 5, 16
 
 
