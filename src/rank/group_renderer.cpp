@@ -91,7 +91,7 @@ RenderUnit::Event GroupRenderer::lost(std::size_t at, std::string how) {
   kill();
   blamed_ = at;
   ++members_[at].deaths;
-  if (members_[at].unit->gone()) {
+  if (!members_[at].unit->gone().empty()) {
     put_out(at, how);
   } else if (loading && size() > 1 && since_start_.seconds() > limits_.loading_s) {
     put_out(at, "its renderer did not come up");
@@ -144,14 +144,14 @@ std::optional<RenderUnit::Event> GroupRenderer::poll(milliseconds timeout) {
   }
 }
 
-// Everybody is listened to, those who are away, too: a link keeps what nobody takes. Who leaves while the group is down
-// is nobody's death.
+// Everybody is listened to, those who are away, too: a link keeps what nobody takes. Who is lost while the group is
+// down is nobody's death.
 std::optional<RenderUnit::Event> GroupRenderer::look() {
   for (std::size_t seen = 0; seen < members_.size(); ++seen) {
     const std::size_t at = turn_++ % members_.size();
     auto event = members_[at].unit->poll(milliseconds(0));
     if (members_[at].away) continue;
-    if (!event && members_[at].unit->gone()) put_out(at, "its rank has left the group");
+    if (!event && !members_[at].unit->gone().empty()) put_out(at, members_[at].unit->gone());
     if (!event) continue;
     try {
       if (auto said = handle(at, std::move(*event))) return said;

@@ -20,7 +20,6 @@ void RemoteRenderer::start() {
   running_ = true;
   ready_ = false;
   words_.clear();
-  silence_.broken();
   tell("start");
 }
 
@@ -32,13 +31,13 @@ void RemoteRenderer::send(const std::string& line) {
 void RemoteRenderer::kill() {
   if (!running_) return;
   running_ = false;
-  if (!gone_) tell("kill");
+  if (gone_.empty()) tell("kill");
 }
 
 // A rank that is frozen finds this among the first things when it wakes.
 void RemoteRenderer::dismiss(const std::string& why) {
   running_ = false;
-  gone_ = true;
+  gone_ = why;
   tell("out", why);
 }
 
@@ -48,15 +47,15 @@ void RemoteRenderer::expect_silence(std::chrono::milliseconds at_most) {
 
 void RemoteRenderer::tell_sign(double silence_s) {
   since_sign_ = base::Stopwatch();
-  if (!gone_) link_.send(rank_.at, to_json({"alive", start_, "", "", silence_s}));
+  if (gone_.empty()) link_.send(rank_.at, to_json({"alive", start_, "", "", silence_s}));
 }
 
 void RemoteRenderer::end() {
   tell("end");
 }
 
-std::optional<RenderUnit::Event> RemoteRenderer::gone(const std::string& why) {
-  gone_ = true;
+std::optional<RenderUnit::Event> RemoteRenderer::lost(const std::string& why) {
+  gone_ = why;
   if (!std::exchange(running_, false)) return std::nullopt;
   return Event{std::nullopt, why};
 }
@@ -69,7 +68,7 @@ std::optional<RenderUnit::Event> RemoteRenderer::poll(std::chrono::milliseconds 
     if (said.what == "asked") asked_(said.text == "stop" ? Ask::stop : Ask::finish);
     if (said.what == "left") {
       left_ = true;
-      return gone("its rank has left the group: " + said.text);
+      return lost("its rank has left the group: " + said.text);
     }
     if (!running_ || said.start != start_) continue;
     if (said.what == "event") {
@@ -83,10 +82,9 @@ std::optional<RenderUnit::Event> RemoteRenderer::poll(std::chrono::milliseconds 
       return Event{std::nullopt, said.text};
     }
   }
-  if (!running_) return std::nullopt;
   silence_.look();
-  if (silence_.seconds() <= rank_.silence_limit_s) return std::nullopt;
-  return gone("no sign of life of its rank for " + base::human_duration(silence_.seconds()));
+  if (!gone_.empty() || silence_.seconds() <= rank_.silence_limit_s) return std::nullopt;
+  return lost("no sign of life of its rank for " + base::human_duration(silence_.seconds()));
 }
 
 }  // namespace nightreel::rank

@@ -28,7 +28,7 @@ class RemoteRenderer : public RenderUnit {
       : link_(link), rank_(std::move(rank)), asked_(std::move(asked)) {}
 
   void start() override;
-  bool may_start() override { return !gone_; }  // the member waits for its GPU
+  bool may_start() override { return gone_.empty(); }  // the member waits for its GPU
   bool running() const override { return running_; }
   bool ready() const override { return running_ && ready_; }
   void send(const std::string& line) override;
@@ -39,21 +39,21 @@ class RemoteRenderer : public RenderUnit {
   std::string last_words() const override { return words_; }
   void kill() override;
   void dismiss(const std::string& why) override;
-  bool gone() const override { return gone_; }
+  std::string gone() const override { return gone_; }
   /// The run is over: the member may leave.
   void end();
 
  private:
   void tell(const std::string& what, const std::string& text = "");
   void tell_sign(double silence_s);
-  std::optional<Event> gone(const std::string& why);
+  std::optional<Event> lost(const std::string& why);
   cluster::GroupLink& link_;
   RemoteRank rank_;
   std::function<void(Ask)> asked_;
   std::int64_t start_ = 0;
   bool running_ = true;
   bool ready_ = true;
-  bool gone_ = false;
+  std::string gone_;
   bool left_ = false;  // it takes no more messages
   std::string words_;
   Silence silence_;

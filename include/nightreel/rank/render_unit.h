@@ -53,8 +53,8 @@ class RenderUnit {
   virtual bool shrink() { return false; }
   /// Nobody will start it again, and why: people read it.
   virtual void dismiss(const std::string& /*why*/) { kill(); }
-  /// It is where nobody answers, and cannot be started again.
-  virtual bool gone() const { return false; }
+  /// Why it cannot be started again: nobody answers where it is; people read it. Empty: somebody does.
+  virtual std::string gone() const { return ""; }
 
  protected:
   RenderUnit(RenderUnit&&) = default;
