@@ -34,6 +34,14 @@ class Checks(unittest.TestCase):
         for wrong in (fault(2000, {3}), fault(100, {2}), fault(7000, "all"), fault(2000, set())):
             self.assertEqual(len(self.again(TWICE, wrong)), 1, wrong)
 
+    def test_a_job_that_goes_back_unused_may_have_been_hit_a_little_before_its_claim(self):
+        given_back = [claim(3000, 2, 1), ended(3100, "released"), claim(3200, 3, 1), ended(4000, "done")]
+        self.assertEqual(self.again(given_back, fault(1000, {2})), [])
+        for wrong in (fault(1000, {3}), fault(3500, {2}), fault(-1000, {2})):
+            self.assertEqual(len(self.again(given_back, wrong)), 1, wrong)
+        charged = [{**event, "event": "delayed"} if event["event"] == "released" else event for event in given_back]
+        self.assertEqual(len(self.again(charged, fault(1000, {2}))), 1)
+
     def test_one_fault_excuses_a_job_once(self):
         thrice = [claim(1000, 2, 1), ended(2000, "delayed"), claim(2010, 2, 2), ended(2020, "delayed"),
                   claim(2030, 2, 3), ended(3000, "done")]

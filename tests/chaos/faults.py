@@ -6,7 +6,7 @@ import time
 
 import redis
 
-from night import LEASE_S, PREFIX, connect, environment_of, now_ms, status_of
+from night import GROUP_SILENCE_S, LEASE_S, PREFIX, connect, environment_of, now_ms, status_of
 
 # Points of a job's life (fault_points.cpp) at which a process is killed or frozen.
 RANK_POINTS = [
@@ -32,14 +32,23 @@ STORAGE_POINTS = [
 WEIGHTS = {"renderer_kill": 14, "renderer_stop": 6, "rank_kill": 7, "rank_stop": 8, "rank_term": 3, "usr1_twice": 3,
            "usr1_once": 2, "mpirun_kill": 2, "redis_kill": 6, "redis_stop": 3, "client_kill": 8, "script_flush": 5,
            "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 8, "renderer_killed_at": 8, "storage_error": 9}
+GROUP_WEIGHTS = {**WEIGHTS, "rank_stop_long": 12}
+PAUSE_S, GROUP_PAUSE_S = 0.2, 0.6  # between two faults, on average: a group that was hit takes longer to stand again
+# What ends a run would end the long sleep of one of its ranks, and so would the end of a shorter one.
+NOT_WHILE_ASLEEP = {"rank_stop_long", "rank_stop", "rank_stopped_at", "rank_kill", "rank_term", "usr1_once", "usr1_twice",
+                    "mpirun_kill", "rank_killed_at"}
 PAST_LEASE_S = LEASE_S + 1.5
+PAST_GROUP_S = GROUP_SILENCE_S + 3
+GROUP_LATE_S = 2  # after a rank wakes: what it hears of its group then, it makes its jobs suffer
 
 
-def draw(seed, count):
+def draw(seed, count, groups=False):
     """The seed's endless-enough list of faults: each with its kind, its parameters and the pause before it."""
     dice = random.Random(seed)
-    kinds = dice.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
-    return [{"kind": kind, "pause": dice.expovariate(1 / 0.2), "pick": dice.random(), "length": dice.random(),
+    weights = GROUP_WEIGHTS if groups else WEIGHTS
+    kinds = dice.choices(list(weights), list(weights.values()), k=count)
+    pause_s = GROUP_PAUSE_S if groups else PAUSE_S
+    return [{"kind": kind, "pause": dice.expovariate(1 / pause_s), "pick": dice.random(), "length": dice.random(),
              "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS,
                                    "renderer_killed_at": RENDERER_POINTS}.get(kind, STORAGE_POINTS)),
              "error": dice.choice(["eio", "enospc", "erofs", "did-eio"]), "idle_too": dice.random() < 0.1} for kind in kinds]
@@ -55,7 +64,8 @@ def every_point():
 class Injector:
     """Does the faults, undoes what must be undone (frozen processes, a dead Redis), and keeps a record of each.
 
-    A record says whom it could cost an attempt: `ranks` is a set of rank numbers or "all", from `ms` to `until_ms`.
+    A record says whom it could cost an attempt: `ranks` is a set of rank numbers or "all", from `ms` to `until_ms`. What
+    hits one of a group hits all of it.
     """
 
     TRAP_S = 4  # a trap that nobody has come by until then is taken away
@@ -67,9 +77,12 @@ class Injector:
         self.next_at, self.log_read = 0.0, 0
         self.missed = 0
         self.told_to_finish = None  # the mpirun that has had a USR1
+        self.asleep_until = 0.0  # a rank, for so long that its group must do without it
 
     def record(self, kind, ranks, length=0.0, detail=""):
         at = now_ms()
+        if ranks != "all":
+            ranks = set().union(*(self.night.group_of(rank) for rank in ranks))
         self.records.append({"kind": kind, "ranks": ranks, "ms": at, "until_ms": at + int(1000 * length),
                              "detail": detail, "ends_run": ranks == "all" and kind != "redis_stop"})
 
@@ -165,6 +178,8 @@ class Injector:
         if self.one_at_a_time and (self.armed or self.later):
             return
         self.faults.pop(0)
+        if now < self.asleep_until and fault["kind"] in NOT_WHILE_ASLEEP:
+            return
         self.next_at = now + fault["pause"]
         getattr(self, fault["kind"])(fault)
 
@@ -194,9 +209,16 @@ class Injector:
         pid = self.to_process(kind, role, fault, signal.SIGSTOP, None, length)
         if pid:
             self.after(length, lambda: self.signal(pid, signal.SIGCONT))
+        return pid
 
     def rank_stop(self, fault):
         self.freeze("rank_stop", "rank", fault, PAST_LEASE_S)
+
+    def rank_stop_long(self, fault):
+        """Until its group has given it up."""
+        if self.freeze("rank_stop_long", "rank", fault, PAST_GROUP_S):
+            self.records[-1]["until_ms"] += int(1000 * GROUP_LATE_S)
+            self.asleep_until = time.monotonic() + PAST_GROUP_S + GROUP_LATE_S
 
     def renderer_stop(self, fault):
         self.freeze("renderer_stop", "renderer", fault, 2 * fault["length"])

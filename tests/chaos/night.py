@@ -97,15 +97,16 @@ def environment_of(pid):
 class Night:
     """One OUT, one Redis, one list of jobs, and the command that is started again and again."""
 
-    def __init__(self, folder, build, renderer, ranks, jobs):
+    def __init__(self, folder, build, renderer, ranks, jobs, ranks_per_video=1):
         self.folder = pathlib.Path(folder).resolve()
         self.out = self.folder / "out"
         self.traps = self.folder / "traps"
-        self.ranks, self.renderer = ranks, renderer
+        self.ranks, self.renderer, self.ranks_per_video = ranks, renderer, ranks_per_video
         for made in (self.out / "videos", self.traps, self.folder / "bin", self.folder / "said"):
             made.mkdir(parents=True, exist_ok=True)
-        self.points = pathlib.Path(build) / "lib/libchaos_points.so"
-        self.install(pathlib.Path(build) / "bin")
+        build = pathlib.Path(build).resolve()
+        self.points = build / "lib/libchaos_points.so"
+        self.install(build / "bin")
         self.jobs_file = self.folder / "jobs.jsonl"
         self.jobs_file.write_text("".join(json.dumps(job) + "\n" for job in jobs))
         self.server = Server(self.folder)
@@ -115,9 +116,10 @@ class Night:
 
     def install(self, binaries):
         """The program in the night's own folder, with the stub beside it or the real engine."""
-        for name in ("nightreel", "nightreel-engine"):
-            stub = name == "nightreel-engine" and self.renderer == "stub"
-            source = HERE / "stub_engine.py" if stub else binaries / name
+        sources = {"nightreel": binaries / "nightreel", "nightreel-engine": binaries / "nightreel-engine"}
+        if self.renderer == "stub":
+            sources |= {"nightreel-engine": HERE / "stub_engine.py", "stub_group.py": HERE / "stub_group.py"}
+        for name, source in sources.items():
             try:
                 os.link(source, self.folder / "bin" / name)
             except OSError:  # another file system
@@ -126,11 +128,18 @@ class Night:
         subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc=size={SIZE}x{SIZE}:rate=16",
                         "-frames:v", str(FRAMES), "-pix_fmt", "yuv420p", "-c:v", "libx264", str(clip)], check=True)
 
+    def group_of(self, rank):
+        """The ranks that render together with this one, as `run` puts them together on one host."""
+        first = rank - rank % self.ranks_per_video
+        together = first + self.ranks_per_video <= self.ranks
+        return set(range(first, first + self.ranks_per_video)) if together else {rank}
+
     def command(self, ranks=None, out=None):
+        together = self.ranks_per_video if ranks is None else 1
         return [*MPIRUN, "-np", str(ranks or self.ranks), str(self.folder / "bin/nightreel"), "run",
                 str(self.jobs_file), "--model", str(SOURCE / "models/shapes"), "--out", str(out or self.out), "--redis",
                 self.server.url, "--lease", str(LEASE_S), "--max-attempts", "1000", "--threads", "1",
-                "--checkpoint-every", "2"]
+                "--checkpoint-every", "2", "--ranks-per-video", str(together)]
 
     def environment(self, faults):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "NIGHTREEL_"))}

@@ -4,6 +4,7 @@
 Each step of denoising hashes the state once more, from the job's settings on; a saved state is gone on from. So the
 bytes of a video tell whether every step was done exactly once, whatever was killed in between. The video itself is a
 real one ($CHAOS_CLIP) with the last state in a box that players skip. Put beside a copy of nightreel, ranks start it.
+In a group that stays all members take each step together (stub_group.py).
 """
 import hashlib
 import json
@@ -14,6 +15,8 @@ import struct
 import sys
 import threading
 import time
+
+import stub_group
 
 STEP_S = float(os.environ.get("CHAOS_STEP_S", "0.02"))
 DIGEST = "5" * 32
@@ -69,6 +72,7 @@ class Stub:
         self.lock = threading.Lock()
         self.to_render, self.to_write = queue.Queue(), queue.Queue()
         self.cancelled, self.to_save = set(), set()
+        self.group, self.meetings = stub_group.Group(), 0
         with open(os.environ["CHAOS_CLIP"], "rb") as file:
             self.clip = file.read()
 
@@ -104,9 +108,19 @@ class Stub:
         self.about("checkpoint", request, step=step)
 
     def render(self, request):
+        try:
+            self.denoise(request)
+        except (Interrupted, OSError):
+            self.group.tell(over=True)
+            raise
+
+    def denoise(self, request):
         steps = request["settings"]["num_inference_steps"]
         self.about("progress", request, stage="text", step=0, steps=0)
+        if request["token"] in self.cancelled:
+            raise Interrupted
         first, state = self.resume(request)
+        self.group.tell(token=request["token"], state=state)
         request["resumed"] = first
         self.about("progress", request, stage="denoise", step=first, steps=steps)
         for step in range(first + 1, steps + 1):
@@ -114,12 +128,14 @@ class Stub:
             if request["token"] in self.cancelled:
                 raise Interrupted
             state = next_state(state, step)
+            self.group.take(step, state)
             self.about("progress", request, stage="denoise", step=step, steps=steps)
             stopping = request["token"] in self.to_save
             if stopping or (step % 2 == 0 and step < steps):
                 self.save(request, step, state)
             if stopping:
                 raise Interrupted
+        self.group.tell(over=True)
         self.about("progress", request, stage="decode", step=0, steps=0)
         self.to_write.put((request, state))
 
@@ -135,8 +151,37 @@ class Stub:
                    resumed_step=request["resumed"], timings={"denoise": STEP_S})
 
     def render_all(self):
-        while True:
-            self.guarded(self.to_render.get(), self.render)
+        try:
+            while True:
+                self.render_next()
+        except stub_group.Lost as lost:
+            self.say("failed", job="", token=0, kind="comm", message=str(lost))
+            os._exit(70)
+
+    def render_next(self):
+        request = self.to_render.get()
+        if request["type"] == "group":
+            self.group.meet(request)
+            self.say("rendezvous", address=request["address"], joined=True)
+        elif self.group.follows:
+            self.follow(request)
+        else:
+            self.guarded(request, self.render)
+
+    def follow(self, request):
+        """The first member says what is rendered, and how it ended; what it has let go of before is passed over."""
+        if self.group.joins_in(request["token"], next_state):
+            self.about("done", request, frames=0, height=0, width=0, resumed_step=0, timings={})
+
+    def to_group(self, request):
+        if request.get("stay") and request["address"]:
+            self.to_render.put(request)
+            return
+        self.meetings += 1
+        address = request["address"] or f"chaos-{os.getpid()}-{self.meetings}"
+        if request.get("stay"):
+            self.group.listen(address)
+        self.say("rendezvous", address=address, joined=bool(request["address"]))
 
     def write_all(self):
         while True:
@@ -163,7 +208,7 @@ class Stub:
             elif kind == "checkpoint_and_stop":
                 self.to_save.add(request["token"])
             elif kind == "group":
-                self.say("rendezvous", address=request["address"] or "stub", joined=bool(request["address"]))
+                self.to_group(request)
             elif kind == "shutdown":
                 break
 
