@@ -144,7 +144,10 @@ std::optional<std::string> SubWorld::receive(int from) {
     int arrived = 0;
     MPI_Message message = MPI_MESSAGE_NULL;
     MPI_Status status;
-    check(MPI_Improbe(from, 0, state_->communicator, &arrived, &message, &status), "MPI_Improbe");
+    // What has come while this rank called no MPI is fetched by the first look and found by the second.
+    for (int look = 0; look < 2 && arrived == 0; ++look) {
+      check(MPI_Improbe(from, 0, state_->communicator, &arrived, &message, &status), "MPI_Improbe");
+    }
     if (arrived == 0) return std::nullopt;
     int bytes = 0;
     check(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count");

@@ -192,6 +192,33 @@ TEST_CASE("a group's messages come whole and in order, and go to the group alone
   world->all_gather("", kLong, "the end of the test");
 }
 
+TEST_CASE("what has come while a rank was away from MPI is found at its first look") {
+  if (world->size() < 2) return;
+  std::vector<int> all;
+  for (int r = 0; r < world->size(); ++r) all.push_back(r);
+  const auto link = world->split({all}, kLong);
+  const std::string name = "nightreel-sent-" + std::to_string(::getpid());
+  const std::string sent = world->broadcast(std::filesystem::temp_directory_path() / name, 0, kLong, "a file's name");
+  const std::string away = sent + "-away";
+  const auto wait_for = [](const std::string& folder) {
+    const base::Stopwatch watch;
+    while (!std::filesystem::exists(folder) && watch.seconds() < 20) std::this_thread::sleep_for(milliseconds(1));
+  };
+  if (world->rank() == 0) {
+    wait_for(away);
+    link->send(1, "word");
+    std::filesystem::create_directory(sent);
+  }
+  if (world->rank() == 1) {
+    std::filesystem::create_directory(away);
+    wait_for(sent);
+    CHECK(link->receive(0) == "word");
+  }
+  world->all_gather("", kLong, "the end of the test");
+  if (world->rank() == 0) std::filesystem::remove(away);
+  if (world->rank() == 0) std::filesystem::remove(sent);
+}
+
 TEST_CASE("a rank that does not listen holds up nobody") {
   if (world->size() < 2) return;
   std::vector<int> all;
