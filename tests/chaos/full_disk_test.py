@@ -3,19 +3,14 @@
 Skipped (code 77) where this user may mount nothing.
 """
 import os
+import pathlib
 import subprocess
 import sys
 
-if os.environ.get("NIGHTREEL_MAY_MOUNT") != "1":
-    # Root needs no user namespace, and gets none in a chroot.
-    ways = [["unshare", "--mount"], ["unshare", "--user", "--map-root-user", "--mount"]]
-    works = (way for way in ways if subprocess.run([*way, "true"], check=False, capture_output=True).returncode == 0)
-    inside = next(works, None)
-    if inside is None:
-        print("skipped: no mount namespace for this user")
-        sys.exit(77)
-    os.environ["NIGHTREEL_MAY_MOUNT"] = "1"
-    os.execvp(inside[0], [*inside, sys.executable, *sys.argv])
+sys.path.insert(0, str(pathlib.Path(os.environ["NIGHTREEL_SOURCE_DIR"]) / "tests/e2e"))
+import own_mounts  # noqa: E402  (found by the line above)
+
+own_mounts.enter()
 
 import fault_case  # noqa: E402  (inside the namespace)
 import program  # noqa: E402
@@ -31,9 +26,7 @@ class FullDisk(FaultCase):
 
     def setUp(self):
         super().setUp()
-        self.out.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", self.out], check=True)
-        self.addCleanup(subprocess.run, ["umount", "--lazy", self.out], check=True)
+        own_mounts.mount_tmpfs(self, self.out, "size=4m")
 
     def remount(self, options):
         subprocess.run(["mount", "-o", f"remount,{options}", self.out], check=True)

@@ -44,7 +44,7 @@ std::int64_t stored_bytes(const std::string& folder) {
 
 TEST_CASE("every rank gets every tensor, and together they read each byte once") {
   const std::string folder = test::golden_path("deep/model/transformer");
-  for (const int size : {1, 2, 3, 4}) {
+  for (const int size : {1, 2, 3, 4, 8}) {
     CAPTURE(size);
     std::int64_t read = 0;
     std::int64_t most = 0;
@@ -81,7 +81,7 @@ TEST_CASE("a checkpoint loaded together has its digest, and each of its bytes is
   for (const char* name : {"experts", "clip"}) {
     const std::string folder = test::golden_path(std::string(name) + "/model");
     const std::string digest = model::model_digest(folder);
-    for (const int size : {1, 2, 3, 4}) {
+    for (const int size : {1, 2, 3, 4, 8}) {
       CAPTURE(name);
       CAPTURE(size);
       std::uint64_t read = 0;

@@ -1,0 +1,69 @@
+// A renderer that dies while a group loads together: the others say so, read everything themselves, and have it all.
+#include "render/loading.h"
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+
+#include "comm/failing_member.h"
+#include "comm/members.h"
+#include "nightreel/model/digest.h"
+#include "nightreel/model/shared_load.h"
+#include "support/golden.h"
+#include "support/temp_folder.h"
+
+using namespace nightreel;
+
+namespace {
+
+constexpr int kSize = 3;
+constexpr std::chrono::seconds kLong{60};
+
+std::string text_in(const std::string& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// What a member that lives has and says in the end.
+std::string loaded(std::unique_ptr<comm::Communicator> group, const std::string& log_file) {
+  const std::string folder = test::golden_path("experts/model");
+  const auto log = base::Logger::to_stderr_and_file(base::LogFormat::text, "renderer", log_file);
+  const render::Loaded loaded = render::load_checkpoint(folder, {}, std::move(group), log);
+  std::string wrong;
+  if (loaded.digest != model::model_digest(folder)) wrong += "another digest; ";
+  if (loaded.report.shared) wrong += "said to be shared; ";
+  if (loaded.report.bytes_read != model::stored_bytes(folder)) wrong += "not all read; ";
+  return wrong + text_in(log_file);
+}
+
+}  // namespace
+
+TEST_CASE("a member that dies or freezes in the middle of loading is named, and the others read alone") {
+  for (const int signal : {SIGKILL, SIGSTOP}) {
+    for (const int gather : {0, 40}) {
+      CAPTURE(signal);
+      CAPTURE(gather);
+      const test::TempFolder logs;
+      const test::Announcement address;
+      std::vector<test::Member> members;
+      for (int rank = 0; rank < kSize; ++rank) {
+        members.emplace_back([&, rank] {
+          auto group = comm::make_store(address.wait(), rank, kSize, {std::chrono::seconds(6)});
+          const int when = rank == 1 ? gather : -1;
+          auto member = std::make_unique<test::FailingMember>(std::move(group), when, signal);
+          return loaded(std::move(member), logs / ("renderer-" + std::to_string(rank) + ".jsonl"));
+        });
+      }
+      const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+      address.tell(rendezvous->address(), kSize);
+      for (const std::size_t rank : {0, 2}) {
+        const std::string outcome = members[rank].outcome(kLong);
+        CHECK_MESSAGE(outcome.rfind("{", 0) == 0, outcome);
+        CHECK_MESSAGE(outcome.find("reading the weights alone") != std::string::npos, outcome);
+        CHECK_MESSAGE(outcome.find("rank 1 of 3 did not come within 6000 ms") != std::string::npos, outcome);
+      }
+    }
+  }
+}
