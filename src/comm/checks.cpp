@@ -76,6 +76,21 @@ std::string misfit(Verb verb, const at::Tensor& tensor, int whither, int size, a
   return "";
 }
 
+std::vector<std::int64_t> gathered_shape(const at::Tensor& tensor, int size) {
+  std::vector<std::int64_t> shape = tensor.sizes().vec();
+  shape[0] *= size;
+  return shape;
+}
+
+std::string gather_misfit(const at::Tensor& out, const at::Tensor& tensor, int size) {
+  const bool fits = out.defined() && out.is_contiguous() && out.device() == tensor.device() &&
+                    out.scalar_type() == tensor.scalar_type() && out.sizes() == gathered_shape(tensor, size);
+  if (fits) return "";
+  const std::string given = out.defined() ? c10::toString(out.scalar_type()) + (" " + shape_text(out)) : "nothing";
+  return "cannot all_gather " + shape_text(tensor) + " of " + std::to_string(size) + " ranks into " + given +
+         ": not the answer's shape, type and device, or not contiguous";
+}
+
 std::string part_misfit(int part) {
   return part < 0 ? "cannot split: part " + std::to_string(part) + " is below 0" : "";
 }

@@ -3,7 +3,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace nightreel::comm {
 
@@ -17,6 +19,12 @@ std::string describe(Verb verb, const at::Tensor& tensor, int whither);
 
 /// Why `tensor` cannot go through `verb` among `size` ranks on devices of type `device`; empty if it can.
 std::string misfit(Verb verb, const at::Tensor& tensor, int whither, int size, at::DeviceType device);
+
+/// Why `out` cannot take what `size` ranks gather of tensors like `tensor`, which itself fits; empty if it can.
+std::string gather_misfit(const at::Tensor& out, const at::Tensor& tensor, int size);
+
+/// The shape of what `size` ranks gather of tensors like `tensor`.
+std::vector<std::int64_t> gathered_shape(const at::Tensor& tensor, int size);
 
 /// Why a group cannot be split with this rank in `part`; empty if it can.
 std::string part_misfit(int part);

@@ -155,14 +155,19 @@ class Nccl final : public Communicator {
 
   at::Tensor all_gather(const at::Tensor& tensor) override {
     check(Verb::all_gather, tensor, 0);
+    at::Tensor out = at::empty(gathered_shape(tensor, size_), tensor.options());
+    all_gather_into(out, tensor);
+    return out;
+  }
+
+  void all_gather_into(at::Tensor& out, const at::Tensor& tensor) override {
+    check(Verb::all_gather, tensor, 0);
+    const std::string problem = gather_misfit(out, tensor, size_);
+    if (!problem.empty()) fail("nccl, rank " + std::to_string(rank_) + ": " + problem);
     const at::Tensor source = tensor.contiguous();
-    std::vector<std::int64_t> shape = tensor.sizes().vec();
-    shape[0] *= size_;
-    at::Tensor out = at::empty(shape, tensor.options());
     run(Verb::all_gather, source, 0, [&](cudaStream_t stream) {
       return ncclAllGather(source.const_data_ptr(), out.data_ptr(), source.nbytes(), ncclUint8, comm_, stream);
     });
-    return out;
   }
 
   at::Tensor all_to_all(const at::Tensor& tensor) override {

@@ -11,6 +11,12 @@ class Single final : public Communicator {
   int size() const override { return 1; }
   void broadcast(at::Tensor& tensor, int root) override { check(Verb::broadcast, tensor, root); }
   at::Tensor all_gather(const at::Tensor& tensor) override { return check(Verb::all_gather, tensor, 0); }
+  void all_gather_into(at::Tensor& out, const at::Tensor& tensor) override {
+    check(Verb::all_gather, tensor, 0);
+    const std::string problem = gather_misfit(out, tensor, 1);
+    if (!problem.empty()) throw base::Error(base::ErrorKind::comm, problem);
+    out.copy_(tensor);
+  }
   at::Tensor all_to_all(const at::Tensor& tensor) override { return check(Verb::all_to_all, tensor, 0); }
   at::Tensor shift(const at::Tensor& tensor, int by) override { return check(Verb::shift, tensor, by); }
   void all_reduce(at::Tensor& tensor) override { check(Verb::all_reduce, tensor, 0); }

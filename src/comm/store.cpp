@@ -20,13 +20,6 @@ class StoreRendezvous final : public Rendezvous {
   StoreServer server_;
 };
 
-/// Room for `size` tensors like `tensor`, one behind the other along dimension 0.
-at::Tensor room_for(const at::Tensor& tensor, std::int64_t size) {
-  std::vector<std::int64_t> shape = tensor.sizes().vec();
-  shape[0] *= size;
-  return at::empty(shape, tensor.options());
-}
-
 class Store final : public Communicator {
  public:
   Store(Seat seat, const Options& options)
@@ -48,6 +41,13 @@ class Store final : public Communicator {
 
   at::Tensor all_gather(const at::Tensor& tensor) override {
     return gathered(checked(Verb::all_gather, tensor, 0), tensor);
+  }
+
+  void all_gather_into(at::Tensor& out, const at::Tensor& tensor) override {
+    const std::string header = checked(Verb::all_gather, tensor, 0);
+    const std::string problem = gather_misfit(out, tensor, size_);
+    if (!problem.empty()) mailbox_.refuse(problem);
+    gather(header, tensor, out);
   }
 
   at::Tensor all_to_all(const at::Tensor& tensor) override {
@@ -119,7 +119,12 @@ class Store final : public Communicator {
   }
 
   at::Tensor gathered(const std::string& header, const at::Tensor& tensor) {
-    at::Tensor out = room_for(tensor, size_);
+    at::Tensor out = at::empty(gathered_shape(tensor, size_), tensor.options());
+    gather(header, tensor, out);
+    return out;
+  }
+
+  void gather(const std::string& header, const at::Tensor& tensor, const at::Tensor& out) {
     std::vector<Take> takes;
     for (int r = 0; r < size_; ++r) {
       const at::Tensor slot = out.narrow(0, r * tensor.size(0), tensor.size(0));
@@ -127,7 +132,6 @@ class Store final : public Communicator {
       if (r != rank_) takes.push_back({r, 0, slot});
     }
     mailbox_.exchange(header, {tensor.contiguous()}, std::move(takes));
-    return out;
   }
 
   Seat seat_;

@@ -196,12 +196,17 @@ std::uint64_t picture_bytes(const MemoryModel& model, const Settings& s, bool ti
 
 }  // namespace
 
+std::uint64_t MemoryModel::gathered() const {
+  if (shards == 1 || transformer.num_layers == 0) return 0;
+  return 2 * block_weights * static_cast<std::uint64_t>(shards) / static_cast<std::uint64_t>(transformer.num_layers);
+}
+
 Activations activations_of(const MemoryModel& model, const Settings& settings, const Tiled& tiled) {
   const std::int64_t batch = model.both_prompts && settings.guidance_scale > 1 ? 2 : 1;
   Activations need;
   need.text = encoder_bytes(model.text);
   need.picture = picture_bytes(model, settings, tiled.encode);
-  need.blocks = blocks_of(model, settings, batch) + model.unpacked;
+  need.blocks = blocks_of(model, settings, batch) + model.unpacked + model.gathered();
   need.keys = keys_of(model, batch);
   need.latents = latents_of(model, settings);
   const std::int64_t side = tiled.decode ? kTile : std::max(settings.height, settings.width);

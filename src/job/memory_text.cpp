@@ -79,7 +79,7 @@ TransformerSize transformer_from(const json& j) {
 void check_sizes(const MemoryModel& m) {
   const auto& patch = m.transformer.patch_size;
   const bool sound = m.vae.spatial > 0 && m.vae.temporal > 0 && m.vae.patch_size > 0 && !m.vae.dim_mult.empty() &&
-                     m.vae.temporal_downsample.size() + 1 >= m.vae.dim_mult.size() &&
+                     m.vae.temporal_downsample.size() + 1 >= m.vae.dim_mult.size() && m.shards > 0 &&
                      std::all_of(patch.begin(), patch.end(), [](std::int64_t p) { return p > 0; });
   if (!sound) throw base::Error(base::ErrorKind::internal, "memory: sizes that no model has");
 }
@@ -154,9 +154,25 @@ MemoryModel in_fp8(MemoryModel model) {
     const std::uint64_t saved = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
     if (bytes > saved) bytes = bytes - saved + model.linear_rows * sizeof(float);
   }
+  const std::uint64_t narrowed = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
+  if (model.block_weights > narrowed) model.block_weights += model.linear_rows * sizeof(float) - narrowed;
   model.unpacked = unpacked_bytes(model);
   model.linear_weights = 0;
   model.linear_rows = 0;
+  return model;
+}
+
+MemoryModel in_shards(MemoryModel model, std::int64_t ranks) {
+  const auto count = static_cast<std::uint64_t>(ranks);
+  const std::uint64_t others = model.block_weights - (model.block_weights + count - 1) / count;
+  for (const Part part : {Part::transformer, Part::transformer_2}) {
+    std::uint64_t& bytes = model.weights.at(static_cast<std::size_t>(part));
+    if (bytes > others) bytes -= others;
+  }
+  model.block_weights -= others;
+  model.linear_weights /= count;
+  model.linear_rows /= count;
+  model.shards *= ranks;
   return model;
 }
 
@@ -173,7 +189,9 @@ json to_json(const MemoryModel& m) {
           {"host_weights", m.host_weights},
           {"linear_weights", m.linear_weights},
           {"linear_rows", m.linear_rows},
-          {"unpacked", m.unpacked}};
+          {"unpacked", m.unpacked},
+          {"block_weights", m.block_weights},
+          {"shards", m.shards}};
 }
 
 MemoryModel memory_model_from_json(const json& j) {
@@ -192,6 +210,8 @@ MemoryModel memory_model_from_json(const json& j) {
     j.at("linear_weights").get_to(m.linear_weights);
     j.at("linear_rows").get_to(m.linear_rows);
     j.at("unpacked").get_to(m.unpacked);
+    j.at("block_weights").get_to(m.block_weights);
+    j.at("shards").get_to(m.shards);
   } catch (const json::exception& e) {
     throw base::Error(base::ErrorKind::internal, "memory: " + base::printable(e.what()));
   }
@@ -260,6 +280,10 @@ std::vector<std::string> describe(const MemoryModel& model, const MemoryPlan& pl
   }
   if (model.host_weights > 0) {
     lines.push_back(fmt::format("{:<14} {:>9}  stays on the host", "embedding", human_bytes(model.host_weights)));
+  }
+  if (model.shards > 1) {
+    lines.push_back(fmt::format("{:<14} {:>9}  of blocks, from {} ranks' shards, while it denoises", "gathered",
+                                human_bytes(model.gathered()), model.shards));
   }
   for (const auto& stage : plan.stages) {
     std::string how;

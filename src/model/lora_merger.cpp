@@ -150,6 +150,17 @@ void LoraMerger::merge(const std::vector<LoraUse>& uses) {
   merged_ = std::move(wanted);
 }
 
+void LoraMerger::reshard(const ShardSeat& seat) {
+  const c10::InferenceMode inference;
+  merged_.reset();
+  transformer_.shard(seat);
+  for (const Parameter& parameter : transformer_.parameters()) {
+    load_parameter(parameter, weights_, transformer_.device());
+  }
+  altered_.clear();
+  merged_ = "";
+}
+
 void LoraMerger::rebuild(const Parameter& parameter, const std::vector<std::vector<Addend>>& addends) {
   const at::Device device = transformer_.device();
   std::vector<Held> parts;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "nightreel/model/fully_sharded.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/quantised.h"
 
@@ -25,8 +26,23 @@ void put(const Parameter& parameter, const std::vector<Held>& parts, at::Device 
     values.push_back(part.values);
     scales.push_back(part.scale);
   }
+  if (parameter.flat != nullptr) {
+    parameter.flat->store(*parameter.tensor, joined(values));
+    if (parameter.fp8) parameter.flat->store(parameter.linear->scale, joined(scales));
+    return;
+  }
   *parameter.tensor = joined(values).to(device);
   if (parameter.fp8) parameter.linear->scale = joined(scales).to(device);
+}
+
+/// As the module has it.
+std::vector<std::int64_t> shape_of(const Parameter& parameter) {
+  std::vector<std::int64_t> shape = parameter.parts[0].shape;
+  for (std::size_t i = 1; i < parameter.parts.size(); ++i) shape[0] += parameter.parts[i].shape[0];
+  if (parameter.linear == nullptr) return shape;
+  std::int64_t columns = 1;
+  for (std::size_t i = 1; i < shape.size(); ++i) columns *= shape[i];
+  return {shape[0], columns};
 }
 
 }  // namespace
@@ -56,21 +72,29 @@ void load_parameter(const Parameter& parameter, WeightMap& weights, at::Device d
   put(parameter, parts, device);
 }
 
+void lay_out(const Parameter& parameter) {
+  const std::vector<std::int64_t> shape = shape_of(parameter);
+  parameter.flat->add(*parameter.tensor, shape, parameter.fp8 ? at::kFloat8_e4m3fn : parameter.dtype);
+  if (parameter.fp8) parameter.flat->add(parameter.linear->scale, {shape[0], 1}, at::kFloat);
+}
+
 void assign(const Parameter& parameter, const std::vector<Held>& parts) {
-  put(parameter, parts, parameter.tensor->device());
+  const at::Tensor& there = parameter.flat != nullptr ? parameter.flat->shard() : *parameter.tensor;
+  put(parameter, parts, there.device());
 }
 
 void each_tensor(const Parameter& parameter, const WeightVisitor& visit) {
+  if (parameter.flat != nullptr) return;
   visit(*parameter.tensor);
   if (parameter.fp8) visit(parameter.linear->scale);
 }
 
 void ParameterList::tensor(at::Tensor& tensor, const std::string& name, std::vector<std::int64_t> shape) {
-  parameters_.push_back({{{name, std::move(shape)}}, &tensor, nullptr, dtype_});
+  parameters_.push_back({{{name, std::move(shape)}}, &tensor, nullptr, dtype_, false, flat_});
 }
 
 void ParameterList::tensor_f32(at::Tensor& tensor, const std::string& name, std::vector<std::int64_t> shape) {
-  parameters_.push_back({{{name, std::move(shape)}}, &tensor, nullptr, at::kFloat});
+  parameters_.push_back({{{name, std::move(shape)}}, &tensor, nullptr, at::kFloat, false, flat_});
 }
 
 void ParameterList::linear(Linear& linear, const std::string& name, std::int64_t in, std::int64_t out) {
@@ -94,8 +118,8 @@ void ParameterList::convolution(Linear& linear, const std::string& name, const s
 
 void ParameterList::add_linear(Linear& linear, const std::vector<std::string>& names,
                                const std::vector<std::int64_t>& shape, at::ScalarType dtype) {
-  Parameter weight{{}, &linear.weight, &linear, dtype, fp8_};
-  Parameter bias{{}, &linear.bias, nullptr, dtype};
+  Parameter weight{{}, &linear.weight, &linear, dtype, fp8_, flat_};
+  Parameter bias{{}, &linear.bias, nullptr, dtype, false, flat_};
   for (const std::string& name : names) {
     weight.parts.push_back({name + ".weight", shape});
     bias.parts.push_back({name + ".bias", {shape[0]}});

@@ -73,15 +73,27 @@ std::string shape_text(at::IntArrayRef shape) {
 }  // namespace
 
 Transformer::Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
-                         bool fp8)
+                         bool fp8, const ShardSeat& seat)
     : config_(config), device_(device), dtype_(dtype), fp8_(fp8), blocks_(static_cast<std::size_t>(config.num_layers)) {
   const std::int64_t half = config.freq_dim / 2;
   time_frequencies_ = at::arange(half, at::kFloat).mul_(-std::log(10000.0)).div_(half).exp_().to(device);
+  shard(seat);
   for (const Parameter& parameter : parameters()) load_parameter(parameter, weights, device);
   if (config.image_dim == 0) return;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {  // in the files, and used by nobody
     weights.skip("blocks." + std::to_string(i) + ".attn2.norm_added_q.weight");
   }
+}
+
+void Transformer::shard(const ShardSeat& seat) {
+  flat_.clear();
+  for (Block& block : blocks_) block = {};
+  if (!seat.sharded()) return;
+  flat_.resize(blocks_.size());
+  for (const Parameter& parameter : parameters()) {
+    if (parameter.flat != nullptr) lay_out(parameter);
+  }
+  for (FlatParameter& flat : flat_) flat.allocate(seat, device_);
 }
 
 std::vector<Parameter> Transformer::parameters() {
@@ -100,8 +112,14 @@ std::vector<Parameter> Transformer::parameters() {
   list.in_fp8(fp8_);
   for (std::size_t i = 0; i < blocks_.size(); ++i) add_block(i, list);
   list.in_fp8(false);
+  list.in_flat(nullptr);
   if (config_.image_dim > 0) add_image_embedder(list);
   return list.take();
+}
+
+void Transformer::each_weight(const WeightVisitor& visit) {
+  for (const Parameter& parameter : parameters()) each_tensor(parameter, visit);
+  for (FlatParameter& flat : flat_) visit(flat.shard());
 }
 
 void Transformer::add_block(std::size_t index, ParameterList& list) {
@@ -110,6 +128,7 @@ void Transformer::add_block(std::size_t index, ParameterList& list) {
   const std::string self = block + "attn1.";
   const std::string cross = block + "attn2.";
   Block& b = blocks_[index];
+  list.in_flat(flat_.empty() ? nullptr : &flat_[index]);
   list.tensor_f32(b.table_16D, block + "scale_shift_table", {1, 6, width});
   list.fused(b.self_qkv, self, {"to_q", "to_k", "to_v"}, width, width);
   list.linear(b.self_out, self + "to_out.0", width, width);
@@ -189,7 +208,11 @@ TransformerText Transformer::prepare_text(const at::Tensor& text_BTE, bool keep_
   text.text_BTD = text_out_(at::gelu(text_in_(rows_BTE), "tanh"));
   if (image_NTE.defined()) text.image_1TD = embed_image(image_NTE);
   if (!keep_keys) return text;
-  for (const Block& block : blocks_) {
+  UnshardedPass weights(flat_, weights_group_);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    weights.enter(i);
+    weights.prefetch();
+    const Block& block = blocks_[i];
     for (at::Tensor& part : keys_and_values(block, text.text_BTD)) text.key_value_BTHD.push_back(part.contiguous());
     if (!text.image_1TD.defined()) continue;
     for (at::Tensor& part : image_keys_and_values(block, text.image_1TD)) {
@@ -212,7 +235,11 @@ at::Tensor Transformer::forward(const at::Tensor& latents_BCFYX, const at::Tenso
   if (of_rest > 0) times.push_back(embed_time(timestep_B, of_rest));
   at::Tensor x_BSD = patch_(group.take(patchify(latents_BCFYX.to(device_, dtype_), grid), share, 1));
   if (x_BSD.size(0) < timestep_B.size(0)) x_BSD = x_BSD.expand({timestep_B.size(0), -1, -1}).contiguous();
-  for (std::size_t i = 0; i < blocks_.size(); ++i) x_BSD = run_block(i, std::move(x_BSD), times, text, tokens);
+  UnshardedPass weights(flat_, weights_group_);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    weights.enter(i);
+    x_BSD = run_block(i, std::move(x_BSD), times, text, tokens, weights);
+  }
   return unpatchify(group.gather(head(x_BSD, times), share), grid);
 }
 
@@ -316,7 +343,7 @@ at::Tensor Transformer::image_attention(const Block& block, std::size_t index, c
 }
 
 at::Tensor Transformer::run_block(std::size_t index, at::Tensor x_BSD, const Times& times, const TransformerText& text,
-                                  const Tokens& tokens) const {
+                                  const Tokens& tokens, UnshardedPass& weights) const {
   enum Row : std::size_t { kShift, kScale, kGate, kFfnShift, kFfnScale, kFfnGate };  // of the modulation table
   const Block& block = blocks_[index];
   std::vector<Modulation> runs;
@@ -324,6 +351,7 @@ at::Tensor Transformer::run_block(std::size_t index, at::Tensor x_BSD, const Tim
 
   at::Tensor normed = modulated_norm(runs, x_BSD, kScale, kShift, config_.eps);
   x_BSD = gated_add(runs, std::move(x_BSD), self_attention(block, normed, tokens), kGate);
+  weights.prefetch();  // the rest of the block is this rank's own business
 
   // Prompts that share latents and time step are told apart by the text: up to here, once for all.
   if (x_BSD.size(0) != text.text_BTD.size(0)) x_BSD = x_BSD.expand({text.text_BTD.size(0), -1, -1}).contiguous();

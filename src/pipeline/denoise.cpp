@@ -208,6 +208,12 @@ void Denoiser::check_condition(const job::Settings& settings, const ImageConditi
   throw Error(ErrorKind::internal, "denoise: the pictures' latents are missing or do not fit the settings");
 }
 
+void Denoiser::gather_over(comm::Communicator* group) const {
+  for (const auto& expert : {high_.get(), low_.get()}) {
+    if (expert != nullptr) expert->gather_over(group);
+  }
+}
+
 /// The comparison is diffusers': a float32 tensor against boundary_ratio * num_train_timesteps.
 bool Denoiser::is_high(const job::Settings& settings, float timestep) const {
   if (!settings.boundary_ratio) return true;

@@ -94,4 +94,9 @@ void ExpertLoras::merge(bool high) {
   expert.merger->merge(expert.uses);
 }
 
+void ExpertLoras::reshard(bool high, const model::ShardSeat& seat) {
+  const Expert& expert = experts_[high ? 0 : 1];
+  if (expert.merger) expert.merger->reshard(seat);
+}
+
 }  // namespace nightreel::pipeline

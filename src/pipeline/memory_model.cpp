@@ -113,12 +113,16 @@ class Reader {
                         c.text_dim,   c.in_channels,         c.out_channels,       c.image_dim, c.pos_embed_seq_len,
                         c.patch_size};
     const auto stored = model::WeightMap::open(dir_ + "/" + component);
-    weights(part) = bytes_of(stored, [&](const std::string& name) -> std::uint64_t {
+    const Width held_bytes = [&](const std::string& name) -> std::uint64_t {
       if (has(name, "norm_added_q.")) return 0;
       return in_float32(name) ? sizeof(float) : dtype_bytes_;
-    });
+    };
+    weights(part) = bytes_of(stored, held_bytes);
     out_.linear_weights = 0;
     out_.linear_rows = 0;
+    out_.block_weights = bytes_of(stored, [&](const std::string& name) -> std::uint64_t {
+      return begins(name, "blocks.") ? held_bytes(name) : 0;
+    });
     for (const std::string& name : stored.names()) {
       if (!is_linear(stored, name)) continue;
       out_.linear_weights += numbers_in(stored.stored(name));

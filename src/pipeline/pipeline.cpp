@@ -63,7 +63,8 @@ Expert load_transformer(const std::string& folder, const PipelineOptions& option
   const std::string path = folder + "/config.json";
   const model::TransformerConfig config = model::parse_transformer_config(job::checkpoint_json(path).json, path);
   model::WeightMap weights = model::WeightMap::open(folder, options.reader);
-  auto transformer = std::make_unique<model::Transformer>(config, weights, options.device, options.dtype, options.fp8);
+  auto transformer =
+      std::make_unique<model::Transformer>(config, weights, options.device, options.dtype, options.fp8, options.shard);
   weights.expect_all_taken();
   weights.read_alone();
   auto loras = std::make_unique<model::LoraMerger>(*transformer, std::move(weights));
@@ -102,12 +103,6 @@ std::unique_ptr<model::ClipVision> load_clip(const std::string& dir, const model
 template <class Module>
 MovingWeights::EachWeight weights_of(Module& module) {
   return [&module](const model::WeightVisitor& visit) { module.each_weight(visit); };
-}
-
-MovingWeights::EachWeight weights_of(model::Transformer& transformer) {
-  return [&transformer](const model::WeightVisitor& visit) {
-    for (const model::Parameter& parameter : transformer.parameters()) model::each_tensor(parameter, visit);
-  };
 }
 
 /// What the encoder makes of one picture or of both.
@@ -228,10 +223,22 @@ void Pipeline::adopt(const job::MemoryPlan& plan) {
 }
 
 void Pipeline::share(std::unique_ptr<comm::Communicator> group) {
+  denoiser_->gather_over(nullptr);
   if (const std::unique_ptr<ParallelPlan> before = std::move(parallel_)) before->finalize();
   if (!group || group->size() == 1) return;
   const std::int64_t heads = denoiser_->config().num_attention_heads;
   parallel_ = std::make_unique<ParallelPlan>(std::move(group), heads, options_.device);
+  denoiser_->gather_over(&parallel_->group());
+}
+
+void Pipeline::reshard(const model::ShardSeat& seat) {
+  options_.shard = seat;
+  for (const bool high : {true, false}) {
+    model::Transformer* expert = denoiser_->expert(high);
+    if (expert == nullptr) continue;
+    loras_->reshard(high, seat);
+    residency_->add(high ? Part::transformer : Part::transformer_2, weights_of(*expert));
+  }
 }
 
 comm::Communicator* Pipeline::group() const {
@@ -243,6 +250,11 @@ Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prom
                            const ImageCondition& image) const {
   if (job::lora_set(settings.loras) != loras_->set()) {
     throw Error(ErrorKind::internal, "denoise: the settings' LoRAs are not in use");
+  }
+  const model::ShardSeat here = parallel_ ? model::ShardSeat{group()->rank(), group()->size()} : model::ShardSeat{};
+  if (options_.shard.sharded() && options_.shard != here) {
+    throw Error(ErrorKind::internal, "denoise: weights are sharded over " + std::to_string(options_.shard.size) +
+                                         " ranks, and " + std::to_string(here.size) + " render");
   }
   return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image, parallel_.get());
 }

@@ -29,7 +29,9 @@ job::DeviceMemory least_memory(cluster::World& world, const std::optional<protoc
   for (const auto& text : world.all_gather(mine, kWorldDeadline, "the renderers' memory")) {
     if (text.empty()) continue;
     const job::DeviceMemory one = memory_of(protocol::Json::parse(text));
-    if (least.bytes == 0 || (one.bytes > 0 && one.bytes < least.bytes)) least = one;
+    const bool less = one.bytes > 0 && one.bytes < least.bytes;
+    const bool holds_more = one.bytes == least.bytes && one.model.shards < least.model.shards;
+    if (least.bytes == 0 || less || holds_more) least = one;
   }
   return least;
 }

@@ -84,6 +84,13 @@ void Rendering::serve(cluster::GroupLink& link, report::RankSummary& mine) {
     mine.error = "out of its group: " + end.why;
   }
   if (end.kind != MemberEnd::Kind::left) return;
+  if (p_.options.shard_weights) {
+    // Jobs were judged by what the group holds: alone it would claim them and fail for want of memory.
+    p_.renderer.kill();
+    mine.error_kind = base::traits(ErrorKind::renderer).name;
+    mine.error = "left its group, and alone it has a shard of the model only: " + end.why;
+    return p_.log.error("idle", "this rank stays idle: " + mine.error);
+  }
   mine.group_changes.push_back("left its group and rendered alone: " + end.why);
   units_ += static_cast<int>(link.ranks().size()) - 1;
   drain(p_.renderer, mine);

@@ -8,6 +8,7 @@
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/random.h"
+#include "nightreel/cluster/groups.h"
 #include "nightreel/cluster/launch_check.h"
 #include "nightreel/cluster/shared_folder.h"
 #include "nightreel/queue/redis_queue.h"
@@ -75,7 +76,8 @@ class Run {
   int work() {
     const bool together =
         world_.size() > 1 && (options_.load == "together" || (options_.load == "auto" && device_ != "cpu"));
-    Renderer renderer(renderer_command(options_, device_, out_.log_folder(run_), world_.rank(), together), log_);
+    Renderer renderer(
+        renderer_command(options_, device_, out_.log_folder(run_), world_.rank(), planned_group(), together), log_);
     do_together(world_, "the renderers' start", [&] { renderer.start(); });
     std::optional<queue::PrivateServer> server;
     const auto addresses = agree_redis(world_, options_, server, log_);
@@ -101,6 +103,13 @@ class Run {
     const int code = end(jobs, loaded.digest, mine);
     server.reset();
     return code;
+  }
+
+  std::vector<int> planned_group() const {
+    for (const auto& group : cluster::group_ranks(world_.places(), options_.ranks_per_video)) {
+      if (std::find(group.begin(), group.end(), world_.rank()) != group.end()) return group;
+    }
+    return {world_.rank()};
   }
 
   void render(const RenderingParts& parts, report::RankSummary& mine) const {

@@ -32,9 +32,10 @@ void check_rank_counts(const cluster::World& world, const RunOptions& options);
 /// What the renderer of `rank` writes.
 std::string renderer_log(const std::string& log_folder, int rank);
 
-/// `together`: its first start waits for load_together().
+/// `group`: the ranks that it is to render with, itself among them. `together`: its first start waits for
+/// load_together().
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
-                                 int rank, bool together);
+                                 int rank, const std::vector<int>& group, bool together);
 
 /// Has the renderers read the weights together, each its share from storage. Where they do not meet, or one is lost
 /// meanwhile, each reads all: five minutes later at the latest, and a quarter of `load_limit_s`.

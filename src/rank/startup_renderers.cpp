@@ -98,7 +98,7 @@ std::string renderer_log(const std::string& log_folder, int rank) {
 }
 
 RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
-                                 int rank, bool together) {
+                                 int rank, const std::vector<int>& group, bool together) {
   RendererCommand command;
   command.argv = {base::companion("nightreel-engine"),
                   "render",
@@ -112,6 +112,11 @@ RendererCommand renderer_command(const RunOptions& options, const std::string& d
                   std::to_string(options.threads)};
   if (!options.stage_weights.empty()) {
     command.argv.insert(command.argv.end(), {"--stage-weights", options.stage_weights});
+  }
+  if (options.shard_weights) {
+    const auto seat = std::find(group.begin(), group.end(), rank) - group.begin();
+    command.argv.insert(command.argv.end(),
+                        {"--shard-weights", std::to_string(seat) + "/" + std::to_string(group.size())});
   }
   command.stderr_path = renderer_log(log_folder, rank);
   command.on_gpu = gpu_lists(device);

@@ -63,10 +63,18 @@ struct VideoMaker::Parts {
   text::Tokenizer tokenizer;
   pipeline::Pipeline pipeline;
   protocol::ReadyEvent facts;
-  job::DeviceMemory memory;  // in a group: the least of the members'
+  job::DeviceMemory memory;  // in a group: the least of the members'. Of whole transformers
+  model::ShardSeat planned;  // when it was loaded; blocks are sharded at all where this has several ranks
+  model::ShardSeat held;     // how they are now
+  model::ShardSeat seat;     // in the group; alone: of one
+  base::Logger log;
   pipeline::LoraFiles lora_files;
   at::Device device = at::kCPU;
   std::unique_ptr<Agreement> agreement;  // null: alone. Refers to the group, which is the pipeline's
+
+  job::DeviceMemory memory_here() const {
+    return {job::in_shards(memory.model, planned.sharded() ? seat.size : 1), memory.bytes};
+  }
 
   /// A state of another precision is another's: half a video in each is neither.
   StateKey key(const job::Settings& settings, const Prepared& prepared) const {
@@ -110,9 +118,11 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   wanted.fp8 = pipeline::holds_fp8(options.dtype);
   protocol::ReadyEvent facts;
   describe_device(device, facts);
-  const job::DeviceMemory memory{
+  const job::DeviceMemory whole{
       pipeline::memory_model(folder, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8}),
       options.gpu_memory > 0 ? options.gpu_memory : facts.memory_bytes};
+  const job::DeviceMemory memory{job::in_shards(whole.model, options.shard.size), whole.bytes};
+  wanted.shard = options.shard;
   wanted.plan = first_plan(card, memory);
   auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(folder));
   Loaded loaded = load_checkpoint(folder, wanted, std::move(loading), options.log);
@@ -127,7 +137,10 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
                  {"dtype", precision}};
   facts.load_s = watch.seconds();
   parts_->facts = facts;
-  parts_->memory = memory;
+  parts_->memory = whole;
+  parts_->planned = options.shard;
+  parts_->held = options.shard;
+  parts_->log = options.log;
   parts_->device = device;
 }
 
@@ -141,6 +154,7 @@ void VideoMaker::share(std::unique_ptr<comm::Communicator> group, std::chrono::m
   if (group->size() == 1) return;
   auto agreement = std::make_unique<Agreement>(*group, parts_->device, deadline);
   parts_->memory.bytes = agreement->least_memory(parts_->memory.bytes);
+  parts_->seat = {group->rank(), group->size()};
   parts_->pipeline.share(std::move(group));
   parts_->agreement = std::move(agreement);
 }
@@ -171,7 +185,8 @@ Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepa
 }
 
 std::int64_t VideoMaker::wave(const job::Settings& settings) const {
-  return job::plan_memory(parts_->memory.model, settings, parts_->memory.bytes).wave();
+  const job::DeviceMemory memory = parts_->memory_here();
+  return job::plan_memory(memory.model, settings, memory.bytes).wave();
 }
 
 Begun VideoMaker::begin(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
@@ -192,6 +207,7 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   auto& pipeline = parts_->pipeline;
   const auto adopting = [&] { adopt(settings, prepared); };
   agreement() ? agreement()->together(adopting) : adopting();
+  reshard();
   Begun begun;
   observer.progress("text", 0, 0);
   const base::Stopwatch text_watch;
@@ -208,9 +224,31 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   return begun;
 }
 
+job::MemoryPlan VideoMaker::plan_for(const job::Settings& settings) const {
+  try {
+    return job::fitting_plan(parts_->memory_here(), settings);
+  } catch (const base::Error& e) {
+    if (parts_->seat.size >= parts_->planned.size) throw;
+    throw base::Error(base::ErrorKind::device_memory,
+                      std::string(e.what()) + "; weights were to be sharded over " +
+                          std::to_string(parts_->planned.size) + " ranks, and " + std::to_string(parts_->seat.size) +
+                          (parts_->seat.size == 1 ? " is" : " are") + " left: start the run again");
+  }
+}
+
+/// As the ranks that are here want it, who may be fewer than planned.
+void VideoMaker::reshard() {
+  if (!parts_->planned.sharded() || parts_->held == parts_->seat) return;
+  parts_->log.warn("shard-weights", "the transformers' blocks were sharded over " + std::to_string(parts_->held.size) +
+                                        " ranks, and " + std::to_string(parts_->seat.size) +
+                                        " render: they are read again");
+  parts_->pipeline.reshard(parts_->seat);
+  parts_->held = parts_->seat;
+}
+
 void VideoMaker::adopt(const job::Settings& settings, const Prepared& prepared) {
   parts_->pipeline.check(settings);
-  parts_->pipeline.adopt(job::fitting_plan(parts_->memory, settings));
+  parts_->pipeline.adopt(plan_for(settings));
   parts_->pipeline.use_loras(prepared.loras);  // before any work is lost on files that do not fit
 }
 
@@ -260,7 +298,7 @@ void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared
 Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                             const RenderObserver& observer, Begun begun) {
   auto& pipeline = parts_->pipeline;
-  pipeline.adopt(job::fitting_plan(parts_->memory, settings));
+  pipeline.adopt(plan_for(settings));
   Rendered out;
   denoise(settings, prepared, checkpointing, observer, std::nullopt, out, begun);
   out.resumed_step = begun.resumed_step;

@@ -10,9 +10,10 @@
 
 namespace nightreel::test {
 
-class HostCopies final : public comm::Communicator {
+class HostCopies : public comm::Communicator {
  public:
   explicit HostCopies(comm::Communicator& host) : host_(host) {}
+  explicit HostCopies(std::unique_ptr<comm::Communicator> owned) : owned_(std::move(owned)), host_(*owned_) {}
   int rank() const override { return host_.rank(); }
   int size() const override { return host_.size(); }
   void broadcast(at::Tensor& tensor, int root) override {
@@ -23,6 +24,7 @@ class HostCopies final : public comm::Communicator {
   at::Tensor all_gather(const at::Tensor& tensor) override {
     return host_.all_gather(tensor.to(at::kCPU)).to(tensor.device());
   }
+  void all_gather_into(at::Tensor& out, const at::Tensor& tensor) override { out.copy_(all_gather(tensor)); }
   at::Tensor all_to_all(const at::Tensor& tensor) override {
     return host_.all_to_all(tensor.to(at::kCPU)).to(tensor.device());
   }
@@ -35,13 +37,11 @@ class HostCopies final : public comm::Communicator {
     tensor.copy_(copy);
   }
   std::unique_ptr<comm::Communicator> split(int part) override {
-    return std::unique_ptr<HostCopies>(new HostCopies(host_.split(part)));
+    return std::make_unique<HostCopies>(host_.split(part));
   }
   void finalize() override { host_.finalize(); }
 
  private:
-  explicit HostCopies(std::unique_ptr<comm::Communicator> owned) : owned_(std::move(owned)), host_(*owned_) {}
-
   std::unique_ptr<comm::Communicator> owned_;
   comm::Communicator& host_;
 };

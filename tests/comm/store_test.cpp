@@ -58,6 +58,11 @@ std::string every_verb(comm::Communicator& group) {
                      for (const at::Tensor& one : all) views.push_back(one.reshape({3, 4}).t());
                      return views;
                    }()));
+  at::Tensor buffer = at::zeros({12 * size, 1});
+  for (int round = 0; round < 2; ++round) {
+    group.all_gather_into(buffer, shard(rank) + round);
+    wrong += compare("all_gather_into", buffer, at::cat(all) + round);
+  }
   wrong += compare("all_to_all", group.all_to_all(shard(rank)), expected_exchange(rank, size));
   for (const int by : {1, -1, 2, -3, 0}) {
     const int source = ((rank - by) % size + size) % size;
@@ -191,6 +196,12 @@ TEST_CASE("members whose calls do not fit are named, at once and on every rank")
          group.all_gather(at::ones({group.rank() == 2 ? 3 : 4, 2}));
        },
        "rank 2: all_gather Float [3, 2]"},
+      {"no room for the answer",
+       [](comm::Communicator& group) {
+         at::Tensor out = at::empty({group.rank() == 2 ? 11 : 12, 2});
+         group.all_gather_into(out, at::ones({4, 2}));
+       },
+       "rank 2: cannot all_gather [4, 2] of 3 ranks into Float [11, 2]"},
       {"another dtype",
        [](comm::Communicator& group) {
          at::Tensor tensor = at::ones({2}, group.rank() == 0 ? at::kHalf : at::kFloat);

@@ -231,6 +231,22 @@ class EngineGroups(program.ProgramTest):
                 self.assertLessEqual(apart.max(), 1)
                 self.assertLess(apart.mean(), 0.01)
 
+    def test_a_group_that_keeps_the_weights_in_shards_renders_the_same_bits(self):
+        flags = ["--ranks-per-video", 2]
+        whole = list(self.rendered(2, *flags))
+        (self.folder / "out-2").rename(self.folder / "whole")
+        for ours, wanted in zip(self.rendered(2, *flags, "--shard-weights", "--load", "together"), whole, strict=True):
+            for one, other in zip(ours, wanted, strict=True):
+                numpy.testing.assert_array_equal(one, other)
+
+    def test_weights_are_sharded_over_a_group_alone(self):
+        jobs = self.write_jobs(program.small("one", 2))
+        refused = program.nightreel("run", jobs, "--model", SHAPES, "--out", self.out, "--shard-weights")
+        self.assert_refused(refused, 2, "--shard-weights", "--ranks-per-video 2 or more")
+        for seat in ("4/4", "-1/4", "1", "1/4x", "a/b"):
+            refused = program.call([program.BUILD / "bin/nightreel-engine", "render", "--shard-weights", seat])
+            self.assert_refused(refused, 2, "--shard-weights", "MEMBER/SIZE")
+
     def bytes_read(self, *flags):
         """By all ranks."""
         out = self.folder / "-".join(["out", *flags])

@@ -1,10 +1,15 @@
 """Renderers that render each video together, over the store: one process a member, as their ranks see them."""
+import json
 import os
+import re
+import shutil
 import signal
 import time
 
 import h5py
 import numpy
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import program
 from memory_test import WaveRenderer, memory_for_turns
@@ -84,6 +89,98 @@ class RenderGroupTest(ProgramTest):
                 self.end(members)
                 self.assert_same_video("alone", f"of{size}")
                 self.assertTrue((self.folder / f"of{size}.mp4").stat().st_size > 0)
+
+    def sharded(self, size, planned=None, flags=()):
+        """A group of `size` renderers that were started as members of one of `planned`."""
+        members = [Member("--model", str(SHAPES), "--threads", "1", "--shard-weights", f"{rank}/{planned or size}", *flags)
+                   for rank in range(size)]
+        for member in members:
+            self.addCleanup(member.kill)
+        for member in members:
+            member.wait_for("ready")
+        if size > 1:
+            groups_of(members)
+        return members
+
+    def rendered(self, members, name):
+        for member in members:
+            member.job("video", 1, **self.files(name))
+        for member in members:
+            member.wait_for("done", job="video", token=1)
+        self.end(members)
+        return self.archive(name)
+
+    def test_groups_that_keep_the_weights_in_shards_render_the_same_bits(self):
+        for size, planned in ((2, 2), (3, 3), (2, 3), (1, 2)):  # and those that lack a member
+            with self.subTest(size=size, planned=planned):
+                whole = self.rendered(self.members(size, deadline_ms=ALL_MS if size > 1 else 0), f"whole{size}{planned}")
+                members = self.sharded(size, planned)
+                for ours, wanted in zip(self.rendered(members, f"sharded{size}{planned}"), whole, strict=True):
+                    numpy.testing.assert_array_equal(ours, wanted)
+                for member in members:
+                    again = f"were sharded over {planned} ranks, and {size} render"
+                    (self.assertNotIn if size == planned else self.assertIn)(again, member.log)
+
+    def test_memory_that_holds_a_share_and_no_whole_expert(self):
+        model, memory = self.wide_model()
+
+        def renderer(*flags):
+            made = WaveRenderer("--model", str(model), "--gpu-memory", str(memory), "--threads", "1", *flags)
+            self.addCleanup(made.kill)
+            return made
+        too_large = renderer()
+        self.assertEqual(too_large.end(close=False), 3)
+        self.assertIn("not even its smallest video", too_large.wait_for("failed")["message"])
+        members = [renderer("--shard-weights", f"{rank}/4") for rank in range(4)]
+        for member in members:
+            member.wait_for("ready")
+        groups_of(members)
+        for member in members:
+            member.render("video", 1)
+        for member in members:
+            member.wait_for("done", job="video")
+        self.end(members)
+        (alone,) = [renderer("--shard-weights", "0/4")]
+        alone.render("video", 1)
+        failed = alone.wait_for("failed", job="video")
+        self.assertEqual(failed["kind"], "device_memory")
+        self.assertIn("sharded over 4 ranks, and 1 is left", failed["message"])
+        self.end([alone])
+
+    def wide_model(self):
+        """A model whose experts are most of it, and the bytes of one with the keys that are kept beside it: all else
+        that a video needs has no room then."""
+        model = self.folder / "wide"
+        shutil.copytree(EXPERTS, model)
+        path = model / "transformer/config.json"
+        config = json.loads(path.read_text())
+        heads, layers, ffn_dim = 32, 8, 1024
+        old = config["num_attention_heads"] * config["attention_head_dim"]
+        width = heads * config["attention_head_dim"]
+        wider = {old: width, 6 * old: 6 * width, config["ffn_dim"]: ffn_dim}
+        self.assertEqual(len(wider), 3)
+        random = numpy.random.default_rng(1)
+        tensors = {}
+        narrow = {}
+        for file in (model / "transformer").glob("*.safetensors*"):
+            if file.suffix == ".safetensors":
+                with safe_open(file, "numpy") as opened:
+                    narrow.update({name: opened.get_slice(name).get_shape() for name in opened.keys()})
+            file.unlink()
+        for name, sizes in narrow.items():
+            block = re.match(r"blocks\.(\d+)\.(.*)", name)
+            if block and block[1] != "0":
+                continue
+            shape = [wider.get(size, size) for size in sizes]
+            for copy in [f"blocks.{layer}.{block[2]}" for layer in range(layers)] if block else [name]:
+                tensors[copy] = (random.standard_normal(shape) * 0.02).astype(numpy.float32)
+        save_file(tensors, model / "transformer/diffusion_pytorch_model.safetensors")
+        path.write_text(json.dumps({**config, "num_attention_heads": heads, "num_layers": layers, "ffn_dim": ffn_dim}))
+        shutil.rmtree(model / "transformer_2")
+        (model / "transformer_2").symlink_to("transformer")
+        expert = json.loads(program.nightreel("model", "memory", model).out)["model"]["weights"][2]
+        keys = 2 * layers * 2 * 512 * width * 4  # both prompts' 512 rows
+        return model, expert + keys
 
     def test_a_cancelled_job_ends_on_all_after_the_same_step_and_the_next_is_rendered(self):
         members = self.members(3)

@@ -8,6 +8,7 @@
 #include "support/error.h"
 
 using namespace nightreel;
+using job::DeviceMemory;
 using job::MemoryModel;
 using job::MemoryPlan;
 using job::Part;
@@ -26,6 +27,7 @@ MemoryModel a14b() {
   m.weights = {9260000000, 0, 28640000000, 28640000000, 508000000};
   m.host_weights = 2100000000;
   m.linear_weights = 40ULL * (8ULL * 5120 * 5120 + 2ULL * 5120 * 13824);
+  m.block_weights = 28080000000;
   return m;
 }
 
@@ -70,6 +72,49 @@ TEST_CASE("fp8 narrows the matrices of the blocks, and each layer is brought bac
   const MemoryModel told = job::memory_model_from_json(job::to_json(narrow));
   CHECK(told.unpacked == narrow.unpacked);
   CHECK(job::memory_model_from_json(job::to_json(wide)).linear_rows == wide.linear_rows);
+}
+
+TEST_CASE("of blocks in shards a rank holds its share and two that are gathered") {
+  const MemoryModel whole = a14b();
+  const Settings settings = video(480, 832, 81);
+  const auto blocks = [&](const MemoryModel& model) { return job::activations_of(model, settings, {}).blocks; };
+  for (const int ranks : {2, 3, 4, 8}) {
+    CAPTURE(ranks);
+    const MemoryModel share = job::in_shards(whole, ranks);
+    for (const Part part : {Part::transformer, Part::transformer_2}) {
+      const std::uint64_t held = whole.of(part) - whole.block_weights + whole.block_weights / ranks;
+      CHECK(share.of(part) >= held);
+      CHECK(share.of(part) <= held + 1);
+    }
+    CHECK(share.of(Part::text_encoder) == whole.of(Part::text_encoder));
+    const std::uint64_t two_blocks = 2 * whole.block_weights / 40;
+    CHECK(share.gathered() >= two_blocks);
+    CHECK(share.gathered() <= two_blocks + 1);
+    CHECK(blocks(share) == blocks(whole) + share.gathered());
+    const MemoryModel told = job::memory_model_from_json(job::to_json(share));
+    CHECK(told.gathered() == share.gathered());
+    CHECK(told.shards == ranks);
+    const MemoryModel narrow = job::in_fp8(share);
+    const MemoryModel expected = job::in_shards(job::in_fp8(whole), ranks);
+    CHECK(narrow.of(Part::transformer) <= expected.of(Part::transformer) + 2);
+    CHECK(narrow.of(Part::transformer) + 2 >= expected.of(Part::transformer));
+    CHECK(narrow.gathered() <= expected.gathered() + 2);
+  }
+  CHECK(whole.gathered() == 0);
+  CHECK(job::to_json(job::in_shards(whole, 1)) == job::to_json(whole));
+}
+
+TEST_CASE("a model that is too large for a GPU fits where a group holds it in shards, and each expert stays") {
+  const Settings settings = video(480, 832, 81);
+  const DeviceMemory whole{a14b(), 32 * kGB};
+  CHECK(test::thrown_by([&] { job::fitting_plan(whole, settings); }).kind == base::ErrorKind::job);
+  const MemoryModel share = job::in_shards(a14b(), 8);
+  const MemoryPlan plan = job::fitting_plan({share, 32 * kGB}, settings);
+  CHECK(plan.fits);
+  CHECK(job::plan_memory(a14b(), settings, 48 * kGB).experts == Experts::take_turns);
+  CHECK(job::plan_memory(share, settings, 48 * kGB).experts == Experts::stay);
+  const auto lines = job::describe(share, plan, settings);
+  CHECK(has(lines, "of blocks, from 8 ranks' shards, while it denoises"));
 }
 
 TEST_CASE("what does not fit leaves in this order: encoders, experts, whole pictures") {

@@ -29,6 +29,8 @@ class Communicator {
   /// The ranks' tensors (equal shapes) concatenated along dimension 0, in rank order. A group of one returns the
   /// argument itself, here, in all_to_all and in shift.
   virtual at::Tensor all_gather(const at::Tensor& tensor) = 0;
+  /// The same into `out`, contiguous and of the answer's shape, so that one buffer serves many calls.
+  virtual void all_gather_into(at::Tensor& out, const at::Tensor& tensor) = 0;
   /// Dimension 0 is split evenly over the ranks; piece j goes to rank j; the answer is the pieces received, in rank
   /// order, concatenated along dimension 0.
   virtual at::Tensor all_to_all(const at::Tensor& tensor) = 0;

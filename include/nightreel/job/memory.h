@@ -63,8 +63,12 @@ struct MemoryModel {
   std::uint64_t linear_weights = 0;        // numbers in the linear layers of one expert's blocks, which fp8 narrows
   std::uint64_t linear_rows = 0;           // their output channels, each of which has a scale then
   std::uint64_t unpacked = 0;              // bytes of the largest fp8 layer while it is multiplied
+  std::uint64_t block_weights = 0;         // bytes of one expert's blocks, which in_shards() deals out
+  std::int64_t shards = 1;                 // ranks that the blocks are sharded over
 
   std::uint64_t of(Part part) const { return weights.at(static_cast<std::size_t>(part)); }
+  /// Bytes of the blocks that are gathered from their shards at a time: the one that computes and the next.
+  std::uint64_t gathered() const;
   bool two_experts() const { return of(Part::transformer) > 0 && of(Part::transformer_2) > 0; }
 };
 
@@ -73,6 +77,9 @@ MemoryModel memory_model_from_json(const nlohmann::json& json);
 
 /// The same with the linear layers of its blocks in fp8, where they are not already.
 MemoryModel in_fp8(MemoryModel model);
+
+/// The same as one of `ranks` holds it that its transformers' blocks are sharded over.
+MemoryModel in_shards(MemoryModel model, std::int64_t ranks);
 
 /// A checkpoint on a device: what a renderer tells about itself, and what jobs are judged by.
 struct DeviceMemory {

@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/model/fully_sharded.h"
 #include "nightreel/model/parameter.h"
 #include "nightreel/model/safetensors.h"
 #include "nightreel/model/weights.h"
@@ -82,6 +83,10 @@ class LoraMerger {
   /// step of it). Nothing is touched where they are that already (the same files by digest, scales, order), or where
   /// check() throws. A failure later leaves weights that the next call puts right.
   void merge(const std::vector<LoraUse>& uses);
+
+  /// Has the transformer's blocks sharded so (Transformer::shard) and takes all weights from the checkpoint again,
+  /// without any LoRA.
+  void reshard(const ShardSeat& seat);
 
  private:
   /// A tensor of the checkpoint within the transformer's parameters.

@@ -16,6 +16,7 @@
 
 namespace nightreel::model {
 
+class FlatParameter;
 class WeightMap;
 
 struct Parameter {
@@ -29,6 +30,7 @@ struct Parameter {
   Linear* linear = nullptr;  // whose weight it is: each part as a matrix then, its first dimension by all others
   at::ScalarType dtype = at::kFloat;  // in which the module computes with it
   bool fp8 = false;                   // the module holds it in fp8, with `linear`'s scale
+  FlatParameter* flat = nullptr;      // sharded: has this rank's share of its bytes, and the module mostly nothing
 };
 
 /// Numbers as a module holds them.
@@ -49,10 +51,13 @@ Held held(const Parameter& parameter, const at::Tensor& numbers);
 /// Puts the checkpoint's numbers in the parameter's place, on `device`.
 void load_parameter(const Parameter& parameter, WeightMap& weights, at::Device device);
 
+/// Reserves the parameter's bytes in its FlatParameter.
+void lay_out(const Parameter& parameter);
+
 /// Puts other numbers in the parameter's place, wherever it is now.
 void assign(const Parameter& parameter, const std::vector<Held>& parts);
 
-/// Calls `visit` with each tensor of the module that holds it.
+/// Calls `visit` with each tensor of the module that holds it; with none where it is sharded.
 void each_tensor(const Parameter& parameter, const WeightVisitor& visit);
 
 /// Puts such a list together.
@@ -72,6 +77,8 @@ class ParameterList {
   void convolution(Linear& linear, const std::string& name, const std::vector<std::int64_t>& shape);
   /// Whether the module holds the weights of the linear layers that follow in fp8.
   void in_fp8(bool held) { fp8_ = held; }
+  /// Whether the tensors that follow are sharded, and where; null: they are whole.
+  void in_flat(FlatParameter* flat) { flat_ = flat; }
 
   std::vector<Parameter> take() { return std::move(parameters_); }
 
@@ -81,6 +88,7 @@ class ParameterList {
 
   at::ScalarType dtype_;
   bool fp8_ = false;
+  FlatParameter* flat_ = nullptr;
   std::vector<Parameter> parameters_;
 };
 

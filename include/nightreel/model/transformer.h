@@ -1,9 +1,9 @@
 // The Wan video transformer: from noisy latents, a time step and a prompt to the velocity of the flow.
 //
-// Owns its weights, on one device in one dtype. Calls are const, but the object keeps the rotary table of the last
-// grid: one thread at a time. Settings that the checkpoint has and this program does not throw base::Error{model} that
-// names them, sizes that do not fit Error{job}. The arithmetic and its precisions are those of diffusers 0.42.1,
-// WanTransformer3DModel (models/transformers/transformer_wan.py).
+// Owns its weights, or its share of them, on one device in one dtype. Calls are const, but the object keeps the rotary
+// table of the last grid: one thread at a time. Settings that the checkpoint has and this program does not throw
+// base::Error{model} that names them, sizes that do not fit Error{job}. The arithmetic and its precisions are those of
+// diffusers 0.42.1, WanTransformer3DModel (models/transformers/transformer_wan.py).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/model/fully_sharded.h"
 #include "nightreel/model/linear.h"
 #include "nightreel/model/parameter.h"
 #include "nightreel/model/sequence_parallel.h"
@@ -58,9 +59,10 @@ class Transformer {
  public:
   /// Takes its tensors out of `weights` and brings them to `device` and `dtype`; what diffusers keeps in float32
   /// (time embedding, modulation tables, layer norms) stays float32. With `fp8` the matrices of the blocks are held in
-  /// fp8, each output channel with its scale (ops/quantised.h).
+  /// fp8, each output channel with its scale (ops/quantised.h). With a `seat` among several ranks the blocks are
+  /// sharded over them, tensor by tensor as they come: gather_over() then, before the first call.
   Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
-              bool fp8 = false);
+              bool fp8 = false, const ShardSeat& seat = {});
 
   const TransformerConfig& config() const { return config_; }
   at::Device device() const { return device_; }
@@ -68,6 +70,16 @@ class Transformer {
   /// Every weight, with its Diffusers names; between two calls of forward() and prepare_text() it may be exchanged.
   /// What prepare_text() gave before is then of the old weights.
   std::vector<Parameter> parameters();
+  /// Every tensor that it holds between two calls: weights, and of those that are sharded the shards.
+  void each_weight(const WeightVisitor& visit);
+
+  /// Has the blocks sharded so, or whole again. They hold nothing then, until load_parameter() has put every parameter
+  /// in its place.
+  void shard(const ShardSeat& seat);
+
+  /// Where sharded blocks come from, which must outlive the last call; null: from nowhere any more. forward() and
+  /// prepare_text() are then collective over all of its ranks, also those that compute for another prompt.
+  void gather_over(comm::Communicator* group) { weights_group_ = group; }
 
   /// text_BTE: the text encoder's output, any dtype and device, E = text_dim. With `keep_keys` the cross-attention's
   /// keys and values of all blocks are kept too: 2 * layers * B * T * width elements, and their products are saved at
@@ -130,7 +142,7 @@ class Transformer {
   at::Tensor cross_attention(const Block& block, std::size_t index, const at::Tensor& x_BSD,
                              const TransformerText& text) const;
   at::Tensor run_block(std::size_t index, at::Tensor x_BSD, const Times& times, const TransformerText& text,
-                       const Tokens& tokens) const;
+                       const Tokens& tokens, UnshardedPass& weights) const;
   at::Tensor head(const at::Tensor& x_BSD, const Times& times) const;
 
   TransformerConfig config_;
@@ -142,6 +154,8 @@ class Transformer {
   Linear patch_, time_in_, time_out_, time_proj_, text_in_, text_out_, proj_out_;
   ImageEmbedder image_embedder_;
   std::vector<Block> blocks_;
+  mutable std::vector<FlatParameter> flat_;  // of each block, where they are sharded; else none
+  comm::Communicator* weights_group_ = nullptr;
   mutable std::array<std::int64_t, 3> rotary_grid_{};
   mutable at::Tensor rotary_table_;
 };

@@ -97,6 +97,11 @@ class Denoiser {
                const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
                const ImageCondition& image = {}, ParallelPlan* parallel = nullptr) const;
 
+  /// Where sharded experts gather their blocks from (model::Transformer::gather_over).
+  void gather_over(comm::Communicator* group) const;
+  /// Null where there is no such one.
+  model::Transformer* expert(bool high) const { return high ? high_.get() : low_.get(); }
+
   const model::TransformerConfig& config() const { return high_->config(); }
 
   /// Channels that the transformer takes beside the noisy latents: 0, or those of a mask and a picture.

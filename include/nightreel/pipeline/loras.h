@@ -61,6 +61,8 @@ class ExpertLoras {
   const std::string& set() const { return set_; }
   /// To be called before an expert computes: its weights are those of the set then.
   void merge(bool high);
+  /// See model::LoraMerger; nothing where there is no such expert.
+  void reshard(bool high, const model::ShardSeat& seat);
 
  private:
   struct Expert {

@@ -19,6 +19,7 @@
 
 #include "nightreel/job/memory.h"
 #include "nightreel/job/settings.h"
+#include "nightreel/model/fully_sharded.h"
 #include "nightreel/pipeline/denoise.h"
 #include "nightreel/pipeline/frames.h"
 #include "nightreel/pipeline/loras.h"
@@ -44,6 +45,7 @@ struct PipelineOptions {
   at::ScalarType dtype = at::kFloat;
   bool fp8 = false;                       // the transformers' matrices are held in fp8 (Transformer)
   job::MemoryPlan plan;                   // where weights are until adopt() says otherwise
+  model::ShardSeat shard;                 // whose share of the transformers' blocks is kept; else all of them
   std::optional<bool> keep_keys;          // see Denoiser
   model::TensorReader* reader = nullptr;  // while loading: where tensors come from, if not from this host's files alone
   std::size_t cached_prompts = 16;        // embeddings kept; the negative prompt above all comes back with every job
@@ -98,8 +100,12 @@ class Pipeline {
   /// encode_prompt, encode_pictures, denoise and decode, with the same arguments. Rank 0 encodes prompts, all have the
   /// same latents and frames. Null, or a group of one: alone again; a group that was there before is ended, on all its
   /// ranks. Where weights are coded in tiles for want of memory, each rank codes for itself, and decode() gives frames
-  /// on rank 0 alone. Throws Error{comm}.
+  /// on rank 0 alone. A pipeline whose blocks are sharded denoises in a group where each rank has its seat, and nowhere
+  /// else. Throws Error{comm}.
   void share(std::unique_ptr<comm::Communicator> group);
+
+  /// From now on the transformers' blocks are sharded so, or whole: this rank reads them from the checkpoint again.
+  void reshard(const model::ShardSeat& seat);
 
   /// Tokens with the end-of-sequence token, without padding: 1 to 512, else Error{internal}.
   EncodedPrompt encode_prompt(const std::vector<std::int64_t>& tokens);

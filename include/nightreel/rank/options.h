@@ -24,6 +24,7 @@ struct RunOptions {
   std::string dtype = "auto";   // auto, bf16, f32, fp8
   int threads = 2;              // CPU threads a renderer
   int ranks_per_video = 1;
+  bool shard_weights = false;    // each rank of a group keeps its share of the transformers' blocks
   std::optional<int> min_ranks;  // whose renderers must come up; absent: all
   std::string load = "auto";     // auto: together on GPUs, alone on CPUs; alone, together
   std::string stage_weights;     // a folder of each host for copies of the checkpoint; empty: none

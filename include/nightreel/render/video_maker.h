@@ -20,7 +20,9 @@
 #include "nightreel/base/cancel.h"
 #include "nightreel/base/log.h"
 #include "nightreel/comm/communicator.h"
+#include "nightreel/job/memory.h"
 #include "nightreel/job/settings.h"
+#include "nightreel/model/fully_sharded.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/protocol/message.h"
 
@@ -34,6 +36,7 @@ struct MakerOptions {
   std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
   int threads = 2;               // of LibTorch's CPU kernels
   std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has, no limit on a CPU
+  model::ShardSeat shard = {};   // in a group that is to come: whose share of the transformers' blocks to keep
   std::string stage = {};        // folder of this host to copy the checkpoint to and read it from; empty: none
   base::Logger log = {};         // of loading
 };
@@ -103,7 +106,9 @@ class VideoMaker {
 
   /// From now on the members of `group` render each video together, and make the same calls with equal settings. What
   /// one alone decides counts for all: rank 0's observer stops, cancels and schedules, rank 0 keeps the checkpoint.
-  /// Errors before the first step are all members'. Throws Error{comm}, after which this object is of no use.
+  /// Errors before the first step are all members'. Throws Error{comm}, after which this object is of no use. Where
+  /// blocks are sharded over other ranks than the group's, or there is no group, the first video begins with reading
+  /// them again; one that does not fit then is an Error{device_memory}, since elsewhere it may.
   void share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline);
   /// Null: alone, as is a group of one.
   Agreement* agreement() const;
@@ -130,6 +135,8 @@ class VideoMaker {
  private:
   struct Parts;
   void adopt(const job::Settings& settings, const Prepared& prepared);
+  job::MemoryPlan plan_for(const job::Settings& settings) const;
+  void reshard();
   /// Whether this renderer has the say: alone, or as rank 0.
   bool decides() const;
   Begun encode(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "app/engine/maker_flags.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/base/error.h"
@@ -18,6 +20,15 @@ base::Fd take_stdout() {
   base::Fd events(::fcntl(1, F_DUPFD_CLOEXEC, 3));
   if (!events || ::dup2(2, 1) < 0) base::throw_errno("cannot set aside", "stdout");
   return events;
+}
+
+model::ShardSeat seat_of(const std::string& text) {
+  model::ShardSeat seat;
+  char more = 0;
+  const bool two = std::sscanf(text.c_str(), "%4d/%4d%c", &seat.rank, &seat.size, &more) == 2;
+  if (two && seat.rank >= 0 && seat.rank < seat.size) return seat;
+  throw base::Error(base::ErrorKind::usage, "--shard-weights: " + base::printable(text) +
+                                                ": needs MEMBER/SIZE, as in 0/4 for the first of four");
 }
 
 int serve(const render::ServerOptions& options, bool probes_alone) {
@@ -41,6 +52,9 @@ void add_render(CLI::App& app, Action& action) {
   sub->add_flag("--probe", *probes_alone, "without a model: answers probes alone");
   sub->add_flag("--load-group", options->load_group,
                 "reads the weights together with the group that it is told of before anything else");
+  sub->add_option_function<std::string>(
+      "--shard-weights", [options](const std::string& seat) { options->maker.shard = seat_of(seat); },
+      "MEMBER/SIZE of the group that is to come, from 0/SIZE on: keeps this member's share of the transformer");
   sub->add_option("--stage-weights", options->maker.stage,
                   "a folder of this host: the checkpoint is copied there once and read from there");
   sub->callback([&action, options, probes_alone] {

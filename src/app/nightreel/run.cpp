@@ -39,6 +39,11 @@ auto value_of(const char* flag, Parse parse) {
 
 int start(RunFlags flags) {
   auto& options = flags.options;
+  if (options.shard_weights && options.ranks_per_video < 2) {
+    throw base::Error(
+        base::ErrorKind::usage,
+        "--shard-weights deals the weights out to the ranks of a group: give --ranks-per-video 2 or more");
+  }
   if (!flags.deadline.empty()) {
     options.deadline_s = value_of("--deadline", [&] { return base::parse_duration(flags.deadline, base::now_ms()); });
   }
@@ -77,6 +82,9 @@ void add_run(CLI::App& app, Action& action) {
   sub->add_option("--ranks-per-video", o.ranks_per_video, "so many neighbours render one video together")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
+  sub->add_flag("--shard-weights", o.shard_weights,
+                "each rank of a group keeps its share of the transformer, for GPUs too small for it; the rest is "
+                "gathered block by block");
   sub->add_option("--min-ranks", o.min_ranks, "how many renderers must come up; default: all")
       ->check(CLI::Range(1, 1 << 20));
   sub->add_option("--load", o.load,
