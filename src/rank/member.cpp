@@ -102,7 +102,6 @@ void Member::look_for_first() {
   silence_.look();
   if (!out_.empty() || ended_ || silence_.seconds() <= silence_limit_s_) return;
   left_ = "no sign of life of " + first_.name + " for " + base::human_duration(silence_.seconds());
-  log_.warn("left-group", left_ + ": this rank renders alone from now on");
   tell("left", left_);
 }
 

@@ -86,11 +86,12 @@ void Rendering::serve(cluster::GroupLink& link, report::RankSummary& mine) {
   if (end.kind != MemberEnd::Kind::left) return;
   if (p_.options.shard_weights) {
     // Jobs were judged by what the group holds: alone it would claim them and fail for want of memory.
-    p_.renderer.kill();
+    p_.log.error("left-group", end.why + ": this rank has a shard of the model only, and stays idle");
     mine.error_kind = base::traits(ErrorKind::renderer).name;
-    mine.error = "left its group, and alone it has a shard of the model only: " + end.why;
-    return p_.log.error("idle", "this rank stays idle: " + mine.error);
+    mine.error = "left its group, and has a shard of the model only: " + end.why;
+    return;
   }
+  p_.log.warn("left-group", end.why + ": this rank renders alone from now on");
   mine.group_changes.push_back("left its group and rendered alone: " + end.why);
   units_ += static_cast<int>(link.ranks().size()) - 1;
   drain(p_.renderer, mine);

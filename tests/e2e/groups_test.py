@@ -182,6 +182,28 @@ class Groups(program.ProgramTest):
         self.assertRegex(first["group_changes"][0], rf"rank 1 on host \S+: its rank has left the group: {silent}")
         self.assertRegex(member["group_changes"][0], rf"left its group and rendered alone: {silent}")
 
+    def test_a_member_with_a_shard_of_the_model_renders_nothing_alone(self):
+        jobs = {"asleep": "at=denoise:2 do=stop who=1"}
+        process = program.start(self.command(2, jobs, "--ranks-per-video", 2, "--lease", 3, "--shard-weights"))
+        self.assertTrue(self.begun())
+        first = self.ranks(2)[0]
+        os.kill(first, signal.SIGSTOP)
+        try:
+            self.assertTrue(program.until(lambda: self.said(1, "left-group"), 120))
+            self.assertEqual([job["state"] for job in self.status().values() if job["state"] == "done"], [])
+        finally:
+            os.kill(first, signal.SIGCONT)
+        ended = program.finish(process)
+        self.assert_ended(ended, 0)
+        self.assertEqual(self.sidecar("asleep")["rank"], 0)
+        self.assertIn("this rank has a shard of the model only, and stays idle", ended.log)
+        self.assertIn("left its group, and has a shard of the model only", self.run_json()["ranks"][1]["error"]["message"])
+
+    def said(self, rank, event):
+        """Whether the rank's log has the event."""
+        logs = "".join(path.read_text() for path in self.out.glob(f"logs/*/rank-{rank}.jsonl"))
+        return f'"{event}"' in logs
+
     def test_a_run_starts_with_the_renderers_that_came_up(self):
         (self.fake / "down-1").touch()
         jobs = {"one": "step_ms=1", "two": "step_ms=1"}
