@@ -149,13 +149,12 @@ std::string_view name(Part part) {
 }
 
 MemoryModel in_fp8(MemoryModel model) {
+  const std::uint64_t saved = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
   for (const Part part : {Part::transformer, Part::transformer_2}) {
     std::uint64_t& bytes = model.weights.at(static_cast<std::size_t>(part));
-    const std::uint64_t saved = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
     if (bytes > saved) bytes = bytes - saved + model.linear_rows * sizeof(float);
   }
-  const std::uint64_t narrowed = model.linear_weights * static_cast<std::uint64_t>(model.element_bytes - 1);
-  if (model.block_weights > narrowed) model.block_weights += model.linear_rows * sizeof(float) - narrowed;
+  if (model.block_weights > saved) model.block_weights += model.linear_rows * sizeof(float) - saved;
   model.unpacked = unpacked_bytes(model);
   model.linear_weights = 0;
   model.linear_rows = 0;
