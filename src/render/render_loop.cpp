@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kRest{1600};      // less than Agreement::kBeat
 constexpr milliseconds kPatience{5000};  // for the other end of the group to hear that all is over
+constexpr milliseconds kFarewell{2000};  // for this member's own shutdown to come, once rank 0 is gone
 
 Checkpointing kept(const Work& work) {
   return {work.request.checkpoint, work.request.checkpoint_every};
@@ -60,7 +61,7 @@ void RenderLoop::follow(Agreement& agreement) {
   std::vector<HalfDone> begun;
   std::optional<base::Stopwatch> closing;
   for (;;) {
-    const Order order = agreement.hear();
+    const Order order = heard(agreement);
     if (order.verb == Order::Verb::end) break;
     if (order.verb == Order::Verb::wait) {
       if (to_render_.closed() && !closing) closing.emplace();
@@ -72,6 +73,16 @@ void RenderLoop::follow(Agreement& agreement) {
     if (order.verb == Order::Verb::finish) finish(half_done(begun, order));
   }
   if (!to_render_.wait_closed(kPatience)) throw Error(ErrorKind::comm, "rank 0 has left the group");
+}
+
+// Rank 0 says that all is over and closes the connection: to who is slow the closing may be all that is left to hear.
+Order RenderLoop::heard(Agreement& agreement) {
+  try {
+    return agreement.hear();
+  } catch (const Error&) {
+    if (to_render_.wait_closed(kFarewell)) return {Order::Verb::end, "", 0};
+    throw;
+  }
 }
 
 Work RenderLoop::requested(const Order& order, const Agreement& agreement) {

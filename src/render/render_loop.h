@@ -47,6 +47,7 @@ class RenderLoop {
   std::optional<Task> next();
   void join(Seat seat);
   void follow(Agreement& agreement);
+  Order heard(Agreement& agreement);
   Work requested(const Order& order, const Agreement& agreement);
   static HalfDone half_done(std::vector<HalfDone>& begun, const Order& order);
   void tell(Order::Verb verb, const Work& work);

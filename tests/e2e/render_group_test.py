@@ -284,6 +284,13 @@ class RenderGroupTest(ProgramTest):
         failed = members[0].wait_for("failed", job="", kind="comm")
         self.assertIn("rank 1 of 2 did not come within 8000 ms", failed["message"])
 
+    def test_who_is_told_to_shut_down_after_rank_0_has_gone_ends_in_order(self):
+        members = self.members(2)
+        members[0].kill()
+        time.sleep(0.5)  # its closed connection is all that the other hears
+        self.end(members[1:])
+        self.assertFalse([event for event in members[1].seen if event["type"] == "failed"])
+
     def test_idle_times_and_slow_disks_longer_than_the_deadline_are_no_error(self):
         members = self.members(2, deadline_ms=10000)
         slow = self.folder / "slow.mp4"
