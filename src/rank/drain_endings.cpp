@@ -21,6 +21,12 @@ std::string last_of_poison(const JobInHand& job) {
          ": ";
 }
 
+// It has let go of the job, its state saved. A state that it tells of may be an older one, or another job's.
+bool is_end_of(const JobInHand& job, const RenderUnit::Event& event) {
+  if (!event.message || (event.message->type != "failed" && event.message->type != "done")) return false;
+  return event.message->text("job") == job.job.id;
+}
+
 }  // namespace
 
 void Drain::settle_all() {
@@ -105,7 +111,7 @@ void Drain::lost(JobInHand& job) {
 void Drain::give_back_all() {
   if (!in_hand_.empty()) p_.hurry();
   const base::Stopwatch watch;
-  const bool saving = ask_for_state();
+  const JobInHand* saving = ask_for_state();
   for (JobInHand& job : in_hand_) {
     if (job.over) continue;
     const bool told = job.ending.kind == Ending::Kind::complete || job.ending.kind == Ending::Kind::fail;
@@ -116,24 +122,25 @@ void Drain::give_back_all() {
       p_.log.warn("not-released", job.lease.ref.id + ": its lease runs out by itself: " + e.what());
     }
   }
-  while (saving && watch.seconds() < kSave_s && p_.renderer.running()) {
+  while (saving != nullptr && watch.seconds() < kSave_s && p_.renderer.running()) {
     const auto event = p_.renderer.poll(std::chrono::milliseconds(20));
-    if (event && event->message && (event->message->type == "checkpoint" || event->message->type == "failed")) break;
+    if (event && is_end_of(*saving, *event)) break;
   }
   p_.renderer.kill();
   in_hand_.clear();
 }
 
 // Told to stop, a rank has a second: a part of it is for the state of what it denoises, after which somebody goes on.
-bool Drain::ask_for_state() {
+// The job whose state is to come, if any.
+const JobInHand* Drain::ask_for_state() {
   const auto job =
       std::find_if(in_hand_.begin(), in_hand_.end(), [](const auto& one) { return one.phase == Phase::denoising; });
-  if (job == in_hand_.end() || p_.signals.asked() != Ask::stop || !p_.renderer.running()) return false;
+  if (job == in_hand_.end() || p_.signals.asked() != Ask::stop || !p_.renderer.running()) return nullptr;
   try {
     p_.renderer.send(protocol::encode_plain("checkpoint_and_stop", {{"job", job->job.id}, {"token", job->token}}));
-    return true;
+    return &*job;
   } catch (const Error&) {
-    return false;  // gone or stuck: it has nothing to save
+    return nullptr;  // gone or stuck: it has nothing to save
   }
 }
 

@@ -10,6 +10,7 @@
 //   eio, enospc, erofs   the operation is not done and fails so
 //   did-eio              the operation is done and fails all the same
 //   slow                 the operation takes $CHAOS_SLOW_MS
+//   note                 nothing: the line in the log is wanted
 // With " always" behind it the trap stays for whoever comes by. What happened is a line "milliseconds pid point action"
 // at the end of $CHAOS_TRAPS/log. Nothing here allocates.
 #include <fcntl.h>

@@ -101,7 +101,7 @@ class Drain {
   void finish(JobInHand& job);
   void lost(JobInHand& job);
   void give_back_all();
-  bool ask_for_state();
+  const JobInHand* ask_for_state();
   void result(const JobInHand& job, const std::string& state);
 
   DrainParts p_;
