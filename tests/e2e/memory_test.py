@@ -7,7 +7,7 @@ import h5py
 import numpy
 
 import program
-from program import BUILD, SHAPES, ProgramTest, call, finish, mpirun, nightreel, start, until
+from program import BUILD, SHAPES, ProgramTest, mpirun, nightreel
 from renderer import Renderer
 
 EXPERTS = BUILD / "goldens/experts/model"  # of the parity tests: two experts of random weights
@@ -121,30 +121,6 @@ class MemoryTest(ProgramTest):
         self.assert_ended(nightreel("run", path, "--model", EXPERTS, "--out", plain), 0)
         for one in jobs:
             numpy.testing.assert_array_equal(latents(waves, one["id"]), latents(plain, one["id"]))
-
-    def test_a_rank_that_is_told_to_stop_in_a_wave_loses_no_step_of_those_that_wait(self):
-        jobs = [{**job("long", steps=1000), "priority": 1}, *(job(f"job-{i}", steps=8, seed=i) for i in range(3))]
-        path = self.write_jobs(*jobs)
-        waves, plain = self.folder / "waves", self.folder / "plain"
-        command = [program.NIGHTREEL, "run", path, "--model", EXPERTS, "--out", waves]
-        env = {"NIGHTREEL_GPU_MEMORY": str(memory_for_turns())}
-        running = start(command, env=env)
-        # While `long` is with its first expert others are claimed; it is far from its end when they wait.
-        states = waves / "checkpoints"
-        self.assertTrue(until(lambda: states.is_dir() and len(list(states.glob("job-*.h5"))) >= 2, 100))
-        running.terminate()
-        self.assert_ended(finish(running), 75)
-        left = [path.stem for path in states.glob("job-*.h5")]
-        self.assertGreaterEqual(len(left), 2)
-        self.assert_ended(nightreel("cancel", "long", "--out", waves), 0)
-        self.assert_ended(call(command, env=env), 0)
-        self.assert_ended(nightreel("run", self.write_jobs(*jobs[1:], name="others.jsonl"), "--model", EXPERTS, "--out",
-                                    plain), 0)
-        for one in jobs[1:]:
-            numpy.testing.assert_array_equal(latents(waves, one["id"]), latents(plain, one["id"]))
-            sidecar = json.loads((waves / f"videos/{one['id']}.json").read_text())
-            if one["id"] in left:
-                self.assertGreater(sidecar["resumed_step"], 0, sidecar)
 
     def test_jobs_that_do_not_fit_are_refused_with_what_would(self):
         path = self.write_jobs(job("fits"), {**job("large"), "height": 256, "width": 256})
