@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import signal
-import time
 
 import fault_case
 import program
@@ -52,9 +51,7 @@ class Resume(FaultCase):
         self.trap(SAVED, "stop")
         process = self.start_jobs([job], "--checkpoint-every", EVERY, ranks=1, env={"NIGHTREEL_HOSTNAME": "a"})
         self.went_off(SAVED)
-        for _ in range(2):
-            process.send_signal(signal.SIGUSR1)
-            time.sleep(0.3)  # one signal that comes twice at once is one signal
+        program.stop_at_once(process)
         self.assert_ended(program.finish(process), 75)
         return self.out / f"checkpoints/{job['id']}.h5"
 

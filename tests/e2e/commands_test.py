@@ -9,7 +9,7 @@ import redis
 
 import damage
 import program
-from program import SHAPES, nightreel, small, until
+from program import ENDLESS, SHAPES, nightreel, small, until
 
 FIELDS = {"id", "state", "attempts", "rank", "host", "step", "steps", "eta_s", "error"}
 
@@ -231,7 +231,7 @@ class OnASharedRedis(program.ProgramTest):
         self.assertEqual(self.run_json()["jobs"][0]["state"], "failed")
 
     def test_a_job_that_another_run_holds_is_waited_for_on_request_and_can_be_cancelled(self):
-        jobs = self.write_jobs(small("long", steps=1000, num_frames=17, height=48, width=48))
+        jobs = self.write_jobs(small("long", **ENDLESS))
         first = program.start([program.NIGHTREEL, *self.words(jobs, "--lease", "3")])
         self.assertTrue(until(lambda: self.job("long").get("state") == "running"))
         seen = self.failed_or_running()["long"]

@@ -8,13 +8,19 @@ import os
 import pathlib
 import shutil
 import signal
+import sys
 import time
 
 import program
 from program import MPIRUN, NIGHTREEL, SHAPES
 
+sys.path.insert(0, str(program.SOURCE / "tests/chaos"))
+from fault_case import FaultCase  # noqa: E402  (found by the line above)
+
 JOBS = ["red-circle-right", "blue-square-left", "green-cross-up", "white-triangle-down"]
 SLOW = "#!/bin/sh\nexec sleep 600\n"
+STEPS, EVERY = 20, 10
+SAVED = "renderer.after.rename.checkpoints.h5"
 
 
 def digests(out):
@@ -56,23 +62,33 @@ def name_of(pid):
         return ""
 
 
-class Deaths(program.ProgramTest):
-    def jobs(self, steps):
-        return self.write_jobs(*({"id": name, "prompt": "a " + name.replace("-", " "), "num_inference_steps": steps}
-                                 for name in JOBS))
+class Deaths(FaultCase):
+    real_renderer = True
 
-    def command(self, out, steps, *more, program=NIGHTREEL):
-        return [*MPIRUN, "-np", 2, program, "run", self.jobs(steps), "--model", SHAPES, "--out", out, "--threads", 1,
-                *more]
+    def command(self, out, *more, program=NIGHTREEL):
+        jobs = self.write_jobs(*({"id": name, "prompt": "a " + name.replace("-", " "), "num_inference_steps": STEPS}
+                                 for name in JOBS))
+        return [*MPIRUN, "-np", 2, program, "run", jobs, "--model", SHAPES, "--out", out, "--threads", 1,
+                "--checkpoint-every", EVERY, *more]
 
     def status(self):
         said = program.nightreel("status", "--json", "--all", "--out", self.out)
         return json.loads(said.out) if said.code == 0 else {"jobs": []}
 
-    def denoising(self):
-        """A job that is in the middle of its denoising."""
-        return next((job for job in self.status()["jobs"]
-                     if job["state"] == "running" and job["step"] and 5 <= job["step"] <= job["steps"] // 2), None)
+    def start(self, *more, trap):
+        self.trap(SAVED, trap)
+        process = program.start(self.command(self.out, *more), env=self.environment())
+        self.addCleanup(self.end, process)
+        return process
+
+    def start_and_stand_still(self, *more):
+        """A run, the renderer in it that stands still in the middle of a video until the test lets it go on, and its job."""
+        process = self.start(*more, trap="stop")
+        renderer = self.went_off(SAVED)
+        job = program.until(lambda: next((one for one in self.status()["jobs"] if one["state"] == "running" and one["step"]
+                                          and self.renderer_of(one["rank"]) == renderer), None), 60)
+        self.assertTrue(job, "no job was seen denoising")
+        return process, renderer, job
 
     def renderer_of(self, rank):
         (log,) = self.out.glob(f"logs/*/rank-{rank}.jsonl")
@@ -84,13 +100,9 @@ class Deaths(program.ProgramTest):
         self.assertEqual([(pid, name_of(pid)) for pid in pids if alive(pid)], [])
 
     def test_a_renderer_that_is_killed_costs_its_job_one_attempt_and_no_video(self):
-        steps = 400  # what Redis says is up to a second old: half of them must take much longer
         undisturbed = self.folder / "undisturbed"
-        self.assert_ended(program.call(self.command(undisturbed, steps)), 0)
-        process = program.start(self.command(self.out, steps))
-        job = program.until(self.denoising)
-        self.assertTrue(job, "no job was seen denoising")
-        killed = self.renderer_of(job["rank"])
+        self.assert_ended(program.call(self.command(undisturbed)), 0)
+        process, killed, job = self.start_and_stand_still()
         os.kill(killed, signal.SIGKILL)
         ended = program.finish(process)
         self.assert_ended(ended, 0)
@@ -103,12 +115,11 @@ class Deaths(program.ProgramTest):
         self.assertFalse([*self.out.glob("videos/.*"), *self.out.glob("archive/.*")])
 
     def test_a_rank_that_is_frozen_past_its_lease_publishes_nothing_of_it(self):
-        process = program.start(self.command(self.out, 300, "--lease", 3))
-        job = program.until(self.denoising)
-        self.assertTrue(job, "no job was seen denoising")
+        process, renderer, job = self.start_and_stand_still("--lease", 3)
         # Ranks are numbered in the order in which mpirun started them.
         frozen = sorted(pid for pid in descendants(process.pid) if name_of(pid) == "nightreel")[job["rank"]]
         os.kill(frozen, signal.SIGSTOP)
+        os.kill(renderer, signal.SIGCONT)  # it makes the video all the same
         try:
             again = program.until(lambda: next((one for one in self.status()["jobs"] if one["id"] == job["id"]
                                                 and one["rank"] != job["rank"]), None), 60)
@@ -125,14 +136,14 @@ class Deaths(program.ProgramTest):
         self.assertFalse([*self.out.glob("videos/.*"), *self.out.glob("archive/.*")])
 
     def test_a_rank_that_is_killed_ends_the_run_and_the_same_command_goes_on(self):
-        process = program.start(self.command(self.out, 300, "--lease", 3))
-        self.assertTrue(program.until(self.denoising))
+        process, renderer, _ = self.start_and_stand_still("--lease", 3)
         started = descendants(process.pid)
         first = min(pid for pid in started if name_of(pid) == "nightreel")  # rank 0: it owns the private Redis
         os.kill(first, signal.SIGKILL)
+        os.kill(renderer, signal.SIGCONT)
         self.assertNotEqual(program.finish(process).code, 0)
         self.assert_all_gone([pid for pid in started if name_of(pid) != "redis-server"])
-        self.assert_ended(program.call(self.command(self.out, 300, "--lease", 3)), 0)
+        self.assert_ended(program.call(self.command(self.out, "--lease", 3)), 0)
         self.assertEqual(len(digests(self.out)), 3 * len(JOBS))
         self.assertEqual({one["state"] for one in self.status()["jobs"]}, {"done"})
         self.assert_all_gone(started)
@@ -144,7 +155,7 @@ class Deaths(program.ProgramTest):
         shutil.copy2(NIGHTREEL, binaries / "nightreel")
         (binaries / "nightreel-engine").write_text(SLOW)
         (binaries / "nightreel-engine").chmod(0o755)
-        process = program.start(self.command(self.out, 4, program=binaries / "nightreel"))
+        process = program.start(self.command(self.out, program=binaries / "nightreel"))
         self.assertTrue(program.until((self.out / "queue/address").exists))
         started = descendants(process.pid)
         names = sorted(map(name_of, started))
@@ -181,13 +192,17 @@ class Deaths(program.ProgramTest):
         self.assertLess(self.stop(process, started, lambda ranks: os.kill(max(ranks), signal.SIGTERM)), 4)
 
     def test_sigterm_to_all_ranks_in_the_middle_of_a_night(self):
-        process = program.start(self.command(self.out, 400))
-        self.assertTrue(program.until(self.denoising))
+        process = self.start(trap="stop always")
+        renderers = program.until(lambda: {pid for pid, *_ in self.log()} if len(self.log()) == 2 else None, 60)
+        self.assertTrue(renderers, "both ranks in the middle of a video")
+        self.untrap(SAVED)
         started = descendants(process.pid)
 
         def term(ranks):
             for pid in ranks:
                 os.kill(pid, signal.SIGTERM)
+            for pid in renderers:
+                os.kill(pid, signal.SIGCONT)
         self.assertLess(self.stop(process, started, term), 1.5)
         self.assertEqual(self.run_json()["exit_code"], 75)
         for job in self.status()["jobs"]:

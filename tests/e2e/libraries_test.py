@@ -4,7 +4,7 @@ import pathlib
 import re
 
 import program
-from program import MPIRUN, NIGHTREEL, SHAPES, nightreel, small, until
+from program import ENDLESS, MPIRUN, NIGHTREEL, SHAPES, nightreel, small, until
 
 UNWANTED = re.compile(r"libtorch|libc10|libcuda|libcublas|libcudnn|libnccl|libnvrtc")  # NVML is wanted
 
@@ -33,7 +33,7 @@ def program_of(pid):
 
 class Libraries(program.ProgramTest):
     def start_run(self):
-        jobs = self.write_jobs(small("long", steps=1000, num_frames=17, height=48, width=48))
+        jobs = self.write_jobs(small("long", **ENDLESS))
         process = program.start([*MPIRUN, "-np", 1, NIGHTREEL, "run", jobs, "--model", SHAPES, "--out", self.out,
                                  "--threads", "1"])
         self.addCleanup(program.finish, process)

@@ -68,12 +68,12 @@ class MemoryTest(ProgramTest):
     def test_a_wave_denoises_by_one_expert_then_by_the_other(self):
         archives = {name: str(self.folder / f"{name}.h5") for name in "abcde"}
         renderer = self.renderer("--gpu-memory", memory_for_turns())
-        renderer.render("long", 9, steps=1000)
-        for token, name in enumerate("abcde"):
-            renderer.render(name, token, archive=archives[name], checkpoint=str(self.folder / f"{name}.state"))
-        renderer.send("probe")
-        renderer.wait_for("probed")  # so the renderer has them all
-        renderer.send("cancel", job="long")
+        renderer.wait_for("ready")
+        with renderer.all_at_once():
+            renderer.render("long", 9, steps=1000)
+            for token, name in enumerate("abcde"):
+                renderer.render(name, token, archive=archives[name], checkpoint=str(self.folder / f"{name}.state"))
+            renderer.send("cancel", job="long")  # by then the renderer has them all
         renderer.wait_for("failed", job="long")
         for name in "abcde":
             renderer.wait_for("done", job=name)
@@ -99,13 +99,13 @@ class MemoryTest(ProgramTest):
 
     def test_a_job_cancelled_in_a_wave_leaves_the_others_as_they_are(self):
         renderer = self.renderer("--gpu-memory", memory_for_turns())
-        renderer.render("long", 9, steps=1000)
-        for token, name in enumerate("ab"):
-            renderer.render(name, token, archive=str(self.folder / f"{name}.h5"))
-        renderer.send("cancel", job="b")
-        renderer.send("probe")
-        renderer.wait_for("probed")
-        renderer.send("cancel", job="long")
+        renderer.wait_for("ready")
+        with renderer.all_at_once():
+            renderer.render("long", 9, steps=1000)
+            for token, name in enumerate("ab"):
+                renderer.render(name, token, archive=str(self.folder / f"{name}.h5"))
+            for name in ("b", "long"):
+                renderer.send("cancel", job=name)
         renderer.wait_for("done", job="a")
         self.assertEqual(renderer.wait_for("failed", job="b")["kind"], "interrupted")
         self.assertEqual(renderer.end(), 0)

@@ -67,6 +67,13 @@ def finish(process, timeout=120):
     return Ended(process.returncode, out, log)
 
 
+def stop_at_once(process):
+    """The second USR1 stops what the first one lets end. Two that come at once are one: they go on until it has ended."""
+    while process.poll() is None:
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(0.3)
+
+
 def until(condition, seconds=30):
     """The first true value of condition(), or the last false one when the time is over."""
     end = time.monotonic() + seconds
@@ -149,6 +156,10 @@ def small(name, steps=2, **more):
     """A job that takes a fraction of a second."""
     return {"id": name, "prompt": "a red circle moves right on a black background", "num_inference_steps": steps,
             "num_frames": 5, "height": 16, "width": 16, "seed": 1, **more}
+
+
+# Of a job that is cancelled or stopped: no machine comes to its end while a test looks on.
+ENDLESS = {"num_inference_steps": 1000, "height": 128, "width": 128, "num_frames": 33}
 
 
 def main():

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 import program
 from memory_test import WaveRenderer, memory_for_turns
-from program import BUILD, SHAPES, ProgramTest
+from program import BUILD, ENDLESS, SHAPES, ProgramTest
 from renderer import SETTINGS, Renderer
 
 EXPERTS = BUILD / "goldens/experts/model"
@@ -185,7 +185,7 @@ class RenderGroupTest(ProgramTest):
     def test_a_cancelled_job_ends_on_all_after_the_same_step_and_the_next_is_rendered(self):
         members = self.members(3)
         for member in members:
-            member.job("long", 1, steps=1000)
+            member.job("long", 1, changed=ENDLESS)
             member.job("waiting", 2)
             member.job("next", 3)
         members[0].wait_for("progress", job="long", stage="denoise", step=2)
@@ -202,12 +202,12 @@ class RenderGroupTest(ProgramTest):
     def test_a_stopped_job_goes_on_in_another_group_of_another_size(self):
         state = str(self.folder / "state.h5")
         (alone,) = self.members(1, deadline_ms=0)
-        alone.job("video", 1, steps=100, **self.files("alone"))
+        alone.job("video", 1, steps=300, **self.files("alone"))
         alone.wait_for("done", job="video")
         self.end([alone])
         members = self.members(2)
         for member in members:
-            member.job("video", 2, steps=100, checkpoint=state)
+            member.job("video", 2, steps=300, checkpoint=state)
         members[0].wait_for("progress", job="video", stage="denoise", step=3)
         members[0].send("checkpoint_and_stop", job="video")
         step = members[0].wait_for("checkpoint", job="video", token=2)["step"]
@@ -215,10 +215,10 @@ class RenderGroupTest(ProgramTest):
             self.assertEqual(member.wait_for("failed", job="video", token=2)["kind"], "interrupted")
         self.assertFalse([e for e in members[1].seen if e["type"] == "checkpoint"], "rank 0 keeps it")
         self.end(members)
-        self.assertTrue(3 <= step < 100, step)
+        self.assertTrue(3 <= step < 300, step)
         members = self.members(3)
         for member in members:
-            member.job("video", 3, steps=100, checkpoint=state, **self.files("resumed"))
+            member.job("video", 3, steps=300, checkpoint=state, **self.files("resumed"))
         for member in members:
             self.assertEqual(member.wait_for("done", job="video")["resumed_step"], step)
         self.end(members)
@@ -260,7 +260,7 @@ class RenderGroupTest(ProgramTest):
                 state = str(self.folder / f"{number}.h5")
                 members = self.members(3, deadline_ms=8000)
                 for member in members:
-                    member.job("video", 1, steps=1000, checkpoint=state, checkpoint_every=1)
+                    member.job("video", 1, steps=3000, checkpoint=state, checkpoint_every=1)
                 members[0].wait_for("checkpoint", job="video", step=2)
                 members[1].signal(number)
                 for member in (members[0], members[2]):
@@ -270,7 +270,7 @@ class RenderGroupTest(ProgramTest):
                 members[1].kill()
                 members = self.members(2)
                 for member in members:
-                    member.job("video", 2, steps=1000, checkpoint=state, checkpoint_every=1)
+                    member.job("video", 2, steps=3000, checkpoint=state, checkpoint_every=1)
                 first = members[0].wait_for("progress", job="video", stage="denoise")["step"]
                 self.assertGreaterEqual(first, 2)
                 members[0].send("cancel", job="video")
@@ -313,6 +313,11 @@ class RenderGroupTest(ProgramTest):
             member.wait_for("done", job="late")
         self.end(members)
 
+    def send_wave(self, member):
+        member.render("long", 9, steps=3000)
+        for token, name in enumerate("abc"):
+            member.render(name, token, archive=str(self.folder / name))
+
     def test_waves_are_the_same_on_all_members(self):
         (alone,) = self.members(1, deadline_ms=0, flags=("--model", str(EXPERTS)), kind=WaveRenderer)
         for token, name in enumerate("ab"):
@@ -321,14 +326,14 @@ class RenderGroupTest(ProgramTest):
         self.end([alone])
         flags = ("--model", str(EXPERTS), "--gpu-memory", str(memory_for_turns()))
         members = self.members(2, flags=flags, kind=WaveRenderer)
-        for member in members:
-            member.render("long", 9, steps=1000)
-            for token, name in enumerate("abc"):
-                member.render(name, token, archive=str(self.folder / name))
+        for member in members[1:]:
+            self.send_wave(member)
             member.send("probe")
             member.wait_for("probed")  # so it has them all
-        members[0].send("cancel", job="c")
-        members[0].send("cancel", job="long")
+        with members[0].all_at_once():
+            self.send_wave(members[0])
+            for name in ("c", "long"):
+                members[0].send("cancel", job=name)
         for member in members:
             for name in "ab":
                 member.wait_for("done", job=name)

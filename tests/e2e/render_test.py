@@ -5,7 +5,7 @@ import h5py
 import numpy
 
 import program
-from program import SHAPES, ProgramTest, until
+from program import ENDLESS, SHAPES, ProgramTest, until
 from renderer import Renderer
 
 
@@ -71,7 +71,7 @@ class RenderTest(ProgramTest):
 
     def test_a_cancelled_job_fails_as_interrupted_and_the_next_one_is_rendered(self):
         renderer = self.renderer()
-        renderer.render("long", 1, steps=1000)
+        renderer.render("long", 1, changed=ENDLESS)
         renderer.render("next", 2)
         renderer.wait_for("progress", job="long", stage="denoise", step=2)
         renderer.send("cancel", job="long")
@@ -82,17 +82,17 @@ class RenderTest(ProgramTest):
     def test_a_stopped_job_leaves_its_state_and_goes_on_to_the_same_latents(self):
         undisturbed, resumed, state = (self.folder / name for name in ("a.h5", "b.h5", "state.h5"))
         renderer = self.renderer()
-        renderer.render("job", 1, steps=60, archive=undisturbed)
+        renderer.render("job", 1, steps=400, archive=undisturbed)
         renderer.wait_for("done", job="job", token=1)
-        renderer.render("job", 2, steps=60, archive=resumed, checkpoint=state)
+        renderer.render("job", 2, steps=400, archive=resumed, checkpoint=state)
         renderer.wait_for("progress", job="job", token=2, stage="denoise", step=3)
         renderer.send("checkpoint_and_stop", job="job")
         step = renderer.wait_for("checkpoint", job="job", token=2)["step"]
         renderer.wait_for("failed", job="job", token=2)
-        self.assertTrue(3 <= step < 60, step)
+        self.assertTrue(3 <= step < 400, step)
         self.assertEqual(renderer.end(), 0)
         another = self.renderer()
-        another.render("job", 3, steps=60, archive=resumed, checkpoint=state)
+        another.render("job", 3, steps=400, archive=resumed, checkpoint=state)
         self.assertEqual(another.wait_for("done", job="job", token=3)["resumed_step"], step)
         numpy.testing.assert_array_equal(self.latents(undisturbed), self.latents(resumed))
         self.assertEqual(another.end(), 0)

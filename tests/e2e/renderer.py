@@ -1,7 +1,9 @@
 """A renderer as a rank sees it: a process with JSON lines on its pipes."""
+import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
@@ -40,8 +42,8 @@ class Renderer:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
-    def render(self, job, token, steps=4, **files):
-        settings = {**SETTINGS, "num_inference_steps": steps, "prompt": SETTINGS["prompt"] + job}
+    def render(self, job, token, steps=4, changed=None, **files):
+        settings = {**SETTINGS, "num_inference_steps": steps, "prompt": SETTINGS["prompt"] + job, **(changed or {})}
         wanted = {"video": "", "sheet": "", "archive": "", "checkpoint": "", "archive_content": "latents",
                   "checkpoint_every": 0, "crf": 18, **{name: str(value) for name, value in files.items()}}
         wanted["checkpoint_every"] = int(wanted["checkpoint_every"])
@@ -76,6 +78,15 @@ class Renderer:
         self._process.stderr.close()
         self._process.stdout.close()
         return code
+
+    @contextlib.contextmanager
+    def all_at_once(self):
+        """What is sent meanwhile waits in its pipe: for the renderer it comes at one time, however slow the test is."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def signal(self, number):
         os.kill(self._process.pid, number)

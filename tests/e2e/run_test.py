@@ -1,11 +1,12 @@
 """The main job under mpirun on models/shapes: every video there, the same bytes at any world size, honest exit codes."""
 import hashlib
-import json
-import signal
-import time
+import sys
 
 import program
-from program import MPIRUN, NIGHTREEL, SHAPES, mpirun, nightreel, until
+from program import MPIRUN, NIGHTREEL, SHAPES, mpirun, until
+
+sys.path.insert(0, str(program.SOURCE / "tests/chaos"))
+from fault_case import FaultCase  # noqa: E402  (found by the line above)
 
 JOBS = ["red-circle-right", "blue-square-left", "green-cross-up", "white-triangle-down"]
 
@@ -15,7 +16,9 @@ def digests(out):
     return {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-class MainJob(program.ProgramTest):
+class MainJob(FaultCase):
+    real_renderer = True
+
     def arguments(self, out, steps=4):
         jobs = self.write_jobs(*({"id": name, "prompt": "a " + name.replace("-", " "), "num_inference_steps": steps}
                                  for name in JOBS))
@@ -37,16 +40,16 @@ class MainJob(program.ProgramTest):
         self.assertEqual(written, {file: file.stat().st_mtime_ns for file in outs[1].glob("videos/*")})
 
     def test_second_usr1_stops_with_75_and_the_same_command_goes_on(self):
-        process = program.start([*MPIRUN, "-np", 2, NIGHTREEL, *self.arguments(self.out, steps=40)])
-        self.assertTrue(until((self.out / "queue/address").exists))
-        running = lambda: json.loads(nightreel("status", "--json", "--out", self.out).out or "{}").get("running")
-        self.assertTrue(until(lambda: (running() or 0) >= 2))
-        process.send_signal(signal.SIGUSR1)
-        time.sleep(0.3)  # one signal that comes twice at once is one signal
-        process.send_signal(signal.SIGUSR1)
+        command = [*self.arguments(self.out, steps=8), "--checkpoint-every", 4]
+        self.trap("renderer.after.rename.checkpoints.h5", "stop always")  # both in the middle of a video
+        process = program.start([*MPIRUN, "-np", 2, NIGHTREEL, *command], env=self.environment())
+        self.addCleanup(self.end, process)
+        self.assertTrue(until(lambda: len(self.log()) == 2, 60))
+        program.stop_at_once(process)
         self.assert_ended(program.finish(process), 75)
         self.assertEqual(self.run_json()["exit_code"], 75)
-        self.assert_ended(mpirun(2, *self.arguments(self.out, steps=40)), 0)
+        self.assertEqual(digests(self.out), {})
+        self.assert_ended(mpirun(2, *command), 0)
         self.assertEqual(len(digests(self.out)), 3 * len(JOBS))
 
 

@@ -14,7 +14,7 @@ from program import NIGHTREEL, SHAPES, SOURCE, small, until  # noqa: E402,F401
 
 SCRIPTS = SOURCE / "scripts"
 # A second or more a video, so that a signal finds it half done: of models/shapes, and of the quick engine.
-LONG = {"steps": 60, "height": 48, "width": 48, "num_frames": 17}
+LONG = {"steps": 200, "height": 64, "width": 64, "num_frames": 33}
 QUICK_LONG = {"steps": 50, "prompt": "step_ms=20 encode_ms=0"}
 # Binds each rank to one core unless mpirun is told otherwise, as its own default does below three ranks.
 BINDS = {"OMPI_MCA_hwloc_base_binding_policy": "core"}

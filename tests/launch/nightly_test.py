@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from launching import LaunchTest, SCRIPTS, SOURCE, program, until
+from launching import LaunchTest, SCRIPTS, SOURCE, program
 
 FOLDER = SCRIPTS / "nightly"
 
@@ -71,8 +71,8 @@ class Nights(LaunchTest):
                                                 f"night 2026-11-20: report {self.nights}/2026-11-20/index.html"])
 
     def test_nights_do_not_overlap_and_a_stopped_one_is_gone_on_with(self):
-        first = self.begin("2026-11-22", self.small("first"), *map(self.long, "abc"))
-        self.assertTrue(until(lambda: self.made("2026-11-22") or first.poll() is not None))
+        first = self.begin("2026-11-22", self.small("first"), self.caught("a"), *map(self.small, "bc"))
+        self.wait_for_caught("a")
         refused = program.finish(self.begin("2026-11-23", self.small("e")))
         self.assertEqual((refused.code, refused.out), (3, ""), refused.said)
         self.assertIn(f"another night is at work: night 2026-11-22, pid {first.pid} on ", refused.log)

@@ -4,7 +4,7 @@ import pathlib
 import re
 
 from installing import BUILD, HIDDEN, SOURCE, TORCH, TreeTest, cached, install_libtorch, mapped, program, run
-from program import MPIRUN, small, until
+from program import ENDLESS, MPIRUN, small, until
 
 PLACES = ("bin/nightreel", "libexec/nightreel/nightreel-engine", "share/man/man1/nightreel.1.gz",
           "share/bash-completion/completions/nightreel", "share/zsh/vendor-completions/_nightreel",
@@ -81,7 +81,7 @@ class Installed(TreeTest):
         self.assertEqual([line for line in commands if str(SOURCE / "models") in line], [])
 
     def test_rank_and_renderer_map_nothing_of_the_build(self):
-        jobs = self.write_jobs(small("long", steps=1000, num_frames=17, height=48, width=48))
+        jobs = self.write_jobs(small("long", **ENDLESS))
         process = program.start([*MPIRUN, "-np", 1, self.program, "run", jobs, "--model", self.shapes, "--out", self.out,
                                  "--threads", 1])
         self.addCleanup(program.finish, process)
