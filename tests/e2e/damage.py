@@ -10,6 +10,7 @@ import shutil
 import struct
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
+TRANSFORMER_2 = "transformer_2/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
 
@@ -118,6 +119,8 @@ OF_JSON = {
     "no model_index": (removed("model_index.json"), ["model_index.json"]),
     "another pipeline": (json_with("model_index.json", _class_name="FluxPipeline"), ["model_index.json", "FluxPipeline"]),
     "layers below zero": (json_with("transformer/config.json", num_layers=-1), ["transformer/config.json", "num_layers"]),
+    "experts of two sizes": (json_with("transformer_2/config.json", num_layers=1),
+                             ["transformer_2/config.json", "the two experts differ"]),
     "unknown sampler": (json_with("scheduler/scheduler_config.json", _class_name="DDIMScheduler"),
                         ["scheduler_config.json", "DDIMScheduler"]),
     "nightreel.json with an unknown name": (json_with("nightreel.json", num_framse=5), ["nightreel.json", "num_framse"]),
@@ -126,6 +129,7 @@ OF_WEIGHTS = {
     "unknown norm": (json_with("transformer/config.json", qk_norm="group_norm"),
                      ["transformer/config.json", "qk_norm", "group_norm"]),
     "no weights": (removed(TRANSFORMER), ["transformer"]),
+    "second expert cut off": (cut(TRANSFORMER_2, -1000), [TRANSFORMER_2]),
     "cut off": (cut(TRANSFORMER, -1000), [TRANSFORMER]),
     "header longer than the file": (written(VAE, struct.pack("<Q", 1 << 62) + b"{}"), [VAE]),
     "offsets beyond the end": (header(TRANSFORMER, set_first(data_offsets=[0, 1 << 60])),

@@ -6,6 +6,7 @@ import h5py
 import torch
 from safetensors.torch import load_file
 
+import damage
 import program
 from program import SHAPES, nightreel, small
 
@@ -22,9 +23,16 @@ class Layouts(program.ProgramTest):
         self.assert_ended(ended, 0)
         return target, json.loads(ended.out)
 
-    def original(self):
-        """models/shapes as Wan would have published it: its VAE and text encoder as .pth."""
-        folder, report = self.convert(SHAPES, "original", "--layout", "original")
+    def of_wans_boundary(self):
+        """models/shapes with the boundary between the experts that Wan's code has: the layout has no place for another."""
+        folder = self.folder / "shapes"
+        damage.copy(SHAPES, folder)
+        damage.json_with("model_index.json", boundary_ratio=0.875)(folder)
+        return folder
+
+    def original(self, source):
+        """`source` as Wan would have published it: its VAE and text encoder as .pth."""
+        folder, report = self.convert(source, "original", "--layout", "original")
         for file in [folder / "Wan2.1_VAE.safetensors", *folder.glob("models_t5_*.safetensors")]:
             torch.save(load_file(file), file.with_suffix(".pth"))
             file.unlink()
@@ -44,21 +52,24 @@ class Layouts(program.ProgramTest):
         return video, archive
 
     def test_an_original_folder_is_the_same_model(self):
-        original, digest = self.original()
-        ours, theirs = self.info(original), self.info(SHAPES)
+        shapes = self.of_wans_boundary()
+        original, digest = self.original(shapes)
+        self.assertEqual({path.parent.name for path in original.glob("*_noise_model/*.safetensors")},
+                         {"high_noise_model", "low_noise_model"})
+        ours, theirs = self.info(original), self.info(shapes)
         self.assertEqual(ours["digest"], theirs["digest"])
         self.assertEqual(digest, theirs["digest"])
         self.assertEqual(ours["recipe"], theirs["recipe"])
         ended = nightreel("model", "check", original)
         self.assert_ended(ended, 0)
-        self.assertEqual(ended.out.count(" ok "), 4, ended.out)
+        self.assertEqual(ended.out.count(" ok "), 5, ended.out)
 
         video, archive = self.generate(original, "ours")
-        same_video, same_archive = self.generate(SHAPES, "theirs")
+        same_video, same_archive = self.generate(shapes, "theirs")
         self.assertTrue((latents(archive) == latents(same_archive)).all())
         self.assertEqual(video.read_bytes(), same_video.read_bytes())
         decoded = []
-        for name, model in ("ours", original), ("theirs", SHAPES):
+        for name, model in ("ours", original), ("theirs", shapes):
             again = self.folder / f"{name}-again.mp4"
             self.assert_ended(nightreel("decode", archive, "-o", again, "--model", model, "--threads", "1"), 0)
             decoded.append(again.read_bytes())
@@ -68,6 +79,13 @@ class Layouts(program.ProgramTest):
         self.assert_ended(nightreel("run", jobs, "--model", original, "--out", self.out, "--threads", "1"), 0)
         sidecar = json.loads((self.out / "videos/a.json").read_text())
         self.assertIn(theirs["digest"], json.dumps(sidecar))
+
+    def test_a_boundary_that_wans_code_has_not_keeps_a_model_out_of_the_original_layout(self):
+        folder = self.of_wans_boundary()
+        damage.json_with("model_index.json", boundary_ratio=0.8)(folder)
+        ended = nightreel("model", "convert", folder, "--to", self.folder / "original", "--layout", "original")
+        self.assert_refused(ended, 3, str(folder), "boundary_ratio 0.8", "0.875")
+        self.assertFalse((self.folder / "original").exists())
 
     def test_precisions_and_what_is_in_the_way(self):
         wide_model, report = self.convert(SHAPES, "f32", "--dtype", "f32")  # what it is stored in is narrower
@@ -97,15 +115,17 @@ class Layouts(program.ProgramTest):
     def test_a_damaged_folder_is_told_tensor_by_tensor(self):
         folder = self.folder / "damaged"
         shutil.copytree(SHAPES, folder)
-        config = folder / "transformer/config.json"
-        config.write_text(json.dumps(json.loads(config.read_text()) | {"num_layers": 7}))
+        for expert in ("transformer", "transformer_2"):
+            damage.json_with(f"{expert}/config.json", num_layers=7)(folder)
         ended = nightreel("model", "check", folder, "--json")
         self.assertEqual(ended.code, 3, ended.said)
         report = json.loads(ended.out)
         self.assertFalse(report["ok"])
         found = [problem for part in report["components"] for problem in part["problems"]]
         self.assertEqual({problem["what"] for problem in found}, {"missing"})
-        self.assertIn("blocks.6.attn1.to_q.weight", [problem["tensor"] for problem in found])
+        for part in report["components"]:
+            is_expert = part["name"].startswith("transformer")
+            self.assertEqual("blocks.6.attn1.to_q.weight" in [problem["tensor"] for problem in part["problems"]], is_expert)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 
+import h5py
 import safetensors.torch
 import torch
 
+import damage
 import program
 from program import SHAPES, mpirun, nightreel, small
 
 
 def lora(path, module, rank, seed, prefix="transformer.", halves=("lora_A", "lora_B"), width=128):
-    """A LoRA for one square layer of models/shapes, strong enough to be seen."""
+    """A LoRA for one square layer of models/shapes, in both experts, strong enough to be seen."""
     generator = torch.Generator().manual_seed(seed)
     down, up = (torch.randn(shape, generator=generator) for shape in ((rank, width), (width, rank)))
     safetensors.torch.save_file({f"{prefix}{module}.{halves[0]}.weight": down / 8,
@@ -27,7 +29,7 @@ class Loras(program.ProgramTest):
     def setUp(self):
         super().setUp()
         lora(self.folder / "peft.safetensors", "blocks.0.attn1.to_v", 4, seed=1)
-        lora(self.folder / "kohya.safetensors", "blocks_5_cross_attn_o", 2, 2, "lora_unet_", ("lora_down", "lora_up"))
+        lora(self.folder / "kohya.safetensors", "blocks_4_cross_attn_o", 2, 2, "lora_unet_", ("lora_down", "lora_up"))
         lora(self.folder / "foreign.safetensors", "unet.mid_block.to_q", 2, 3)
 
     def test_jobs_with_and_without_loras_in_turn_give_the_bytes_of_each_alone(self):
@@ -71,19 +73,36 @@ class Loras(program.ProgramTest):
         self.assertRegex(ended.log, "a: left out, this model has no such parts: .*partly.safetensors: "
                                     "transformer.unet.mid_block.to_q.lora_A.weight")
 
-    def test_generate_takes_the_list_and_refuses_what_does_not_fit(self):
-        video = self.folder / "v.mp4"
-        arguments = ["generate", "--model", SHAPES, "--prompt", "a red circle", "--num-frames", 1, "--height", 16,
-                     "--width", 16, "--num-inference-steps", 1, "-o", video]
-        self.assert_ended(nightreel(*arguments), 0)
-        plain = sha256(video)
-        listed = json.dumps([{"path": "peft.safetensors", "expert": "high"}])
-        self.assert_ended(nightreel(*arguments, "--loras", listed, cwd=self.folder), 0)
-        self.assertNotEqual(sha256(video), plain)
+    def test_each_expert_takes_what_is_for_it_and_both_what_is_for_none(self):
+        def made(steps, *entry):
+            """The latents."""
+            archive = self.folder / "v.h5"
+            loras = ["--loras", json.dumps([{"path": "peft.safetensors", **entry[0]}])] if entry else []
+            ended = nightreel("generate", "--model", SHAPES, "--prompt", "a red circle", "--seed", 1, "--num-frames", 1,
+                              "--height", 16, "--width", 16, "--num-inference-steps", steps, "-o", self.folder / "v.mp4",
+                              "--archive", "latents", "--archive-file", archive, *loras, cwd=self.folder)
+            self.assert_ended(ended, 0)
+            with h5py.File(archive) as file:
+                return file["latents"][...].tobytes()
+
+        high, low, both = {"expert": "high"}, {"expert": "low"}, {}
+        # A single step is one of much noise.
+        self.assertEqual(made(1, low), made(1))
+        self.assertEqual(made(1, high), made(1, both))
+        self.assertNotEqual(made(1, high), made(1))
+        self.assertEqual(len({made(4), made(4, high), made(4, low), made(4, both)}), 4)
+
+    def test_generate_refuses_what_does_not_fit(self):
+        single = self.folder / "one expert"
+        damage.copy(SHAPES, single)
+        damage.json_with("model_index.json", transformer_2=[None, None], boundary_ratio=None)(single)
+        damage.json_with("nightreel.json", guidance_scale_2=None)(single)
+        arguments = ["generate", "--prompt", "a red circle", "--num-frames", 1, "--height", 16, "--width", 16,
+                     "--num-inference-steps", 1, "-o", self.folder / "v.mp4", "--model", SHAPES]
         for entry, says in (({"path": "peft.safetensors", "expert": "low"}, "this model has one expert"),
                             ({"path": "none.safetensors"}, "none.safetensors"),
                             ({"path": "peft.safetensors", "strength": 1}, "strength: unknown field")):
-            ended = nightreel(*arguments, "--loras", json.dumps([entry]), cwd=self.folder)
+            ended = nightreel(*arguments[:-1], single, "--loras", json.dumps([entry]), cwd=self.folder)
             self.assert_refused(ended, 2, "loras: [0]: ", says)
         (self.folder / "torn.safetensors").write_bytes((self.folder / "peft.safetensors").read_bytes()[:-1])
         for name, says in (("torn", "truncated"), ("foreign", "matches nothing in this model; its keys: ")):
