@@ -4,8 +4,11 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <string>
+#include <tuple>
 
 #include "checkpoint_folder.h"
+#include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
 #include "support/error.h"
 
@@ -240,18 +243,57 @@ TEST_CASE("a model that knows pictures by CLIP's vectors needs its image encoder
   }
 }
 
-TEST_CASE("the model in the repository has a card") {
+std::string repository(const std::string& path) {
   const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
   REQUIRE(source != nullptr);
-  const ModelCard card = read_model_card(std::string(source) + "/models/shapes");
-  CHECK(card.kind == ModelKind::t2v);
-  CHECK(card.published.empty());
-  CHECK(card.stated.height.value_or(999) <= 64);
-  CHECK(card.stated.width.value_or(999) <= 64);
-  CHECK(card.stated.num_frames.value_or(999) <= 17);
-  CHECK(card.stated.num_inference_steps.value_or(999) <= 20);
-  CHECK(card.weight_bytes.at("transformer") > 0);
-  CHECK(to_json(card).at("kind") == "t2v");
+  return std::string(source) + "/" + path;
+}
+
+std::uintmax_t bytes_in(const std::string& folder) {
+  std::uintmax_t bytes = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) bytes += entry.file_size();
+  }
+  return bytes;
+}
+
+TEST_CASE("the models in the repository have cards: two experts each, recipes that a CPU can follow") {
+  for (const auto& [folder, kind, name] :
+       {std::tuple{"models/shapes", ModelKind::t2v, "t2v"}, std::tuple{"models/shapes-i2v", ModelKind::i2v, "i2v"}}) {
+    CAPTURE(folder);
+    const ModelCard card = read_model_card(repository(folder));
+    CHECK(card.kind == kind);
+    CHECK(to_json(card).at("kind") == name);
+    CHECK(card.published.empty());
+    CHECK(card.two_experts());
+    CHECK(card.boundary_ratio == 0.8);
+    CHECK_FALSE(card.has_image_encoder);
+    CHECK_NOTHROW(check_supported(card));
+    CHECK(card.stated.height.value_or(999) <= 64);
+    CHECK(card.stated.width.value_or(999) <= 64);
+    CHECK(card.stated.num_frames.value_or(999) <= 17);
+    CHECK(card.stated.num_inference_steps.value_or(999) <= 20);
+    for (const char* part : {"transformer", "transformer_2", "vae", "text_encoder"}) {
+      CHECK(card.weight_bytes.at(part) > 0);
+    }
+  }
+}
+
+TEST_CASE("the models in the repository stay small enough for it") {
+  const std::uintmax_t shapes = bytes_in(repository("models/shapes"));
+  CHECK(shapes <= 12'000'000);
+  CHECK(shapes + bytes_in(repository("models/shapes-i2v")) <= 24'000'000);
+}
+
+TEST_CASE("what models/shapes-i2v makes begins with a picture") {
+  const ModelCard card = read_model_card(repository("models/shapes-i2v"));
+  const Recipe recipe = recipe_for(card, RecipeChoice::automatic);
+  const auto error = thrown_by([&] { resolve(parse_job(R"({"prompt": "p"})", {}), card, recipe); });
+  CHECK(error.kind == ErrorKind::job);
+  CHECK_MESSAGE(contains(error.message, "image: "), error.message);
+  const std::string picture = repository("jobs/pictures/shapes/red_circle.png");
+  const Json with_picture{{"prompt", "p"}, {"image", picture}};
+  CHECK(resolve(parse_job(with_picture.dump(), {}), card, recipe).image == picture);
 }
 
 }  // namespace

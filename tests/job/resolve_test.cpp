@@ -228,13 +228,16 @@ TEST_CASE("all jobs of a file are judged before any of them is rendered") {
   check_jobs({jobs[0]}, card, recipe);
 }
 
-TEST_CASE("the demo's jobs fit the model in the repository") {
+TEST_CASE("the lists for the models in the repository fit them") {
   const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
   REQUIRE(source != nullptr);
-  const ModelCard card = read_model_card(std::string(source) + "/models/shapes");
-  const auto jobs = read_job_files({std::string(source) + "/jobs/demo.jsonl"});
-  CHECK_FALSE(jobs.empty());
-  check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic));
+  for (const auto& [model, list] : {std::pair{"shapes", "demo"}, std::pair{"shapes-i2v", "shapes_i2v"}}) {
+    CAPTURE(list);
+    const ModelCard card = read_model_card(std::string(source) + "/models/" + model);
+    const auto jobs = read_job_files({std::string(source) + "/jobs/" + list + ".jsonl"});
+    CHECK(jobs.size() >= 4);
+    CHECK_NOTHROW(check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic)));
+  }
 }
 
 TEST_CASE("every line of the example lists fits the model that it is for") {

@@ -10,7 +10,8 @@ PLACES = ("bin/nightreel", "libexec/nightreel/nightreel-engine", "share/man/man1
           "share/bash-completion/completions/nightreel", "share/zsh/vendor-completions/_nightreel",
           "share/fish/vendor_completions.d/nightreel.fish", "lib/systemd/system/nightreel-night.service",
           "lib/systemd/system/nightreel-night.timer", "share/nightreel/jobs/demo.jsonl",
-          "share/nightreel/models/shapes/model_index.json", "share/nightreel/scripts/mpirun/run.sh",
+          "share/nightreel/models/shapes/model_index.json", "share/nightreel/models/shapes-i2v/model_index.json",
+          "share/nightreel/jobs/pictures/shapes/red_circle.png", "share/nightreel/scripts/mpirun/run.sh",
           "share/nightreel/scripts/k8s-mpijob/overlays/cpu-demo/kustomization.yaml", "share/doc/nightreel/README.md",
           "share/doc/nightreel/docs/running.md", "share/doc/nightreel/copyright")
 
@@ -69,6 +70,12 @@ class Installed(TreeTest):
                           "--num-inference-steps", 1, "--num-frames", 5, "--height", 16, "--width", 16)
         self.assert_ended(ended, 0)
         self.assertTrue(video.exists())
+
+    def test_the_list_for_the_model_that_wants_pictures_finds_them(self):
+        data = self.prefix / "share/nightreel"
+        ended = self.call(self.program, "submit", data / "jobs/shapes_i2v.jsonl", "--model", data / "models/shapes-i2v", "--out",
+                          self.out)
+        self.assert_ended(ended, 0)
 
     def test_the_launch_script_runs_the_tree_that_it_lies_in(self):
         jobs = self.write_jobs(small("a"), small("b"))
