@@ -1,4 +1,4 @@
-// nightreel-engine as a user starts it, on models/shapes: one video, its archive, and the errors.
+// nightreel-engine as a user starts it, on models/shapes and models/shapes-i2v: one video, its archive, and the errors.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -39,19 +39,15 @@ Ended engine(const TempFolder& folder, std::vector<std::string> arguments) {
   return {child.code(), nightreel::base::read_file(log, 1U << 20U)};
 }
 
-std::vector<std::string> circle(const std::string& output) {
-  const std::string model = std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes";
-  return {"generate",
-          "--model",
-          model,
-          "--prompt",
-          "a red circle moves right on a black background",
-          "--seed",
-          "7",
-          "--num_inference_steps",
-          "4",
-          "-o",
-          output};
+std::string repository(const std::string& path) {
+  return std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/" + path;
+}
+
+std::vector<std::string> circle(const std::string& output, const std::string& model = "models/shapes") {
+  const std::string prompt = "a red circle moves right on a black background";
+  std::vector<std::string> words{"generate", "--model", repository(model), "--prompt", prompt, "-o", output};
+  for (const char* word : {"--seed", "7", "--num_inference_steps", "4"}) words.emplace_back(word);
+  return words;
 }
 
 TEST_CASE("generate writes one whole video and its latents, which decode makes the same video of") {
@@ -65,11 +61,11 @@ TEST_CASE("generate writes one whole video and its latents, which decode makes t
 
   const auto video = nightreel::media::check_video(folder / "a.mp4");
   CHECK(video.frames == 17);
-  CHECK(video.height == 48);
-  CHECK(video.width == 48);
+  CHECK(video.height == 64);
+  CHECK(video.width == 64);
   CHECK(video.fps == doctest::Approx(8));
   const auto archive = nightreel::media::read_archive(folder / "a.h5");
-  CHECK(archive.latents_shape == std::array<std::int64_t, 4>{16, 5, 6, 6});
+  CHECK(archive.latents_shape == std::array<std::int64_t, 4>{16, 5, 8, 8});
   CHECK(archive.settings.at("num_inference_steps") == 4);
 
   const Ended decoded = engine(folder, {"decode", folder / "a.h5", "-o", folder / "b.mp4", "--device", "cpu"});
@@ -79,6 +75,19 @@ TEST_CASE("generate writes one whole video and its latents, which decode makes t
 
   REQUIRE(engine(folder, circle(folder / "again.mp4")).code == 0);
   CHECK(nightreel::base::sha256_file(folder / "a.mp4") == nightreel::base::sha256_file(folder / "again.mp4"));
+}
+
+TEST_CASE("models/shapes-i2v begins with the picture that it is given, and not without one") {
+  const TempFolder folder;
+  auto arguments = circle(folder / "a.mp4", "models/shapes-i2v");
+  const Ended refused = engine(folder, arguments);
+  CHECK(refused.code == 2);
+  CHECK(refused.log.find("image: ") != std::string::npos);
+  arguments.insert(arguments.end(), {"--image", repository("jobs/pictures/shapes/red_circle.png")});
+  const Ended made = engine(folder, arguments);
+  INFO(made.log);
+  REQUIRE(made.code == 0);
+  CHECK(nightreel::media::check_video(folder / "a.mp4").frames == 17);
 }
 
 TEST_CASE("what cannot be made is one line on stderr with the right exit code, and leaves no file") {
