@@ -10,6 +10,7 @@
 //   eio, enospc, erofs   the operation is not done and fails so
 //   did-eio              the operation is done and fails all the same
 //   slow                 the operation takes $CHAOS_SLOW_MS
+//   hold                 the thread stands still until there is a file $CHAOS_TRAPS/go
 //   note                 nothing: the line in the log is wanted
 // With " always" behind it the trap stays for whoever comes by. What happened is a line "milliseconds pid point action"
 // at the end of $CHAOS_TRAPS/log. Nothing here allocates.
@@ -123,6 +124,13 @@ void be_slow() {
   }
 }
 
+void be_held() {
+  Text go;
+  std::snprintf(go.data(), go.size(), "%s/go", std::getenv("CHAOS_TRAPS"));
+  const timespec turn{0, 10000000L};
+  while (::syscall(SYS_faccessat, AT_FDCWD, go.data(), F_OK) != 0) ::nanosleep(&turn, nullptr);
+}
+
 enum class Fault { none, error, did_error };
 
 // Does what the trap says; an error that the operation shall fail with is left in `error`.
@@ -130,6 +138,7 @@ Fault obey(std::string_view said, int& error) {
   if (said == "kill") ::syscall(SYS_kill, ::getpid(), SIGKILL);
   if (said == "stop") ::syscall(SYS_kill, ::getpid(), SIGSTOP);
   if (said == "slow") be_slow();
+  if (said == "hold") be_held();
   error = said == "enospc" ? ENOSPC : said == "erofs" ? EROFS : EIO;
   if (said == "did-eio") return Fault::did_error;
   return said == "eio" || said == "enospc" || said == "erofs" ? Fault::error : Fault::none;

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 
 import h5py
@@ -13,8 +14,11 @@ from safetensors.numpy import save_file
 
 import program
 from memory_test import WaveRenderer, memory_for_turns
-from program import BUILD, ENDLESS, SHAPES, ProgramTest
-from renderer import SETTINGS, Renderer
+from program import BUILD, ENDLESS, SHAPES
+from renderer import SAVED, SETTINGS, Renderer
+
+sys.path.insert(0, str(program.SOURCE / "tests/chaos"))
+from fault_case import FaultCase  # noqa: E402  (found by the line above)
 
 EXPERTS = BUILD / "goldens/experts/model"
 SIZE = {"height": 48, "width": 32}
@@ -42,9 +46,11 @@ def groups_of(members, deadline_ms=ALL_MS):
         member.wait_for("rendezvous", joined=True)
 
 
-class RenderGroupTest(ProgramTest):
-    def members(self, size, deadline_ms=ALL_MS, flags=("--model", str(SHAPES)), kind=Member):
-        members = [kind(*flags, "--threads", "1") for _ in range(size)]
+class RenderGroupTest(FaultCase):
+    real_renderer = True
+
+    def members(self, size, deadline_ms=ALL_MS, flags=("--model", str(SHAPES)), kind=Member, env=None):
+        members = [kind(*flags, "--threads", "1", env=env) for _ in range(size)]
         for member in members:
             self.addCleanup(member.kill)
         for member in members:
@@ -200,27 +206,27 @@ class RenderGroupTest(ProgramTest):
         self.end(members)
 
     def test_a_stopped_job_goes_on_in_another_group_of_another_size(self):
-        state = str(self.folder / "state.h5")
+        state = str(self.out / "checkpoints/state.h5")
+        (self.out / "checkpoints").mkdir(parents=True)
         (alone,) = self.members(1, deadline_ms=0)
-        alone.job("video", 1, steps=300, **self.files("alone"))
+        alone.job("video", 1, steps=12, **self.files("alone"))
         alone.wait_for("done", job="video")
         self.end([alone])
-        members = self.members(2)
+        members = self.members(2, env=self.environment())
+        self.trap(SAVED, "hold")
         for member in members:
-            member.job("video", 2, steps=300, checkpoint=state)
-        members[0].wait_for("progress", job="video", stage="denoise", step=3)
-        members[0].send("checkpoint_and_stop", job="video")
-        step = members[0].wait_for("checkpoint", job="video", token=2)["step"]
+            member.job("video", 2, steps=12, checkpoint=state, checkpoint_every=4)
+        members[0].stop_while_held("video", self)
+        members[0].wait_for("checkpoint", job="video", token=2, step=5)
         for member in members:
             self.assertEqual(member.wait_for("failed", job="video", token=2)["kind"], "interrupted")
         self.assertFalse([e for e in members[1].seen if e["type"] == "checkpoint"], "rank 0 keeps it")
         self.end(members)
-        self.assertTrue(3 <= step < 300, step)
         members = self.members(3)
         for member in members:
-            member.job("video", 3, steps=300, checkpoint=state, **self.files("resumed"))
+            member.job("video", 3, steps=12, checkpoint=state, **self.files("resumed"))
         for member in members:
-            self.assertEqual(member.wait_for("done", job="video")["resumed_step"], step)
+            self.assertEqual(member.wait_for("done", job="video")["resumed_step"], 5)
         self.end(members)
         self.assert_same_video("alone", "resumed")
 
@@ -260,7 +266,7 @@ class RenderGroupTest(ProgramTest):
                 state = str(self.folder / f"{number}.h5")
                 members = self.members(3, deadline_ms=8000)
                 for member in members:
-                    member.job("video", 1, steps=3000, checkpoint=state, checkpoint_every=1)
+                    member.job("video", 1, steps=1000, checkpoint=state, checkpoint_every=1)
                 members[0].wait_for("checkpoint", job="video", step=2)
                 members[1].signal(number)
                 for member in (members[0], members[2]):
@@ -270,7 +276,7 @@ class RenderGroupTest(ProgramTest):
                 members[1].kill()
                 members = self.members(2)
                 for member in members:
-                    member.job("video", 2, steps=3000, checkpoint=state, checkpoint_every=1)
+                    member.job("video", 2, steps=1000, checkpoint=state, checkpoint_every=1)
                 first = members[0].wait_for("progress", job="video", stage="denoise")["step"]
                 self.assertGreaterEqual(first, 2)
                 members[0].send("cancel", job="video")
@@ -314,7 +320,7 @@ class RenderGroupTest(ProgramTest):
         self.end(members)
 
     def send_wave(self, member):
-        member.render("long", 9, steps=3000)
+        member.render("long", 9, steps=1000)
         for token, name in enumerate("abc"):
             member.render(name, token, archive=str(self.folder / name))
 

@@ -1,17 +1,23 @@
 """The renderer as a rank sees it: a process with JSON lines on its pipes."""
 import os
+import sys
 
 import h5py
 import numpy
 
 import program
-from program import ENDLESS, SHAPES, ProgramTest, until
-from renderer import Renderer
+from program import ENDLESS, SHAPES, until
+from renderer import SAVED, Renderer
+
+sys.path.insert(0, str(program.SOURCE / "tests/chaos"))
+from fault_case import FaultCase  # noqa: E402  (found by the line above)
 
 
-class RenderTest(ProgramTest):
-    def renderer(self, *flags):
-        made = Renderer(*flags)
+class RenderTest(FaultCase):
+    real_renderer = True
+
+    def renderer(self, *flags, env=None):
+        made = Renderer(*flags, env=env)
         self.addCleanup(made.kill)
         return made
 
@@ -80,20 +86,21 @@ class RenderTest(ProgramTest):
         self.assertEqual(renderer.end(), 0)
 
     def test_a_stopped_job_leaves_its_state_and_goes_on_to_the_same_latents(self):
-        undisturbed, resumed, state = (self.folder / name for name in ("a.h5", "b.h5", "state.h5"))
-        renderer = self.renderer()
-        renderer.render("job", 1, steps=400, archive=undisturbed)
+        undisturbed, resumed = (self.folder / name for name in ("a.h5", "b.h5"))
+        state = self.out / "checkpoints/state.h5"
+        state.parent.mkdir(parents=True)
+        renderer = self.renderer(env=self.environment())
+        renderer.render("job", 1, steps=12, archive=undisturbed)
         renderer.wait_for("done", job="job", token=1)
-        renderer.render("job", 2, steps=400, archive=resumed, checkpoint=state)
-        renderer.wait_for("progress", job="job", token=2, stage="denoise", step=3)
-        renderer.send("checkpoint_and_stop", job="job")
-        step = renderer.wait_for("checkpoint", job="job", token=2)["step"]
+        self.trap(SAVED, "hold")
+        renderer.render("job", 2, steps=12, archive=resumed, checkpoint=state, checkpoint_every=4)
+        renderer.stop_while_held("job", self)
+        renderer.wait_for("checkpoint", job="job", token=2, step=5)
         renderer.wait_for("failed", job="job", token=2)
-        self.assertTrue(3 <= step < 400, step)
         self.assertEqual(renderer.end(), 0)
         another = self.renderer()
-        another.render("job", 3, steps=400, archive=resumed, checkpoint=state)
-        self.assertEqual(another.wait_for("done", job="job", token=3)["resumed_step"], step)
+        another.render("job", 3, steps=12, archive=resumed, checkpoint=state)
+        self.assertEqual(another.wait_for("done", job="job", token=3)["resumed_step"], 5)
         numpy.testing.assert_array_equal(self.latents(undisturbed), self.latents(resumed))
         self.assertEqual(another.end(), 0)
 

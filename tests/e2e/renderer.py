@@ -11,6 +11,7 @@ import time
 import program
 from program import BUILD, SHAPES
 
+SAVED = "renderer.after.rename.checkpoints.h5"  # of the fault points in tests/chaos
 SETTINGS = {"prompt": "a red circle moves right on a black background", "negative_prompt": "blurred", "height": 16,
             "width": 16, "num_frames": 5, "fps": 8.0, "num_inference_steps": 4, "guidance_scale": 3.0,
             "guidance_scale_2": None, "flow_shift": 3.0, "boundary_ratio": None, "sampler": "unipc", "sigmas": [],
@@ -20,11 +21,11 @@ SETTINGS = {"prompt": "a red circle moves right on a black background", "negativ
 class Renderer:
     """Started on models/shapes unless `flags` say otherwise; every event that it writes is kept."""
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, env=None):
         self._process = subprocess.Popen(
             [str(BUILD / "bin/nightreel-engine"), "render", "--device", "cpu", *(flags or ("--model", str(SHAPES)))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=program.without_redis(NIGHTREEL_PARENT_PID=str(os.getpid())))
+            env=program.without_redis(NIGHTREEL_PARENT_PID=str(os.getpid()), **(env or {})))
         self._events = queue.Queue()
         self.seen = []
         self.log = ""  # once it has ended
@@ -64,6 +65,14 @@ class Renderer:
                 self.seen.append(self._events.get(timeout=max(0.01, end - time.monotonic())))
             except queue.Empty:
                 raise AssertionError(f"no {kind} {fields} within {seconds} s; seen: {self.seen[-5:]}") from None
+
+    def stop_while_held(self, job, test):
+        """Of a renderer that stands still where it has just saved a state (`hold`): it hears that it is to stop, then goes on."""
+        test.went_off(SAVED)
+        self.send("checkpoint_and_stop", job=job)
+        self.send("probe")
+        self.wait_for("probed")  # so it has heard
+        (test.traps / "go").touch()
 
     def order(self, *wanted):
         """Positions of the first events that have these fields."""
