@@ -1,119 +1,154 @@
-"""Counts how many clips show what was asked: colour, shape, direction, background.
+"""Counts how many clips show what was asked: colour, shape, direction, background, and more.
 
-  check.py rendered --count 100            the judge itself, on rendered clips (and on shuffled answers)
-  check.py prompts --model DIR --count 60  diffusers' WanPipeline on random scenes, --wording says how told
-  check.py jobs --model DIR --jobs FILE    diffusers' WanPipeline on a job file in the plain wording
---sheet PNG draws the clips, a row each.
+  check.py rendered --count 100         the judge itself, on rendered clips (and on shuffled answers)
+  check.py videos OUT                   what nightreel made of the lists of lists.py, a row of a table for each
+  check.py latents OUT --model DIR      the same jobs by diffusers: the largest difference of the latents
+--sheet PNG draws clips that are wrong (videos), or all (rendered), a row each.
 """
 
 import argparse
 import json
 import re
-import time
+import subprocess
+from collections import defaultdict
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
-from diffusers import WanPipeline
-from diffusers.utils import logging
+from diffusers import DiffusionPipeline
+from diffusers.utils import load_image, logging
 
-import captions
 import judge
+import lists
 import world
 from common import clips, contact_sheet, start, to_uint8
 
-WORDINGS = {
-    "plain": lambda scene, rng: captions.plain(scene),
-    "varied": captions.wording,
-    "chinese": captions.chinese,
-}
+RESPECTS = ("colour", "shape", "direction", "background")
 
 
-class Painter:
-    """diffusers' WanPipeline with the settings of the model's nightreel.json."""
-
-    def __init__(self, folder):
-        logging.disable_progress_bar()
-        self.recipe = json.loads((folder / "nightreel.json").read_text())
-        self.fps = self.recipe.pop("fps")
-        self.pipeline = WanPipeline.from_pretrained(folder, dtype=torch.float32)
-        self.pipeline.set_progress_bar_config(disable=True)
-
-    def paint(self, prompt, seed):
-        """uint8 frames [T, H, W, 3]."""
-        generator = torch.Generator("cpu").manual_seed(seed)
-        video = self.pipeline(prompt, generator=generator, output_type="np", **self.recipe).frames[0]
-        return (video * 255).round().astype(np.uint8)
+def read_video(path):
+    """uint8 frames [T, H, W, 3] of an MP4."""
+    show = ["ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0", str(path)]
+    width, height = map(int, subprocess.run(show, capture_output=True, text=True, check=True).stdout.split(","))
+    decode = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    frames = subprocess.run(decode, capture_output=True, check=True).stdout
+    return np.frombuffer(frames, np.uint8).reshape(-1, height, width, 3)
 
 
-def read_jobs(path):
-    """(scene, prompt, seed) of every line of a job file whose prompts have the plain wording."""
-    pattern = re.sub(r"{(\w+)}", r"(?P<\1>\\w+)", captions.PLAIN)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        job = json.loads(line)
-        yield world.Scene(**re.fullmatch(pattern, job["prompt"]).groupdict()), job["prompt"], job["seed"]
+def right(seen, asked):
+    """Whether a clip is right in each respect of all its things; "speed" and "blur" beside them."""
+    same_count = len(seen.things) == len(asked.things)
+    found = {
+        name: same_count and sorted(t[i] for t in seen.things) == sorted(t[i] for t in asked.things)
+        for i, name in enumerate(RESPECTS[:3])
+    }
+    found["background"] = seen.background == asked.background
+    found["all four"] = seen.things == asked.things and found["background"]
+    return found | {"speed": seen.speed == asked.speed, "sharp": not seen.blurred}
 
 
-def random_prompts(count, seed, wording):
-    """(scene, prompt, seed) of random combinations, none twice."""
-    rng = np.random.default_rng(seed)
-    every = world.combinations()
-    for at, index in enumerate(rng.permutation(len(every))[:count]):
-        scene = world.random_scene(rng, every[index])
-        yield scene, WORDINGS[wording](scene, rng), seed + at
-
-
-def score(scenes, videos, title):
-    """Prints how many are right in each respect and in all four."""
-    found = [judge.judge(video) for video in videos]
-    asked = [judge.wanted(scene) for scene in scenes]
-    right = {key: sum(f[key] == a[key] for f, a in zip(found, asked)) for key in asked[0]}
-    right["all four"] = sum(f == a for f, a in zip(found, asked))
-    print(f"{title}: of {len(asked)} right " + ", ".join(f"{k} {v}" for k, v in right.items()))
-    return [(a, f) for a, f in zip(asked, found) if a != f]
+def table(groups):
+    """Markdown: for each group of (seen, asked) how many are right in each respect."""
+    lines = []
+    for name, rows in groups.items():
+        verdicts = [right(seen, asked) for seen, asked in rows]
+        if not lines:
+            lines = ["| list | clips | " + " | ".join(verdicts[0]) + " |", "| --- " * (2 + len(verdicts[0])) + "|"]
+        counts = [str(sum(verdict[key] for verdict in verdicts)) for key in verdicts[0]]
+        lines.append(f"| {name} | {len(rows)} | " + " | ".join(counts) + " |")
+    return "\n".join(lines)
 
 
 def check_rendered(count, seed):
     """The judge on clips that are right by construction, then on the answers of other clips."""
     rng = np.random.default_rng(seed)
     every = world.combinations()
-    scenes = [world.random_scene(rng, every[i]) for i in rng.permutation(len(every))[:count]]
+    scenes = [world.random_scene(rng, every, every[i]) for i in rng.permutation(len(every))[:count]]
     videos = [to_uint8(clips([scene])[0]).permute(1, 2, 3, 0).numpy() for scene in scenes]
-    score(scenes, videos, "rendered")
-    score(scenes[1:] + scenes[:1], videos, "shuffled")
+    seen = [judge.judge(video) for video in videos]
+    asked = [judge.wanted(scene) for scene in scenes]
+    exact = sum(s == a for s, a in zip(seen, asked))
+    print(f"the judge is right in every respect on {exact} of {count} rendered clips")
+    print(table({"rendered": list(zip(seen, asked)), "shuffled": list(zip(seen, asked[1:] + asked[:1]))}))
     return videos
 
 
-def check_painted(painter, tasks):
-    """Paints and judges; names what went wrong."""
-    begin, videos = time.time(), []
-    for _, prompt, seed in tasks:
-        videos.append(painter.paint(prompt, seed))
-    print(f"{(time.time() - begin) / len(videos):.1f} s a clip")
-    for asked, found in score([scene for scene, _, _ in tasks], videos, "painted"):
-        print("  asked", *asked.values(), "· found", *found.values())
-    return videos
+def check_videos(out):
+    """A row for each list; the clips that are wrong, named and returned."""
+    groups, wrong, colours = defaultdict(list), [], defaultdict(list)
+    for path in sorted((out / "videos").glob("*.mp4")):
+        video = read_video(path)
+        seen, asked = judge.judge(video), judge.wanted(lists.scene_of(path.stem))
+        group = re.sub(r"-?\d{3}$", "", path.stem.rpartition(".")[0]).rstrip(".")
+        groups[group].append((seen, asked))
+        colours[group] += [thing[0] for thing in seen.things]
+        if not right(seen, asked)["all four"]:
+            wrong.append((path.stem, seen, video))
+    print(table(groups))
+    for name, found in colours.items():
+        if name.startswith("negative"):
+            print(name, {colour: found.count(colour) for colour in sorted(set(found))})
+    for stem, seen, _ in wrong:
+        print(f"  {stem}: saw", *("-".join(thing) for thing in seen.things), "on", seen.background)
+    return [video for _, _, video in wrong[:24]]
+
+
+def diffusers_latents(pipeline, sidecar, job, folder):
+    """Latents float32 [C, T, H, W] of a finished job, by diffusers with the settings of its sidecar."""
+    settings = sidecar["settings"]
+    names = ("height", "width", "num_frames", "num_inference_steps", "guidance_scale", "guidance_scale_2",
+             "negative_prompt")  # fmt: skip
+    more = {"image": load_image(str(folder / job["image"]))} if "image" in job else {}
+    generator = torch.Generator("cpu").manual_seed(job["seed"])
+    chosen = {name: settings[name] for name in names}
+    return pipeline(job["prompt"], generator=generator, output_type="latent", **chosen, **more).frames[0].numpy()
+
+
+def pipeline_of(model):
+    """diffusers' pipeline for a folder, in float32."""
+    logging.disable_progress_bar()
+    pipeline = DiffusionPipeline.from_pretrained(model, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def check_latents(out, model, jobs, count):
+    """Largest difference of nightreel's archived latents from diffusers', over evenly chosen jobs of a list."""
+    pipeline = pipeline_of(model)
+    told = [json.loads(line) for line in jobs.read_text(encoding="utf-8").splitlines()]
+    worst = 0.0
+    for job in told[:: max(1, len(told) // count)][:count]:
+        sidecar = json.loads((out / f"videos/{job['id']}.json").read_text())
+        with h5py.File(out / f"archive/{job['id']}.h5") as archive:
+            ours = archive["latents"][:]
+        theirs = diffusers_latents(pipeline, sidecar, job, jobs.parent)
+        off = float(np.abs(ours - theirs).max())
+        worst = max(worst, off)
+        print(f"{job['id']}: {off:.2e}", flush=True)
+    print(f"largest difference of latents from diffusers': {worst:.2e}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("rendered", "prompts", "jobs"))
+    parser.add_argument("what", choices=("rendered", "videos", "latents"))
+    parser.add_argument("out", type=Path, nargs="?", help="the run's OUT")
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--jobs", type=Path)
-    parser.add_argument("--count", type=int, default=60)
-    parser.add_argument("--wording", choices=WORDINGS, default="plain")
+    parser.add_argument("--jobs", type=Path, help="the list whose latents are compared")
+    parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--seed", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     start(args.seed, args.threads)
+    videos = []
     if args.what == "rendered":
         videos = check_rendered(args.count, args.seed)
+    elif args.what == "videos":
+        videos = check_videos(args.out)
     else:
-        from_file = args.what == "jobs"
-        tasks = list(read_jobs(args.jobs) if from_file else random_prompts(args.count, args.seed, args.wording))
-        videos = check_painted(Painter(args.model), tasks)
-    if args.sheet:
+        check_latents(args.out, args.model, args.jobs, args.count)
+    if args.sheet and videos:
         contact_sheet(args.sheet, videos, every=2)
 
 

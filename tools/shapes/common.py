@@ -1,5 +1,6 @@
 """What the training scripts share: learning rate, batches of clips, checkpoints, contact sheets."""
 
+import copy
 import math
 import time
 from pathlib import Path
@@ -24,14 +25,33 @@ def learning_rate(step, steps, peak, warmup=100):
     return peak * ramp * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
 
 
-def optimise(optimizer, loss, rate, clip=1.0):
-    """One step with gradient clipping."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
+def optimise(optimisers, loss, rate, clip=1.0):
+    """One step of each optimiser with gradient clipping."""
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], clip)
-    optimizer.step()
+    torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], clip)
+    for group in groups:
+        group["lr"] = rate
+    for optimiser in optimisers:
+        optimiser.step()
+
+
+class Averaged:
+    """A model's weights, averaged over its last steps: a copy that follows it, faster at the beginning."""
+
+    def __init__(self, model, keep):
+        self.model, self.keep, self.steps = model, keep, 0
+        self.copy = copy.deepcopy(model).requires_grad_(False)
+
+    @torch.no_grad()
+    def follow(self):
+        """To be called after each step of the model."""
+        keep = min(self.keep, (self.steps + 1) / (self.steps + 10))
+        for slow, fast in zip(self.copy.parameters(), self.model.parameters()):
+            slow.lerp_(fast, 1 - keep)
+        self.steps += 1
 
 
 def clips(scenes):

@@ -3,13 +3,16 @@
 Legend: B prompts, L tokens, D width of the text encoder.
 """
 
-import math
-
 import torch
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from transformers import UMT5Config, UMT5EncoderModel
 
 from train_tokenizer import MAX_LENGTH
+
+ROWS = 48
+"""Rows of a prompt in training: the longest caption has 43, and one more stands for all padding."""
+NOTHING = -1e4
+"""The bias of rows that weigh nothing."""
 
 
 def new_text_encoder(vocabulary):
@@ -23,20 +26,20 @@ def new_text_encoder(vocabulary):
 
 
 def encode(tokenizer, text_encoder, prompts, pad_share=1.0):
-    """Prompt embeddings [B, L+1, D] and their attention bias [B, 1, 1, L+1].
+    """Prompt embeddings [B, ROWS, D] and their attention bias [B, 1, 1, ROWS].
 
     WanPipeline pads every prompt to 512 rows of zeros, and the transformer attends to all of them.
     Equal keys can stand as one: the first row after a prompt is zero and weighs as much as all its
     padding (log of their number), later rows weigh nothing. `pad_share` below 1 makes the padding
     lighter, which lets a young transformer find the words.
     """
-    tokens = tokenizer(prompts, padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+    tokens = tokenizer(prompts, padding="max_length", max_length=ROWS, return_tensors="pt")
     mask_BL = tokens.attention_mask
-    embeds_BLD = text_encoder(tokens.input_ids, mask_BL).last_hidden_state * mask_BL[..., None]
-    embeds_BLD = torch.nn.functional.pad(embeds_BLD, (0, 0, 0, 1))
     lengths = mask_BL.sum(1)
-    bias = torch.full(embeds_BLD.shape[:2], -math.inf)
-    bias[:, :-1].masked_fill_(mask_BL.bool(), 0.0)
+    assert mask_BL.shape[1] == ROWS and lengths.max() < ROWS, "a caption is longer than ROWS"
+    embeds_BLD = text_encoder(tokens.input_ids, mask_BL).last_hidden_state * mask_BL[..., None]
+    bias = torch.full(embeds_BLD.shape[:2], NOTHING)
+    bias.masked_fill_(mask_BL.bool(), 0.0)
     bias[torch.arange(len(prompts)), lengths] = pad_share * torch.log(MAX_LENGTH - lengths.float())
     return embeds_BLD, bias[:, None, None, :]
 

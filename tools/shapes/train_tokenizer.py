@@ -26,15 +26,16 @@ DELIMITER = "\t"
 def corpus(seed, count=6000):
     """Lines to train on; the general ones are repeated so that their words count beside captions."""
     rng = np.random.default_rng(seed)
-    scenes = [world.random_scene(rng) for _ in range(count)]
+    every = world.trained()
+    scenes = [world.random_scene(rng, every) for _ in range(count)]
     general = (Path(__file__).parent / "corpus.txt").read_text(encoding="utf-8").splitlines()
-    lines = [captions.caption(scene, rng) for scene in scenes] + general * 20
+    lines = [captions.caption(scene, rng)[0] for scene in scenes] + general * 20
     return [separate_chinese(line) for line in lines]
 
 
 def separate_chinese(line):
     """Marks off the Chinese words of the captions, which no spaces part, so that each is a piece."""
-    words = sorted(captions.CHINESE.values(), key=len, reverse=True)
+    words = sorted(filter(None, captions.CHINESE.values()), key=len, reverse=True)
     return re.sub("(" + "|".join(words) + ")", rf"{DELIMITER}\1{DELIMITER}", line)
 
 

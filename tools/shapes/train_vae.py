@@ -1,8 +1,9 @@
 """Trains the VAE (AutoencoderKLWan) of models/shapes.
 
-Three stages, each of which starts from what the one before wrote to --work:
+Stages, each of which starts from what the one before wrote to --work:
   image    single frames, which a causal VAE codes without its temporal layers: cheap, and it gives
            the spatial layers their start; the temporal taps start at "repeat the frame";
+  short    nine frames in a row, half the work of a clip;
   video    whole clips, encoder and decoder;
   decoder  whole clips, encoder frozen, so that latents cached after `video` stay valid.
 Usage: train_vae.py STAGE --work DIR --steps N
@@ -18,14 +19,16 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanAttentionBlock, 
 
 import one_shot
 import world
-from common import Log, clips, contact_sheet, learning_rate, optimise, psnr, start, to_uint8
+from common import Averaged, Log, clips, contact_sheet, learning_rate, optimise, psnr, start, to_uint8
 
-STAGES = {  # batch, peak learning rate
-    "image": (16, 1e-3),
-    "video": (2, 3e-4),
-    "decoder": (2, 1e-4),
+STAGES = {  # batch, frames, peak learning rate
+    "image": (16, 1, 1e-3),
+    "short": (4, 9, 6e-4),
+    "video": (2, world.FRAMES, 3e-4),
+    "decoder": (2, world.FRAMES, 2e-4),
 }
 KL_WEIGHT = 1e-4
+EMA = 0.98
 
 
 def new_vae():
@@ -69,13 +72,12 @@ def keep_variance(conv):
     conv.bias.zero_()
 
 
-def batch_of(stage, size, rng):
-    """Clips for a step, or for the image stage one random frame of each."""
-    batch = clips([world.random_scene(rng) for _ in range(size)])
-    if stage != "image":
-        return batch
-    at = torch.from_numpy(rng.integers(world.FRAMES, size=size))
-    return batch[torch.arange(size), :, at][:, :, None]
+def batch_of(size, frames, rng):
+    """Scenes, held-out combinations left out, each from a moment of its own on."""
+    every = world.trained()
+    batch = clips([world.random_scene(rng, every) for _ in range(size)])
+    starts = rng.integers(world.FRAMES - frames + 1, size=size)
+    return torch.stack([clip[:, at : at + frames] for clip, at in zip(batch, starts)])
 
 
 def reconstruct(vae, x, freeze_encoder):
@@ -90,9 +92,10 @@ def reconstruct(vae, x, freeze_encoder):
 
 @torch.no_grad()
 def validate(vae, sheet=None, count=24):
-    """PSNR of held-out clips through diffusers' own encode and decode."""
+    """PSNR of clips that no stage drew, through diffusers' own encode and decode."""
     rng = start(10_000, torch.get_num_threads())
-    x = clips([world.random_scene(rng) for _ in range(count)])
+    every = world.combinations()
+    x = clips([world.random_scene(rng, every) for _ in range(count)])
     y = vae.decode(vae.encode(x).latent_dist.mode()).sample
     if sheet:
         pairs = [v for i in range(4) for v in (x[i], y[i])]
@@ -101,22 +104,29 @@ def validate(vae, sheet=None, count=24):
 
 
 def train(vae, stage, steps, seed, threads, rate=None):
-    """Runs one stage in place, a step at a time, convolutions in bfloat16."""
+    """Runs one stage in place, a step at a time, convolutions in bfloat16; yields averaged weights."""
     rng = start(seed, threads)
-    size, peak = STAGES[stage]
+    size, frames, peak = STAGES[stage]
     peak = rate or peak
     frozen = stage == "decoder"
     parts = (vae.decoder, vae.post_quant_conv) if frozen else (vae,)
-    optimizer = torch.optim.Adam([p for part in parts for p in part.parameters()], betas=(0.9, 0.99))
-    log = Log()
+    optimiser = torch.optim.Adam([p for part in parts for p in part.parameters()], betas=(0.9, 0.99))
+    averaged, log = Averaged(vae, EMA), Log()
     for step in range(steps):
-        x = batch_of(stage, size, rng)
+        x = batch_of(size, frames, rng)
         with torch.autocast("cpu", torch.bfloat16):
             y, kl = reconstruct(vae, x, frozen)
         mse, l1 = F.mse_loss(y, x), F.l1_loss(y, x)
-        optimise(optimizer, mse + l1 + KL_WEIGHT * kl, learning_rate(step, steps, peak))
+        optimise([optimiser], mse + l1 + KL_WEIGHT * kl, learning_rate(step, steps, peak))
+        averaged.follow()
         log.add(step, mse=mse.detach(), l1=l1.detach(), kl=kl.detach())
-        yield step
+        yield step, averaged.copy
+
+
+def start_of(stage, again, work):
+    """The folder that holds what a stage goes on from; None for the first."""
+    before = stage if again else dict(zip(list(STAGES)[1:], STAGES)).get(stage)
+    return before and work / f"vae-{before}"
 
 
 def main():
@@ -127,19 +137,20 @@ def main():
     parser.add_argument("--stop", type=int, help="end early, with the learning rate of that step")
     parser.add_argument("--rate", type=float, help="peak learning rate")
     parser.add_argument("--again", action="store_true", help="start from what this stage wrote before")
+    parser.add_argument("--start", type=Path, help="start from the VAE in this folder")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=200)
     args = parser.parse_args()
-    before = args.stage if args.again else dict(zip(list(STAGES)[1:], STAGES)).get(args.stage)
+    before = args.start or start_of(args.stage, args.again, args.work)
     last = args.stop or args.steps
     torch.manual_seed(args.seed)
-    vae = AutoencoderKLWan.from_pretrained(args.work / f"vae-{before}") if before else new_vae()
+    vae = AutoencoderKLWan.from_pretrained(before).float() if before else new_vae()
     one_shot.enable(vae)
     seed = args.seed + 100 * list(STAGES).index(args.stage) + 50 * args.again
-    for step in train(vae, args.stage, args.steps, seed, args.threads, args.rate):
+    for step, averaged in train(vae, args.stage, args.steps, seed, args.threads, args.rate):
         if (step + 1) % args.save_every == 0 or step + 1 == last:
-            vae.save_pretrained(args.work / f"vae-{args.stage}")
+            averaged.save_pretrained(args.work / f"vae-{args.stage}")
         if step + 1 == last:
             break
     stored = AutoencoderKLWan.from_pretrained(args.work / f"vae-{args.stage}").eval()

@@ -1,4 +1,4 @@
-"""The world that models/shapes knows: one coloured shape that moves across a plain background.
+"""The world that models/shapes knows: one or two coloured shapes that move across a plain background.
 
 A `Scene` says what is drawn, `render` draws it as a clip, and `captions.py` puts it into words.
 Everything is drawn from a `numpy.random.Generator`, so a seed fixes the data.
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIZE = 48
+SIZE = 64
 """Height and width of a clip in pixels."""
 FRAMES = 17
 """Frames of a clip: 4n+1, as the causal VAE wants."""
@@ -31,20 +31,38 @@ BACKGROUNDS = {
 SHAPES = ("circle", "square", "triangle", "cross")
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """Unit steps in image coordinates: x to the right, y downwards."""
+SPEEDS = {"slow": 12.0, "medium": 22.0, "fast": 34.0}
+"""Pixels travelled from the first frame to the last; medium is what words without a speed mean."""
+EDGE, BLURRED_EDGE = 2.0, 12.0
+"""Width in pixels of the ramp between shape and background, in sharp and in blurred clips."""
+PAIR_SHARE, BLURRED_SHARE, MEDIUM_SHARE = 0.25, 0.1, 0.5
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a clip shows. Lengths are pixels; `x`, `y` is the shape's centre in the middle frame."""
+class Thing:
+    """One shape. Lengths are pixels; `x`, `y` is its centre in the middle frame."""
 
     colour: str
     shape: str
     direction: str
-    background: str
     x: float = SIZE / 2
     y: float = SIZE / 2
-    radius: float = 8.0
-    travel: float = 23.0
+    radius: float = 11.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a clip shows: one thing, or two that pass each other in lanes of their own."""
+
+    background: str
+    things: tuple
+    speed: str = "medium"
+    travel: float = SPEEDS["medium"]
+    blurred: bool = False
+
+    def combinations(self):
+        """(colour, shape, direction, background) of each thing."""
+        return [(thing.colour, thing.shape, thing.direction, self.background) for thing in self.things]
 
 
 def combinations():
@@ -59,18 +77,63 @@ def combinations():
     ]
 
 
-def random_scene(rng, combination=None, spread=1.0):
-    """A scene of the given combination (default: any) with random place, size and speed.
+def held_out():
+    """The 100 combinations that training never sees, in the order in which they are asked for."""
+    every = combinations()
+    return [every[i] for i in np.random.default_rng(2026).permutation(len(every))[:100]]
 
-    `spread` scales how far these stray from the middle: 0 gives the same clip each time.
-    """
-    if combination is None:
-        every = combinations()
-        combination = every[rng.integers(len(every))]
-    along, across, size, speed = spread * rng.uniform(-1, 1, 4)
-    horizontal = DIRECTIONS[combination[2]][0] != 0
-    dx, dy = (3 * along, 7 * across) if horizontal else (7 * across, 3 * along)
-    return Scene(*combination, x=SIZE / 2 + dx, y=SIZE / 2 + dy, radius=8 + size, travel=23 + 3 * speed)
+
+def trained():
+    """All other combinations."""
+    kept = set(held_out())
+    return [combination for combination in combinations() if combination not in kept]
+
+
+def single(rng, combination, speed="medium", blurred=False):
+    """A scene of one thing with random place and size."""
+    colour, shape, direction, background = combination
+    along, across, size, haste = rng.uniform(-1, 1, 4)
+    horizontal = DIRECTIONS[direction][0] != 0
+    dx, dy = (2 * along, 8 * across) if horizontal else (8 * across, 2 * along)
+    thing = Thing(colour, shape, direction, SIZE / 2 + dx, SIZE / 2 + dy, 11 + 1.2 * size)
+    return Scene(background, (thing,), speed, SPEEDS[speed] + 1.5 * haste, blurred)
+
+
+def pair(rng, first, second, speed="medium"):
+    """A scene of two things that share a background and an axis of motion, in lanes drawn at random."""
+    horizontal = DIRECTIONS[first[2]][0] != 0
+    lanes = np.array([-15.0, 15.0]) * rng.choice([-1, 1]) + rng.uniform(-2, 2, 2)
+    things = []
+    for (colour, shape, direction, _), lane in zip((first, second), lanes):
+        along, size = rng.uniform(-1, 1, 2)
+        dx, dy = (3 * along, lane) if horizontal else (lane, 3 * along)
+        things.append(Thing(colour, shape, direction, SIZE / 2 + dx, SIZE / 2 + dy, 8.5 + 0.6 * size))
+    return Scene(first[3], tuple(things), speed, SPEEDS[speed] + 1.5 * rng.uniform(-1, 1))
+
+
+def partners(first, every):
+    """The combinations of `every` that can move beside `first` and be told from it."""
+    along = [abs(step) for step in DIRECTIONS[first[2]]]
+    return [
+        other
+        for other in every
+        if other[3] == first[3] and other[:2] != first[:2] and [abs(s) for s in DIRECTIONS[other[2]]] == along
+    ]
+
+
+def random_speed(rng):
+    """Half of all scenes move at medium speed."""
+    return "medium" if rng.random() < MEDIUM_SHARE else ("slow", "fast")[rng.integers(2)]
+
+
+def random_scene(rng, every, first=None):
+    """A scene of combinations of the list `every`; `first` fixes that of the (first) thing."""
+    first = first or every[rng.integers(len(every))]
+    speed = random_speed(rng)
+    if rng.random() < PAIR_SHARE:
+        others = partners(first, every)
+        return pair(rng, first, others[rng.integers(len(others))], speed)
+    return single(rng, first, speed, blurred=rng.random() < BLURRED_SHARE / (1 - PAIR_SHARE))
 
 
 def signed_distance(shape, x, y, radius):
@@ -81,7 +144,7 @@ def signed_distance(shape, x, y, radius):
     if shape == "circle":
         return np.hypot(x, y) - radius
     if shape == "square":
-        return np.maximum(np.abs(x), np.abs(y)) - 0.88 * radius
+        return np.maximum(np.abs(x), np.abs(y)) - 0.9 * radius
     if shape == "triangle":
         slanted = (2 * np.abs(x) - y) / np.sqrt(5) - 0.5 * radius
         return np.maximum(slanted, y - 0.95 * radius)
@@ -93,21 +156,30 @@ def signed_distance(shape, x, y, radius):
     raise ValueError(f"unknown shape {shape!r}")
 
 
-def coverage(scene, frames=FRAMES, size=SIZE):
-    """How much of each pixel the shape covers, float32 [frames, size, size] in 0..1."""
-    step_x, step_y = DIRECTIONS[scene.direction]
-    offset = scene.travel * (np.arange(frames) / max(frames - 1, 1) - 0.5)
+def coverage(thing, travel, edge, at, size=SIZE):
+    """How much of each pixel the thing covers, float32 [len(at), size, size] in 0..1.
+
+    `at` are moments of the clip, 0 the first frame and 1 the last.
+    """
+    step_x, step_y = DIRECTIONS[thing.direction]
+    offset = travel * (np.asarray(at) - 0.5)
     axis = np.arange(size) + 0.5
-    x = axis[None, None, :] - (scene.x + step_x * offset)[:, None, None]
-    y = axis[None, :, None] - (scene.y + step_y * offset)[:, None, None]
-    return np.clip(0.5 - signed_distance(scene.shape, x, y, scene.radius), 0, 1).astype(np.float32)
+    x = axis[None, None, :] - (thing.x + step_x * offset)[:, None, None]
+    y = axis[None, :, None] - (thing.y + step_y * offset)[:, None, None]
+    return np.clip(0.5 - signed_distance(thing.shape, x, y, thing.radius) / edge, 0, 1).astype(np.float32)
+
+
+def rgb(table, name):
+    """A colour of a table as float32 [3, 1, 1, 1] in -1..1."""
+    return np.asarray(table[name], np.float32)[:, None, None, None] / 127.5 - 1
 
 
 def render(scene, frames=FRAMES, size=SIZE):
-    """The clip of a scene, float32 [3, frames, size, size] in -1..1, edges anti-aliased."""
-    mask = coverage(scene, frames, size)[None]
-    front, back = (
-        np.asarray(table[name], np.float32)[:, None, None, None] / 127.5 - 1
-        for table, name in ((COLOURS, scene.colour), (BACKGROUNDS, scene.background))
-    )
-    return back + (front - back) * mask
+    """The clip of a scene, float32 [3, frames, size, size] in -1..1, edges soft."""
+    at = np.arange(frames) / max(FRAMES - 1, 1)
+    edge = BLURRED_EDGE if scene.blurred else EDGE
+    clip = np.broadcast_to(rgb(BACKGROUNDS, scene.background), (3, frames, size, size))
+    for thing in scene.things:
+        mask = coverage(thing, scene.travel, edge, at, size)[None]
+        clip = clip + (rgb(COLOURS, thing.colour) - clip) * mask
+    return clip.astype(np.float32)
