@@ -1,4 +1,8 @@
-"""Words for a scene: plain English, wordings and synonyms, Chinese; whole, or only some of what is seen."""
+"""Words for a scene: plain English, wordings and synonyms, Chinese; whole, or only some of what is seen.
+
+Of two things the upper or left one is told first: which of two places a thing has would otherwise be a coin's toss that
+all parts of a picture would have to agree on.
+"""
 
 import re
 from dataclasses import dataclass
@@ -91,14 +95,12 @@ def plain(scene):
 
 def wording(scene, rng):
     """The scene in one of many English wordings, with synonyms."""
-    order = rng.permutation(len(scene.things))
-    return _english(scene, [scene.things[i] for i in order], rng)
+    return _english(scene, rng)
 
 
 def chinese(scene, rng):
     """The scene in Chinese."""
-    order = rng.permutation(len(scene.things))
-    return _chinese(scene, [scene.things[i] for i in order], rng)
+    return _chinese(scene, rng)
 
 
 def caption(scene, rng):
@@ -107,14 +109,9 @@ def caption(scene, rng):
         return _partial(scene, rng)
     if scene.blurred and rng.random() < 0.5:
         return NEGATIVE, Mentioned((), blurred=True)
-    things = list(scene.things)
     kind = rng.random()
-    if kind < 0.4:
-        text = plain(scene)
-    else:
-        things = [things[i] for i in rng.permutation(len(things))]
-        text = (_english if kind < 0.85 else _chinese)(scene, things, rng)
-    told = tuple((thing.colour, thing.shape, thing.direction) for thing in things)
+    text = plain(scene) if kind < 0.4 else (_english if kind < 0.85 else _chinese)(scene, rng)
+    told = tuple((thing.colour, thing.shape, thing.direction) for thing in scene.things)
     return text, Mentioned(told, scene.background, scene.speed, scene.blurred)
 
 
@@ -125,7 +122,8 @@ def _plain(scene, speed):
     return f"blurry, {text}" if scene.blurred else text
 
 
-def _english(scene, things, rng):
+def _english(scene, rng):
+    things = scene.things
     verbs = dict(zip(("moves", "moving"), _pick(rng, MOVES)))
     speed, background = _synonym(rng, "speed", scene.speed), _synonym(rng, "background", scene.background)
     motion, joint = _pick(rng, MOTIONS), _pick(rng, JOINTS)
@@ -175,7 +173,8 @@ def _partial(scene, rng):
     return _finish(" ".join(parts), rng), Mentioned(told, background)
 
 
-def _chinese(scene, things, rng):
+def _chinese(scene, rng):
+    things = scene.things
     background = CHINESE[scene.background]
     speed = CHINESE[scene.speed]
     names = [_pick(rng, CHINESE_THING).format(colour=CHINESE[t.colour], shape=CHINESE[t.shape]) for t in things]

@@ -29,6 +29,8 @@ BOUNDARY = 0.8
 FLOW_SHIFT = 3.0
 """Noise levels are drawn as the sampler places them: uniform, then shifted."""
 PROMPT_DROPOUT = 0.05
+PAIR_SHARE = 0.5
+"""Of scenes of two things, which are harder than the others."""
 EMA = 0.998
 MASK_CHANNELS = 4
 
@@ -55,7 +57,8 @@ def with_condition(transformer):
 
 def read_scene(told):
     """A scene as cache_latents.py wrote it."""
-    return world.Scene(**{**told, "things": tuple(world.Thing(**thing) for thing in told["things"])})
+    things = sorted((world.Thing(**thing) for thing in told["things"]), key=lambda thing: thing.x + thing.y)
+    return world.Scene(**{**told, "things": tuple(things)})
 
 
 def statistics(work):
@@ -77,6 +80,8 @@ class Examples:
             latents.append(torch.from_numpy(data["latents"][:count]))
             conditions.append(torch.from_numpy(data["conditions"][:count]))
             self.scenes += [read_scene(told) for told in json.loads(str(data["scenes"]))[:count]]
+        counts = np.array([len(scene.things) for scene in self.scenes])
+        self.singles, self.pairs = np.flatnonzero(counts == 1), np.flatnonzero(counts == 2)
         self.latents = (torch.cat(latents).float() - mean) / std
         self.conditions = None
         if conditioned:
@@ -87,7 +92,7 @@ class Examples:
 
     def batch(self, rng):
         """Latents and conditions [B, C, T, H, W], and a fresh caption for each."""
-        chosen = rng.integers(len(self.scenes), size=BATCH)
+        chosen = np.where(rng.random(BATCH) < PAIR_SHARE, rng.choice(self.pairs, BATCH), rng.choice(self.singles, BATCH))
         prompts = [self.caption(self.scenes[i], rng) for i in chosen]
         at = torch.from_numpy(chosen)
         return self.latents[at], None if self.conditions is None else self.conditions[at], prompts

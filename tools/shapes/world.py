@@ -52,7 +52,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a clip shows: one thing, or two that pass each other in lanes of their own."""
+    """What a clip shows: one thing, or two that pass each other in lanes of their own, the upper or left one first."""
 
     background: str
     things: tuple
@@ -100,9 +100,9 @@ def single(rng, combination, speed="medium", blurred=False):
 
 
 def pair(rng, first, second, speed="medium"):
-    """A scene of two things that share a background and an axis of motion, in lanes drawn at random."""
+    """A scene of two things that share a background and an axis of motion, the first in the upper or left lane."""
     horizontal = DIRECTIONS[first[2]][0] != 0
-    lanes = np.array([-15.0, 15.0]) * rng.choice([-1, 1]) + rng.uniform(-2, 2, 2)
+    lanes = np.array([-15.0, 15.0]) + rng.uniform(-2, 2, 2)
     things = []
     for (colour, shape, direction, _), lane in zip((first, second), lanes):
         along, size = rng.uniform(-1, 1, 2)
@@ -132,7 +132,8 @@ def random_scene(rng, every, first=None):
     speed = random_speed(rng)
     if rng.random() < PAIR_SHARE:
         others = partners(first, every)
-        return pair(rng, first, others[rng.integers(len(others))], speed)
+        both = [first, others[rng.integers(len(others))]]
+        return pair(rng, *(both if rng.random() < 0.5 else both[::-1]), speed)
     return single(rng, first, speed, blurred=rng.random() < BLURRED_SHARE / (1 - PAIR_SHARE))
 
 
