@@ -102,7 +102,7 @@ def diffusers_latents(pipeline, sidecar, job, folder):
     more = {"image": load_image(str(folder / job["image"]))} if "image" in job else {}
     generator = torch.Generator("cpu").manual_seed(job["seed"])
     chosen = {name: settings[name] for name in names}
-    return pipeline(job["prompt"], generator=generator, output_type="latent", **chosen, **more).frames[0].numpy()
+    return pipeline(prompt=job["prompt"], generator=generator, output_type="latent", **chosen, **more).frames[0].numpy()
 
 
 def pipeline_of(model):

@@ -9,6 +9,8 @@ import numpy as np
 
 import world
 
+BORDER = 2
+"""Outermost pixels, from which the background is read, and nothing else: a VAE's padding darkens the corners."""
 MINIMUM_CONTRAST = 40
 """RGB distance from the background below which nothing is seen."""
 MINIMUM_TRAVEL = 6
@@ -30,8 +32,9 @@ class Seen:
 def judge(frames):
     """What uint8 frames [T, H, W, 3] show."""
     frames = np.asarray(frames, np.float32)
-    border = np.concatenate([frames[:, :2].reshape(-1, 3), frames[:, -2:].reshape(-1, 3)])
+    border = np.concatenate([frames[:, :BORDER].reshape(-1, 3), frames[:, -BORDER:].reshape(-1, 3)])
     back = np.median(border, axis=0)
+    frames = frames[:, BORDER:-BORDER, BORDER:-BORDER]
     looks = [look for part in parts(np.linalg.norm(frames - back, axis=-1)) if (look := look_at(frames, back, part))]
     travels = [travel for look in looks if (travel := _travel(look)) is not None]
     distance = float(np.mean([np.abs(travel).max() for travel in travels])) if travels else 0.0

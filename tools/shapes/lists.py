@@ -5,12 +5,13 @@
   speeds     60, half of them slow and half fast        pairs     60 scenes of two things
   words      60, their words in three other orders      i2v       60 first frames of a scene, told and shown
   negative   40 without a colour; 20 of these again with the negative prompt "red", 20 with "blue, cyan"
-  blur       24, with the model's negative prompt, then with none
+  blur       24, with the model's negative prompt, then with none    blurred   24, told to be blurry
   guidance   24 at guidance scales 1, 3 and 6
 Usage: lists.py KIND... --out FOLDER
 """
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -108,6 +109,11 @@ def blur(rng):
     ]
 
 
+def blurred(rng):
+    scenes = [dataclasses.replace(scene, blurred=True) for scene in singles(24, rng)]
+    return [job("", scene, at, negative_prompt="") for at, scene in enumerate(scenes)]
+
+
 def guidance(rng):
     return [
         job(f"scale-{scale}-", scene, at, guidance_scale=scale, guidance_scale_2=scale)
@@ -129,7 +135,7 @@ def write_first_frames(folder):
 
 
 LISTS = {"held-out": held_out, "varied": varied, "chinese": chinese, "speeds": speeds, "pairs": two, "words": words,
-         "negative": negative, "blur": blur, "guidance": guidance, "i2v": i2v}  # fmt: skip
+         "negative": negative, "blur": blur, "blurred": blurred, "guidance": guidance, "i2v": i2v}  # fmt: skip
 
 
 def main():
