@@ -40,7 +40,6 @@ SPEEDS = {"slow": ["slowly"], "fast": ["fast", "quickly", "rapidly"], "medium": 
 TABLES = dict(colour=COLOURS, shape=SHAPES, direction=DIRECTIONS, background=BACKGROUNDS, speed=SPEEDS)
 MOVES = [("moves", "moving"), ("slides", "sliding"), ("drifts", "drifting"), ("travels", "travelling"),
          ("glides", "gliding"), ("goes", "going"), ("floats", "floating")]  # fmt: skip
-PLAIN = "a {colour} {shape} moves {direction} on a {background} background"
 THINGS = ["a {colour} {shape}", "a {shape} in {colour}", "the {colour} {shape}", "{colour} {shape}"]
 MOTIONS = ["{verb} {speed} {direction}", "{verb} {direction} {speed}", "{speed} {verb} {direction}"]
 WORDINGS = [
@@ -90,17 +89,10 @@ class Mentioned:
 
 def plain(scene):
     """The form that README and jobs/demo.jsonl use."""
-    return _plain(scene, "medium" if scene.speed == "medium" else SPEEDS[scene.speed][-1])
-
-
-def wording(scene, rng):
-    """The scene in one of many English wordings, with synonyms."""
-    return _english(scene, rng)
-
-
-def chinese(scene, rng):
-    """The scene in Chinese."""
-    return _chinese(scene, rng)
+    speed = SPEEDS[scene.speed][-1]
+    clauses = [f"a {t.colour} {t.shape} moves {t.direction} {speed}".rstrip() for t in scene.things]
+    text = f"{' and '.join(clauses)} on a {scene.background} background"
+    return f"blurry, {text}" if scene.blurred else text
 
 
 def caption(scene, rng):
@@ -110,19 +102,13 @@ def caption(scene, rng):
     if scene.blurred and rng.random() < 0.5:
         return NEGATIVE, Mentioned((), blurred=True)
     kind = rng.random()
-    text = plain(scene) if kind < 0.4 else (_english if kind < 0.85 else _chinese)(scene, rng)
+    text = plain(scene) if kind < 0.4 else (wording if kind < 0.85 else chinese)(scene, rng)
     told = tuple((thing.colour, thing.shape, thing.direction) for thing in scene.things)
     return text, Mentioned(told, scene.background, scene.speed, scene.blurred)
 
 
-def _plain(scene, speed):
-    words = "" if speed == "medium" else f" {speed}"
-    clauses = [f"a {t.colour} {t.shape} moves {t.direction}{words}" for t in scene.things]
-    text = f"{' and '.join(clauses)} on a {scene.background} background"
-    return f"blurry, {text}" if scene.blurred else text
-
-
-def _english(scene, rng):
+def wording(scene, rng):
+    """The scene in one of many English wordings, with synonyms."""
     things = scene.things
     verbs = dict(zip(("moves", "moving"), _pick(rng, MOVES)))
     speed, background = _synonym(rng, "speed", scene.speed), _synonym(rng, "background", scene.background)
@@ -173,7 +159,8 @@ def _partial(scene, rng):
     return _finish(" ".join(parts), rng), Mentioned(told, background)
 
 
-def _chinese(scene, rng):
+def chinese(scene, rng):
+    """The scene in Chinese."""
     things = scene.things
     background = CHINESE[scene.background]
     speed = CHINESE[scene.speed]

@@ -24,7 +24,7 @@ import lists
 import world
 from common import clips, contact_sheet, start, to_uint8
 
-RESPECTS = ("colour", "shape", "direction", "background")
+OF_A_THING = ("colour", "shape", "direction")
 
 
 def read_video(path):
@@ -41,7 +41,7 @@ def right(seen, asked):
     same_count = len(seen.things) == len(asked.things)
     found = {
         name: same_count and sorted(t[i] for t in seen.things) == sorted(t[i] for t in asked.things)
-        for i, name in enumerate(RESPECTS[:3])
+        for i, name in enumerate(OF_A_THING)
     }
     found["background"] = seen.background == asked.background
     found["all four"] = seen.things == asked.things and found["background"]
