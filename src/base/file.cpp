@@ -154,6 +154,11 @@ void rename_file(const std::string& from, const std::string& to) {
   if (!happened(::rename(from.c_str(), to.c_str()), before, to)) throw_errno("cannot rename to", to);
 }
 
+bool exists(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
 void remove_file(const std::string& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno("cannot remove", path);
 }

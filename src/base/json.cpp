@@ -54,6 +54,10 @@ Json parse_json(std::string_view text) {
   }
 }
 
+std::string dump_json(const Json& value, int indent) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 Json read_json(const std::string& path, std::size_t limit) {
   try {
     return parse_json(read_file(path, limit));

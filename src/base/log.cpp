@@ -79,7 +79,7 @@ void Logger::write(int level, std::string_view event, std::string_view text) con
   line["level"] = std::string(spdlog::level::to_string_view(severity).data());
   line["event"] = std::string(event);
   line["message"] = safe;
-  const std::string dumped = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string dumped = dump_json(line);
   for (const auto& sink : state_->json) put(*sink, severity, dumped);
 }
 

@@ -5,6 +5,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/model/safetensors.h"
+#include "nightreel/pipeline/memory_model.h"
 
 namespace nightreel::bench {
 
@@ -14,7 +15,6 @@ using base::Error;
 using base::ErrorKind;
 
 constexpr std::uint64_t kSeed = 20260101;
-constexpr std::int64_t kTextRows = 512;
 constexpr std::int64_t kFirstWord = 3;  // after padding, end and unknown
 
 at::Generator generator_for(const std::string& name) {
@@ -51,7 +51,7 @@ at::Tensor Inputs::tensor(const std::string& name, at::IntArrayRef shape) const 
 }
 
 at::Tensor Inputs::embeddings(const std::string& name, std::int64_t width, std::int64_t tokens) const {
-  at::Tensor embeds_1TE = tensor(name, {1, kTextRows, width});
+  at::Tensor embeds_1TE = tensor(name, {1, pipeline::kTextRows, width});
   if (reference_ == nullptr) embeds_1TE.slice(1, tokens).zero_();
   return embeds_1TE;
 }

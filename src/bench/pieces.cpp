@@ -17,13 +17,13 @@
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
+#include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
 
 namespace nightreel::bench {
 
 namespace {
 
-constexpr std::int64_t kTextRows = 512;
 constexpr double kTimestep = 612.5;  // one that is not whole, in the middle
 
 std::vector<std::int64_t> latent_shape(const Workload& workload, const job::ModelCard& card, std::int64_t channels) {
@@ -75,7 +75,7 @@ class Pass final : public Piece {
       : transformer_(load_transformer(workload.model + "/" + card.experts.front(), workload)),
         keep_keys_(workload.device.is_cpu()),
         latents_1CFYX_(inputs.tensor("latents", latent_shape(workload, card, transformer_.config().in_channels))),
-        text_1TE_(inputs.embeddings("embeds", transformer_.config().text_dim, kTextRows)),
+        text_1TE_(inputs.embeddings("embeds", transformer_.config().text_dim, pipeline::kTextRows)),
         timestep_1_(at::full({1}, kTimestep, at::kFloat)) {}
 
   double run() override {

@@ -97,7 +97,7 @@ void check_shared_folder(World& world, const std::string& folder, std::chrono::m
       mark["failed"] = true;
     }
   }
-  const std::string text = mark.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = base::dump_json(mark);
   const Json theirs = Json::parse(world.broadcast(text, 0, deadline, "the output folder"));
   if (world.rank() != 0 && !theirs.contains("failed")) {
     const bool same_host = world.place().host_index == world.places()[0].host_index;

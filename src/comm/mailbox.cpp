@@ -29,7 +29,7 @@ constexpr std::size_t kChunk = 4U << 20U;  // the server refuses messages above 
 constexpr milliseconds kGrace{500};        // for the error with the missing ranks' names to come first
 constexpr char kRefused = '!';             // first character of a header that is no call but a reason
 
-[[noreturn]] void fail(const std::string& message) {
+[[noreturn]] void fail_store(const std::string& message) {
   throw Error(ErrorKind::comm, message);
 }
 
@@ -47,7 +47,7 @@ base::Fd listen_on(const std::string& host, std::uint16_t& port) {
   hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE;
   addrinfo* found = nullptr;
   if (::getaddrinfo(host.c_str(), "0", &hints, &found) != 0) {
-    fail("store: " + base::printable(host) + " is not a numeric IPv4 or IPv6 address");
+    fail_store("store: " + base::printable(host) + " is not a numeric IPv4 or IPv6 address");
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> address(found, &::freeaddrinfo);
   base::Fd fd(::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -57,7 +57,7 @@ base::Fd listen_on(const std::string& host, std::uint16_t& port) {
   auto* const bound_address = reinterpret_cast<sockaddr*>(&bound);
   if (!fd || ::bind(fd.get(), address->ai_addr, address->ai_addrlen) != 0 || ::listen(fd.get(), 1024) != 0 ||
       ::getsockname(fd.get(), bound_address, &length) != 0) {
-    fail("store: cannot listen on " + host + ": " + std::strerror(errno));
+    fail_store("store: cannot listen on " + host + ": " + std::strerror(errno));
   }
   ::getnameinfo(bound_address, length, nullptr, 0, service.data(), service.size(), NI_NUMERICSERV);
   port = static_cast<std::uint16_t>(std::stoi(service.data()));
@@ -71,7 +71,7 @@ std::pair<std::string, std::uint16_t> parse_address(const std::string& address) 
   const bool number =
       !digits.empty() && digits.size() <= 5 && digits.find_first_not_of("0123456789") == std::string::npos;
   if (!number || colon == 0 || std::stoi(digits) > 65535 || std::stoi(digits) == 0) {
-    fail("store: " + base::printable(address) + " is not an address of the form host:port");
+    fail_store("store: " + base::printable(address) + " is not an address of the form host:port");
   }
   std::string host = address.substr(0, colon);
   if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
@@ -97,7 +97,7 @@ StoreServer::StoreServer(const std::string& interface_address) : impl_(std::make
   try {
     impl_->store = c10::make_intrusive<c10d::TCPStore>(interface_address, options);
   } catch (const c10::Error& e) {
-    fail("store: cannot serve on " + interface_address + ": " + base::printable(e.what_without_backtrace()));
+    fail_store("store: cannot serve on " + interface_address + ": " + base::printable(e.what_without_backtrace()));
   }
   socket.release();  // the server's now
   const bool v6 = interface_address.find(':') != std::string::npos;
@@ -174,7 +174,7 @@ void Mailbox::State::connect() {
   options.timeout = deadline;
   store = c10::make_intrusive<c10d::TCPStore>(host, options);
   if (store->add(member_key(), 1) != 1) {
-    fail(where() + "another member has this rank already");
+    fail_store(where() + "another member has this rank already");
   }
   posted.push_back(member_key());
 }
@@ -210,8 +210,8 @@ void Mailbox::State::await(const std::vector<std::string>& keys, const std::stri
   }
   if (missing.empty()) return;  // came between the two looks
   const std::string whole = seat.prefix.empty() ? " of " + std::to_string(size) : " (of the part of " + named() + ")";
-  fail(where() + named(missing) + whole + " did not come within " + std::to_string(deadline.count()) + " ms to " +
-       what);
+  fail_store(where() + named(missing) + whole + " did not come within " + std::to_string(deadline.count()) + " ms to " +
+             what);
 }
 
 void Mailbox::State::compare_headers(const std::string& mine) {
@@ -227,7 +227,7 @@ void Mailbox::State::compare_headers(const std::string& mine) {
     const bool refused = header.front() == kRefused;
     message += (message.empty() ? "" : "; ") + named(ranks) + ": " + header.substr(refused ? 1 : 0);
   }
-  fail(where() + "the ranks' calls do not fit (call " + std::to_string(call) + "): " + message);
+  fail_store(where() + "the ranks' calls do not fit (call " + std::to_string(call) + "): " + message);
 }
 
 void Mailbox::State::take(const Take& take) {
@@ -236,8 +236,8 @@ void Mailbox::State::take(const Take& take) {
   for (std::size_t at = 0, chunk = 0; at < bytes; at += kChunk, ++chunk) {
     const Bytes value = store->multiGet({chunk_key(take.source, take.piece, chunk)}).at(0);
     if (value.size() != std::min(kChunk, bytes - at)) {
-      fail(where() + "rank " + name_of(take.source) + " sent " + std::to_string(value.size()) + " bytes where " +
-           std::to_string(std::min(kChunk, bytes - at)) + " were expected");
+      fail_store(where() + "rank " + name_of(take.source) + " sent " + std::to_string(value.size()) + " bytes where " +
+                 std::to_string(std::min(kChunk, bytes - at)) + " were expected");
     }
     std::memcpy(data + at, value.data(), value.size());
   }
@@ -277,7 +277,7 @@ void Mailbox::State::leave() {
 
 template <typename Work>
 void Mailbox::guarded(const Work& work) {
-  if (!broken_.empty()) fail("unusable since an earlier call failed: " + broken_);
+  if (!broken_.empty()) fail_store("unusable since an earlier call failed: " + broken_);
   const std::shared_ptr<State> state = state_;
   state->begin();
   const std::string lost = state->where() + "lost the store, which lives in rank 0's process: ";
@@ -286,7 +286,7 @@ void Mailbox::guarded(const Work& work) {
     try {
       run_within<void>(state->deadline + kGrace, late, [state, work] { work(*state); });
     } catch (const c10::Error& e) {
-      fail(lost + base::printable(e.what_without_backtrace()));
+      fail_store(lost + base::printable(e.what_without_backtrace()));
     }
   } catch (const Error& e) {
     broken_ = e.what();
@@ -316,7 +316,7 @@ void Mailbox::exchange(const std::string& header, std::vector<at::Tensor> pieces
 
 void Mailbox::refuse(const std::string& problem) {
   exchange(kRefused + problem, {}, {});
-  fail(problem);
+  fail_store(problem);
 }
 
 void Mailbox::leave() {

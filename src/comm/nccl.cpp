@@ -27,7 +27,7 @@ using base::ErrorKind;
 using Clock = std::chrono::steady_clock;
 using std::chrono::microseconds;
 
-[[noreturn]] void fail(const std::string& message) {
+[[noreturn]] void fail_nccl(const std::string& message) {
   throw Error(ErrorKind::comm, message);
 }
 
@@ -52,8 +52,8 @@ ncclUniqueId parse_id(const std::string& hex) {
   const bool fits =
       hex.size() == 2 * sizeof(id.internal) && hex.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (!fits) {
-    fail("nccl: " + base::printable(hex, 40) + " is not a unique id (" + std::to_string(2 * sizeof(id.internal)) +
-         " hex digits)");
+    fail_nccl("nccl: " + base::printable(hex, 40) + " is not a unique id (" + std::to_string(2 * sizeof(id.internal)) +
+              " hex digits)");
   }
   for (std::size_t i = 0; i < sizeof(id.internal); ++i) {
     const auto byte = static_cast<unsigned char>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
@@ -81,7 +81,7 @@ ncclDataType_t data_type(at::ScalarType type) {
     case at::kChar:
       return ncclInt8;
     default:
-      fail(std::string("nccl: no sum of ") + c10::toString(type));
+      fail_nccl(std::string("nccl: no sum of ") + c10::toString(type));
   }
 }
 
@@ -91,8 +91,8 @@ class NcclRendezvous final : public Rendezvous {
     ncclUniqueId id{};
     const ncclResult_t result = ncclGetUniqueId(&id);
     if (result != ncclSuccess) {
-      fail(std::string("nccl: cannot make a unique id: ") + ncclGetErrorString(result) + " (" +
-           base::printable(ncclGetLastError(nullptr)) + "); see NCCL_SOCKET_IFNAME");
+      fail_nccl(std::string("nccl: cannot make a unique id: ") + ncclGetErrorString(result) + " (" +
+                base::printable(ncclGetLastError(nullptr)) + "); see NCCL_SOCKET_IFNAME");
     }
     std::array<unsigned char, sizeof(id.internal)> bytes{};
     std::memcpy(bytes.data(), id.internal, bytes.size());
@@ -163,7 +163,7 @@ class Nccl final : public Communicator {
   void all_gather_into(at::Tensor& out, const at::Tensor& tensor) override {
     check(Verb::all_gather, tensor, 0);
     const std::string problem = gather_misfit(out, tensor, size_);
-    if (!problem.empty()) fail("nccl, rank " + std::to_string(rank_) + ": " + problem);
+    if (!problem.empty()) fail_nccl("nccl, rank " + std::to_string(rank_) + ": " + problem);
     const at::Tensor source = tensor.contiguous();
     run(Verb::all_gather, source, 0, [&](cudaStream_t stream) {
       return ncclAllGather(source.const_data_ptr(), out.data_ptr(), source.nbytes(), ncclUint8, comm_, stream);
@@ -207,7 +207,7 @@ class Nccl final : public Communicator {
 
   std::unique_ptr<Communicator> split(int part) override {
     const std::string problem = part_misfit(part);
-    if (!problem.empty()) fail("nccl, rank " + std::to_string(rank_) + ": " + problem);
+    if (!problem.empty()) fail_nccl("nccl, rank " + std::to_string(rank_) + ": " + problem);
     require_usable();
     begin("split");
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
@@ -224,7 +224,7 @@ class Nccl final : public Communicator {
     const ncclResult_t result = ncclCommDestroy(comm_);
     comm_ = nullptr;
     broken_ = "the communicator was finalised";
-    if (result != ncclSuccess) fail(where() + ncclGetErrorString(result));
+    if (result != ncclSuccess) fail_nccl(where() + ncclGetErrorString(result));
   }
 
  private:
@@ -238,11 +238,11 @@ class Nccl final : public Communicator {
       problem = std::string("cannot ") + name(verb) + ": the tensor is on " + tensor.device().str() +
                 ", the communicator on cuda:" + std::to_string(device_);
     }
-    if (!problem.empty()) fail("nccl, rank " + std::to_string(rank_) + ": " + problem);
+    if (!problem.empty()) fail_nccl("nccl, rank " + std::to_string(rank_) + ": " + problem);
   }
 
   void require_usable() const {
-    if (comm_ == nullptr) fail("nccl: unusable since an earlier call: " + broken_);
+    if (comm_ == nullptr) fail_nccl("nccl: unusable since an earlier call: " + broken_);
   }
 
   void begin(std::string doing) {
@@ -252,13 +252,13 @@ class Nccl final : public Communicator {
 
   void check_late() const {
     if (Clock::now() < until_) return;
-    fail(where() + "not finished within " + std::to_string(deadline_.count()) +
-         " ms: a member is gone, frozen, or makes another call");
+    fail_nccl(where() + "not finished within " + std::to_string(deadline_.count()) +
+              " ms: a member is gone, frozen, or makes another call");
   }
 
   void check_result(ncclResult_t result) const {
     if (result == ncclSuccess || result == ncclInProgress) return;
-    fail(where() + ncclGetErrorString(result) + " (" + base::printable(ncclGetLastError(comm_)) + ")");
+    fail_nccl(where() + ncclGetErrorString(result) + " (" + base::printable(ncclGetLastError(comm_)) + ")");
   }
 
   // A non-blocking communicator's call is under way when it returns; the stream has it only after this.
@@ -345,7 +345,7 @@ std::unique_ptr<Rendezvous> make_nccl_rendezvous() {
 
 std::unique_ptr<Communicator> make_nccl(const std::string& address, int rank, int size, const Options& options) {
   if (size < 1 || rank < 0 || rank >= size) {
-    fail("rank " + std::to_string(rank) + " is not one of " + std::to_string(size) + " ranks");
+    fail_nccl("rank " + std::to_string(rank) + " is not one of " + std::to_string(size) + " ranks");
   }
   return std::make_unique<Nccl>(address, rank, size, options);
 }

@@ -14,8 +14,6 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-constexpr std::chrono::milliseconds kWorldDeadline{60'000};
-
 // The first failure among the findings ends the bench, on every rank alike.
 void refuse(const Findings& findings) {
   for (const Finding& one : findings) {

@@ -46,7 +46,7 @@ inline std::vector<std::string> exchange(const Context& context, const std::stri
 }
 
 inline std::string dump(const base::Json& json) {
-  return json.dump(-1, ' ', false, base::Json::error_handler_t::replace);
+  return base::dump_json(json);
 }
 
 /// Collective: `part` of every rank, as facts or as the problem that it ended with. `run` calls it: in a thread beside

@@ -30,7 +30,6 @@ using base::Error;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFolderPatience{10'000};  // for an NFS client to see another's file
-constexpr milliseconds kWorldDeadline{60'000};   // for all ranks to have come
 constexpr milliseconds kBeforeRankZero{3'000};   // it shall have shown the report before mpirun ends all
 constexpr milliseconds kLongestReading{std::chrono::hours(12)};
 constexpr std::uint64_t kSmallExchange = 256U << 10U;  // bytes, between CPUs: a check, no measurement

@@ -27,7 +27,7 @@ const cluster::GpuDevice* find(const RankFacts& facts, const std::string& uuid) 
   return nullptr;
 }
 
-std::string gigabytes(std::uint64_t bytes) {
+std::string whole_gibibytes(std::uint64_t bytes) {
   return std::to_string((bytes + (1U << 29U)) >> 30U) + " GiB";
 }
 
@@ -37,7 +37,7 @@ std::string map_text(const std::vector<RankFacts>& ranks, const std::vector<std:
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     const auto* gpu = find(ranks[r], devices[r]);
     text += (r == 0 ? "rank " : ", rank ") + std::to_string(r) + ": " + devices[r];
-    if (gpu != nullptr) text += " (" + gpu->name + ", " + gigabytes(gpu->memory_bytes) + ")";
+    if (gpu != nullptr) text += " (" + gpu->name + ", " + whole_gibibytes(gpu->memory_bytes) + ")";
   }
   return text;
 }

@@ -2,6 +2,7 @@
 // that a video needs, measured and checked. What `bench comm` and doctor share.
 #pragma once
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "doctor/probe_renderer.h"
 
 namespace nightreel::doctor {
+
+inline constexpr std::chrono::milliseconds kWorldDeadline{60'000};  // for all ranks to have come
 
 /// The exchanges of one 14B model's video among `size` GPUs: Ulysses' all-to-all of one of query, key and value in one
 /// layer (40 heads of 128, bfloat16, tokens padded to the group), at both published sizes; the all-gather of the

@@ -14,7 +14,7 @@ constexpr double kBytesASecond = 20e6;
 constexpr const char* kFix =
     "give --model the same folder, of a whole Diffusers checkpoint, on every host; nightreel model info DIR says more";
 
-std::string gigabytes(std::uint64_t bytes) {
+std::string decimal_gigabytes(std::uint64_t bytes) {
   std::ostringstream text;
   text.precision(3);
   text << static_cast<double>(bytes) / 1e9 << " GB";
@@ -63,7 +63,7 @@ Findings judge_model(const Places& places, const std::vector<Answer<CardFacts>>&
   double slowest = 0;
   for (const auto& answer : digests) slowest = std::max(slowest, answer.facts.seconds);
   const auto& card = cards.front().facts;
-  return {ok("model", card.name + ", " + gigabytes(card.bytes) + ", digest " + values.front() +
+  return {ok("model", card.name + ", " + decimal_gigabytes(card.bytes) + ", digest " + values.front() +
                           " on all hosts; read in " + base::human_duration(slowest))};
 }
 

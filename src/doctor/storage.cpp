@@ -100,7 +100,7 @@ void check_names(TemporaryNames& names) {
   if (base::read_file(final_name, 64) != "second") fail(final_name + ": a rename did not replace the file");
 }
 
-std::string gigabytes(double bytes) {
+std::string gibibytes(double bytes) {
   std::ostringstream text;
   text.precision(3);
   text << bytes / static_cast<double>(kGiB) << " GiB";
@@ -181,16 +181,16 @@ VideoBytes bytes_of(const std::optional<job::ModelCard>& card, const std::vector
 
 Finding judge_space(std::uint64_t free_bytes, std::optional<std::int64_t> jobs, std::size_t ranks,
                     const VideoBytes& video) {
-  const std::string room = "OUT has " + gigabytes(static_cast<double>(free_bytes)) + " free";
+  const std::string room = "OUT has " + gibibytes(static_cast<double>(free_bytes)) + " free";
   const char* fix = "make room, take another OUT, or --archive none; --min-free SIZE lets a run wait for room";
   const double in_hand = static_cast<double>(video.largest) * static_cast<double>(ranks);
   if (static_cast<double>(free_bytes) < in_hand) {
-    return failure("space", room + ", less than the " + gigabytes(in_hand) + " of one video a rank", fix);
+    return failure("space", room + ", less than the " + gibibytes(in_hand) + " of one video a rank", fix);
   }
   if (!jobs) return ok("space", room + "; there is no queue to compare it with");
   if (*jobs == 0) return ok("space", room + "; nothing is queued");
   const double needed = static_cast<double>(video.mean) * static_cast<double>(*jobs);
-  const std::string text = room + "; what is queued (" + plural(*jobs, "job") + ") takes about " + gigabytes(needed);
+  const std::string text = room + "; what is queued (" + plural(*jobs, "job") + ") takes about " + gibibytes(needed);
   return static_cast<double>(free_bytes) < needed ? warning("space", text, fix) : ok("space", text);
 }
 

@@ -34,7 +34,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kOtherNa
 }};
 
 std::string shown(const Json& value) {
-  return printable(value.dump(-1, ' ', false, Json::error_handler_t::replace), 60);
+  return printable(base::dump_json(value), 60);
 }
 
 std::string suggestion(const std::string& name, const std::vector<std::string>& known) {

@@ -23,7 +23,7 @@ constexpr std::size_t kMaxJson = 16U << 20U;
 constexpr std::array<const char*, 5> kComponents{"image_encoder", "text_encoder", "transformer", "transformer_2",
                                                  "vae"};
 
-[[noreturn]] void refuse(const std::string& path, const std::string& what) {
+[[noreturn]] void refuse_layout(const std::string& path, const std::string& what) {
   throw Error(ErrorKind::model, base::printable(path) + ": " + what + ": " + std::string(kWanted));
 }
 
@@ -33,9 +33,9 @@ bool is_single_file(const fs::path& file) {
 }
 
 void refuse_file(const std::string& path) {
-  if (fs::path(path).extension() == ".gguf") refuse(path, "GGUF checkpoints are not supported");
-  refuse(path,
-         is_single_file(path) ? "single-file checkpoints are not supported" : "is a file, not a checkpoint's folder");
+  if (fs::path(path).extension() == ".gguf") refuse_layout(path, "GGUF checkpoints are not supported");
+  refuse_layout(path, is_single_file(path) ? "single-file checkpoints are not supported"
+                                           : "is a file, not a checkpoint's folder");
 }
 
 std::vector<fs::path> entries(const std::string& folder, std::error_code& error) {
@@ -46,16 +46,11 @@ std::vector<fs::path> entries(const std::string& folder, std::error_code& error)
   return names;
 }
 
-bool exists(const std::string& path) {
-  std::error_code error;
-  return fs::exists(path, error);
-}
-
 /// FOLDER of FOLDER/COMPONENT where that is in the original layout, else empty.
 std::string original_root(const std::string& folder) {
   std::error_code error;
   const auto names = entries(folder, error);
-  const bool original = !error && !exists(folder + "/model_index.json") &&
+  const bool original = !error && !base::exists(folder + "/model_index.json") &&
                         std::any_of(names.begin(), names.end(), [](const fs::path& n) { return is_original_name(n); });
   return original ? folder : std::string();
 }
@@ -65,7 +60,7 @@ std::string original_root(const std::string& folder) {
 Layout layout_of(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) refuse(path, "no such folder");
+  if (!fs::exists(status)) refuse_layout(path, "no such folder");
   if (!fs::is_directory(status)) refuse_file(path);
   const auto names = entries(path, error);
   if (error) throw Error(ErrorKind::model, base::printable(path) + ": cannot be read: " + error.message());
@@ -73,17 +68,17 @@ Layout layout_of(const std::string& path) {
   if (has([](const fs::path& n) { return n == "model_index.json"; })) return Layout::diffusers;
   if (has([](const fs::path& n) { return is_original_name(n.string()); })) return Layout::original;
   if (has([](const fs::path& n) { return n.extension() == ".gguf"; })) {
-    refuse(path, "holds a GGUF checkpoint, which is not supported");
+    refuse_layout(path, "holds a GGUF checkpoint, which is not supported");
   }
   if (has([](const fs::path& n) { return n == "snapshots"; })) {
-    refuse(path, "is a hub cache's folder, whose checkpoints lie in snapshots/");
+    refuse_layout(path, "is a hub cache's folder, whose checkpoints lie in snapshots/");
   }
-  if (has(is_single_file)) refuse(path, "holds single-file checkpoints, which are not supported");
-  refuse(path, "has no model_index.json");
+  if (has(is_single_file)) refuse_layout(path, "holds single-file checkpoints, which are not supported");
+  refuse_layout(path, "has no model_index.json");
 }
 
 CheckpointJson checkpoint_json(const std::string& path) {
-  if (!exists(path)) {
+  if (!base::exists(path)) {
     const fs::path file(path);
     const bool index = file.filename() == "model_index.json";
     const std::string root = base::parent_folder(index ? path : base::parent_folder(path));

@@ -19,7 +19,7 @@ std::string lora_set(const std::vector<Lora>& loras) {
   if (loras.empty()) return {};
   base::Json list = base::Json::array();
   for (const Lora& lora : in_merge_order(loras)) list.push_back({lora.path, lora.expert, lora.scale});
-  return base::xxh128_hex(list.dump(-1, ' ', false, base::Json::error_handler_t::replace));
+  return base::xxh128_hex(base::dump_json(list));
 }
 
 }  // namespace nightreel::job

@@ -18,8 +18,6 @@ using base::Error;
 using base::ErrorKind;
 using base::printable;
 
-constexpr std::int64_t kMaxSize = 1 << 20;  // of any dimension: past it a config is nonsense
-
 /// The class that model_index.json names for a component, empty where it is [null, null].
 std::string class_of(const ConfigFile& index, const std::string& component) {
   if (!index.has(component)) return "";
@@ -67,13 +65,13 @@ TransformerSize read_transformer(const ConfigFile& config) {
   t.num_layers = config.integer("num_layers", 1, 4096, 40);
   t.num_attention_heads = config.integer("num_attention_heads", 1, 4096, 40);
   t.attention_head_dim = config.integer("attention_head_dim", 1, 4096, 128);
-  t.ffn_dim = config.integer("ffn_dim", 1, kMaxSize, 13824);
-  t.freq_dim = config.integer("freq_dim", 1, kMaxSize, 256);
-  t.text_dim = config.integer("text_dim", 1, kMaxSize, 4096);
+  t.ffn_dim = config.integer("ffn_dim", 1, ConfigFile::kMaxSize, 13824);
+  t.freq_dim = config.integer("freq_dim", 1, ConfigFile::kMaxSize, 256);
+  t.text_dim = config.integer("text_dim", 1, ConfigFile::kMaxSize, 4096);
   t.in_channels = config.integer("in_channels", 1, 4096, 16);
   t.out_channels = config.integer("out_channels", 1, 4096, 16);
-  t.image_dim = config.integer("image_dim", 0, kMaxSize, 0);
-  t.pos_embed_seq_len = config.integer("pos_embed_seq_len", 0, kMaxSize, 0);
+  t.image_dim = config.integer("image_dim", 0, ConfigFile::kMaxSize, 0);
+  t.pos_embed_seq_len = config.integer("pos_embed_seq_len", 0, ConfigFile::kMaxSize, 0);
   t.patch_size = patch_size(config);
   return t;
 }
@@ -131,7 +129,7 @@ void read_vae(ModelCard& card) {
 
 void read_text_encoder(const ModelCard& card) {
   const ConfigFile config(card.folder + "/text_encoder/config.json");
-  const std::int64_t width = config.integer("d_model", 1, kMaxSize);
+  const std::int64_t width = config.integer("d_model", 1, ConfigFile::kMaxSize);
   if (width != card.transformer.text_dim) {
     config.refuse("d_model", "is " + std::to_string(width) + ", but the transformer's text_dim is " +
                                  std::to_string(card.transformer.text_dim));

@@ -12,7 +12,7 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-[[noreturn]] void refuse(const std::string& folder, const std::string& why) {
+[[noreturn]] void refuse_original_config(const std::string& folder, const std::string& why) {
   throw Error(ErrorKind::model, base::printable(folder) + ": cannot be written in the original layout: " + why +
                                     ", which Wan's code has not");
 }
@@ -22,20 +22,21 @@ OriginalModel original_model(const ModelCard& card) {
   OriginalModel model;
   model.type = std::string(name(card.kind));
   model.experts = card.two_experts() ? std::vector<std::string>{kHighNoise, kLowNoise} : std::vector<std::string>{"."};
-  if (card.experts.front() != "transformer") refuse(card.folder, "a low-noise expert alone");
+  if (card.experts.front() != "transformer") refuse_original_config(card.folder, "a low-noise expert alone");
   if (model.clip() != (card.transformer.image_dim > 0)) {
-    refuse(card.folder, "a " + model.type + " model of " + std::to_string(card.experts.size()) + " expert(s) " +
-                            (model.clip() ? "without" : "with") + " an image encoder");
+    refuse_original_config(card.folder, "a " + model.type + " model of " + std::to_string(card.experts.size()) +
+                                            " expert(s) " + (model.clip() ? "without" : "with") + " an image encoder");
   }
   double boundary = 0;
   try {
     boundary = original_boundary(model);
   } catch (const Error&) {
-    refuse(card.folder, "a " + model.type + " model of two experts");
+    refuse_original_config(card.folder, "a " + model.type + " model of two experts");
   }
   if (card.two_experts() && card.boundary_ratio != boundary) {
-    refuse(card.folder, "boundary_ratio " + (card.boundary_ratio ? std::to_string(*card.boundary_ratio) : "null") +
-                            " instead of " + std::to_string(boundary));
+    refuse_original_config(card.folder, "boundary_ratio " +
+                                            (card.boundary_ratio ? std::to_string(*card.boundary_ratio) : "null") +
+                                            " instead of " + std::to_string(boundary));
   }
   return model;
 }
@@ -65,7 +66,8 @@ Json wan_config(const std::string& folder, const Json& config, const std::string
   const Json patch = config.value("patch_size", Json{1, 2, 2});
   if (patch != Json{1, 2, 2}) wan["patch_size"] = patch;
   if (!config.value("cross_attn_norm", true)) wan["cross_attn_norm"] = false;
-  if (config.contains("qk_norm") && config["qk_norm"] != "rms_norm_across_heads") refuse(folder, "another qk_norm");
+  if (config.contains("qk_norm") && config["qk_norm"] != "rms_norm_across_heads")
+    refuse_original_config(folder, "another qk_norm");
   return wan;
 }
 

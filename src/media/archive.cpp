@@ -17,13 +17,8 @@ using base::Error;
 using base::ErrorKind;
 using nlohmann::json;
 
-constexpr std::size_t kMaxBytes = std::size_t{16} << 30U;
 constexpr std::int64_t kMaxSide = 65536;
 constexpr int kDeflate = 4;
-
-std::string dump(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
 
 json read_object(const h5::File& file, const std::string& attribute) {
   const std::string text = file.text(attribute);
@@ -88,11 +83,6 @@ void read_frames(const h5::File& file, Archive& archive) {
   archive.rgb = file.read<std::uint8_t>("frames", info);
 }
 
-// Several times what a slow machine needs: some damaged files keep HDF5 busy for ever.
-unsigned cpu_seconds(std::size_t bytes) {
-  return 2 + static_cast<unsigned>(bytes >> 22U);
-}
-
 Archive parse(const std::string& path, const std::string& content) {
   const h5::File file = h5::File::open(path, content);
   check_format(file);
@@ -117,7 +107,7 @@ std::string pack(const Archive& archive) {
                   {"frames_shape", archive.frames_shape},
                   {"latents", archive.latents.size()},
                   {"rgb", archive.rgb.size()}};
-  std::string out = dump(head) + "\n";
+  std::string out = base::dump_json(head) + "\n";
   const auto append = [&out](const auto& values) {
     const auto bytes = std::as_bytes(std::span(values));
     const std::size_t at = out.size();
@@ -137,7 +127,7 @@ std::string_view take(std::string_view bytes, std::vector<T>& values) {
   return bytes.substr(size);
 }
 
-Archive unpack(std::string_view packed) {
+Archive unpack_archive(std::string_view packed) {
   const std::size_t line = packed.find('\n');
   const json head = json::parse(packed.substr(0, line));
   Archive archive;
@@ -159,18 +149,18 @@ void write_archive(const std::string& path, const ArchiveView& archive) {
   h5::File file = h5::File::create(path);
   file.write_text("format", kArchiveFormat);
   file.write_integer("format_version", kArchiveVersion);
-  file.write_text("job", dump(archive.job));
-  file.write_text("settings", dump(archive.settings));
-  file.write_text("model", dump(archive.model));
+  file.write_text("job", base::dump_json(archive.job));
+  file.write_text("settings", base::dump_json(archive.settings));
+  file.write_text("model", base::dump_json(archive.model));
   write_latents(file, archive);
   if (!archive.frames.rgb.empty()) write_frames(file, archive.frames);
   base::replace_file(path, file.close());
 }
 
 Archive read_archive(const std::string& path) {
-  const std::string content = base::read_file(path, kMaxBytes);
+  const std::string content = base::read_file(path, h5::kMaxFile);
   try {
-    return unpack(run_isolated(path, cpu_seconds(content.size()), [&] { return pack(parse(path, content)); }));
+    return unpack_archive(run_isolated(path, cpu_seconds(content.size()), [&] { return pack(parse(path, content)); }));
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::storage) throw Error(ErrorKind::usage, e.what());  // the disk was read; the file is bad
     throw;

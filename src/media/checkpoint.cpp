@@ -19,7 +19,6 @@ using base::Error;
 using base::ErrorKind;
 using nlohmann::json;
 
-constexpr std::size_t kMaxBytes = std::size_t{16} << 30U;
 constexpr std::size_t kBlock = 512;  // HDF5 looks for its signature at 0, 512, 1024, …
 constexpr std::string_view kMagic = "nightreel-checkpoint xxh3-128 ";
 
@@ -29,18 +28,18 @@ std::string user_block(std::string_view image) {
   return block;
 }
 
-[[noreturn]] void fail(const std::string& path, const std::string& what) {
+[[noreturn]] void fail_state(const std::string& path, const std::string& what) {
   throw Error(ErrorKind::storage, base::printable(path, 4096) + ": " + what);
 }
 
 // The HDF5 part, once its checksum has been found right.
 std::string_view checked_image(const std::string& path, std::string_view content) {
   if (content.size() <= kBlock || content.substr(0, kMagic.size()) != kMagic) {
-    fail(path, "is no checkpoint, or its start is lost; without it the job starts from the beginning");
+    fail_state(path, "is no checkpoint, or its start is lost; without it the job starts from the beginning");
   }
   const std::string_view image = content.substr(kBlock);
   if (content.substr(0, kBlock) != user_block(image)) {
-    fail(path, "is damaged: its checksum does not match; without it the job starts from the beginning");
+    fail_state(path, "is damaged: its checksum does not match; without it the job starts from the beginning");
   }
   return image;
 }
@@ -97,10 +96,6 @@ StateArray read_array(const h5::File& file, const std::string& name) {
   file.fail(name + ": its type is none of float32, float64, int64");
 }
 
-std::string dump(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
 json parse_info(const h5::File& file) {
   try {
     return base::parse_json(file.text("info"));
@@ -140,7 +135,7 @@ std::string pack(const StateFile& state) {
         },
         array.values);
   }
-  return dump(head) + "\n" + values;
+  return base::dump_json(head) + "\n" + values;
 }
 
 template <class T>
@@ -152,7 +147,7 @@ std::vector<T> take(std::string_view& bytes, std::size_t count) {
   return values;
 }
 
-StateFile unpack(std::string_view packed) {
+StateFile unpack_state(std::string_view packed) {
   const std::size_t line = packed.find('\n');
   const json head = json::parse(packed.substr(0, line));
   packed.remove_prefix(line + 1);
@@ -167,11 +162,6 @@ StateFile unpack(std::string_view packed) {
     if (type == 2) array.values = take<std::int64_t>(packed, count);
   }
   return state;
-}
-
-// Several times what a slow machine needs: some damaged files keep HDF5 busy for ever.
-unsigned cpu_seconds(std::size_t bytes) {
-  return 2 + static_cast<unsigned>(bytes >> 22U);
 }
 
 }  // namespace
@@ -197,17 +187,17 @@ void write_state(const std::string& path, const StateFile& state) {
   file.write_integer("format_version", kStateVersion);
   file.write_text("job_hash", state.job_hash);
   file.write_text("model_digest", state.model_digest);
-  file.write_text("info", dump(state.info));
+  file.write_text("info", base::dump_json(state.info));
   for (const auto& [name, array] : state.arrays) write_array(file, name, array);
   const std::string image = file.close();
   base::replace_file(path, user_block(image) + image);
 }
 
 StateFile read_state(const std::string& path) {
-  const std::string content = base::read_file(path, kMaxBytes);
+  const std::string content = base::read_file(path, h5::kMaxFile);
   const std::string_view image = checked_image(path, content);
   try {
-    return unpack(run_isolated(path, cpu_seconds(content.size()), [&] { return pack(parse(path, image)); }));
+    return unpack_state(run_isolated(path, cpu_seconds(content.size()), [&] { return pack(parse(path, image)); }));
   } catch (const Error& e) {
     throw Error(ErrorKind::storage, e.what());
   }

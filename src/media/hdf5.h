@@ -32,6 +32,7 @@ class Pause {
 };
 
 inline constexpr std::size_t kMaxRank = 8;
+inline constexpr std::size_t kMaxFile = std::size_t{16} << 30U;  // bytes
 
 enum class Type { float32, float64, int64, uint8 };
 

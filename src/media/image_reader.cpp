@@ -19,7 +19,7 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-constexpr std::size_t kMaxBytes = std::size_t{512} << 20U;
+constexpr std::size_t kMaxImageBytes = std::size_t{512} << 20U;
 
 ImageFormat format_of(std::string_view bytes) {
   const auto begins = [&](std::string_view magic) { return bytes.substr(0, magic.size()) == magic; };
@@ -115,7 +115,7 @@ Image decode_image(std::string_view bytes, const std::string& name) {
 Image read_image(const std::string& path) {
   std::string bytes;
   try {
-    bytes = base::read_file(path, kMaxBytes);
+    bytes = base::read_file(path, kMaxImageBytes);
   } catch (const Error& e) {
     throw Error(ErrorKind::job, e.what());
   }

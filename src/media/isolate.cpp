@@ -29,7 +29,7 @@ constexpr std::size_t kMaxAnswer = std::size_t{32} << 30U;
 constexpr char kGood = '+';
 constexpr char kBad = '-';
 
-[[noreturn]] void fail(const std::string& name, const std::string& what) {
+[[noreturn]] void fail_isolated(const std::string& name, const std::string& what) {
   throw Error(ErrorKind::usage, base::printable(name, 4096) + ": " + what);
 }
 
@@ -103,12 +103,13 @@ std::string run_isolated(const std::string& name, unsigned cpu_s, const std::fun
   if (pid < 0) base::throw_errno("cannot start a process for", name);
   if (pid == 0) ::_exit(child(fd.get(), cpu_s, work));
   const int status = wait_for(pid, cpu_s);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail(name, "is damaged: reading it failed without a reason");
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    fail_isolated(name, "is damaged: reading it failed without a reason");
   std::string answer = base::read_file("/proc/self/fd/" + std::to_string(fd.get()), kMaxAnswer);
   if (answer.size() >= 2 && answer[0] == kBad) {
     throw Error(static_cast<ErrorKind>(answer[1]), answer.substr(2));
   }
-  if (answer.empty() || answer[0] != kGood) fail(name, "is damaged: reading it gave no answer");
+  if (answer.empty() || answer[0] != kGood) fail_isolated(name, "is damaged: reading it gave no answer");
   answer.erase(0, 1);
   return answer;
 }

@@ -3,10 +3,17 @@
 // not the program. Any thread may call.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string>
 
 namespace nightreel::media {
+
+/// The CPU seconds for a file of `bytes`: several times what a slow machine needs. Some damaged files keep HDF5 busy
+/// for ever.
+constexpr unsigned cpu_seconds(std::size_t bytes) {
+  return 2 + static_cast<unsigned>(bytes >> 22U);
+}
 
 /// Forks, runs `work` there and gives back the bytes that it returned. A base::Error that `work` throws is thrown here.
 /// Fit for processes whose memory allocator survives a fork beside other threads (glibc's does, AddressSanitizer's does

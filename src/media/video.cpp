@@ -13,7 +13,7 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-constexpr std::int64_t kMaxSide = 16384;
+constexpr std::int64_t kMaxPictureSide = 16384;
 
 struct Codec {
   std::string_view name;
@@ -57,7 +57,7 @@ av::Rational frame_rate(double fps) {
 }
 
 void check_size(const char* field, std::int64_t size) {
-  if (size < 2 || size > kMaxSide || size % 2 != 0) {
+  if (size < 2 || size > kMaxPictureSide || size % 2 != 0) {
     throw Error(ErrorKind::usage, std::string(field) + ": " + std::to_string(size) +
                                       " pixels cannot be encoded as yuv420p; even sizes from 2 to 16384 can");
   }
@@ -84,7 +84,7 @@ av::EncoderOptions encoder_options(std::int64_t height, std::int64_t width, cons
 }  // namespace
 
 void check_frames(const Frames& frames) {
-  const auto sane = [](std::int64_t size) { return size > 0 && size <= kMaxSide; };
+  const auto sane = [](std::int64_t size) { return size > 0 && size <= kMaxPictureSide; };
   const bool sides = sane(frames.height) && sane(frames.width);
   if (sides && frames.frames > 0 && frames.rgb.size() % frames.frame_bytes() == 0 &&
       frames.rgb.size() / frames.frame_bytes() == static_cast<std::size_t>(frames.frames)) {

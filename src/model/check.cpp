@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "model/stored_dtype.h"
+#include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/job/checkpoint.h"
 #include "nightreel/model/clip_vision.h"
@@ -29,12 +30,6 @@ std::uint64_t count_exponents(std::string_view bytes, Bits exponent) {
     count += (bits & exponent) == exponent ? 1U : 0U;
   }
   return count;
-}
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (const std::int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "[" + text + "]";
 }
 
 /// Makes the component's module without numbers: `weights` then lists what it took.

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 
 namespace nightreel::model {
@@ -18,14 +19,6 @@ using base::Error;
 using base::ErrorKind;
 
 constexpr std::int64_t kAlignment = 512;  // of tensors and shards, as CUDA's own allocations
-
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-at::Tensor as_bytes(const at::Tensor& tensor) {
-  return tensor.contiguous().view({-1}).view(at::kByte);
-}
 
 }  // namespace
 

@@ -50,10 +50,6 @@ constexpr std::array<std::string_view, 4> kPrefixes{"transformer.", "model.diffu
 constexpr double kMaxFactor = 1e6;  // beyond any use, and far within float32
 constexpr std::size_t kMaxDimensions = 8;
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 std::string without_prefix(std::string_view module) {
   for (const std::string_view prefix : kPrefixes) {
     if (module.substr(0, prefix.size()) == prefix) return std::string(module.substr(prefix.size()));
@@ -71,7 +67,7 @@ std::optional<Key> take_apart(std::string_view name) {
     if (rest == marker.end) return Key{without_prefix(name.substr(0, at)), marker.role};
   }
   for (const auto& [end, role] : kEnds) {
-    if (ends_with(name, end)) return Key{without_prefix(name.substr(0, name.size() - end.size())), role};
+    if (name.ends_with(end)) return Key{without_prefix(name.substr(0, name.size() - end.size())), role};
   }
   return std::nullopt;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "model/lora_names.h"
+#include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/model/lora.h"
@@ -17,24 +18,18 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-constexpr std::size_t kNamed = 8;  // keys that a message lists
+constexpr std::size_t kKeysNamed = 8;  // keys that a message lists
 
 std::string listed(const std::vector<std::string>& keys) {
   std::string list;
-  for (std::size_t i = 0; i < std::min(keys.size(), kNamed); ++i)
+  for (std::size_t i = 0; i < std::min(keys.size(), kKeysNamed); ++i)
     list += (i == 0 ? "" : ", ") + base::printable(keys[i]);
-  if (keys.size() > kNamed) list += ", … (" + std::to_string(keys.size()) + " in all)";
+  if (keys.size() > kKeysNamed) list += ", … (" + std::to_string(keys.size()) + " in all)";
   return list;
 }
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+[[noreturn]] void refuse_loras(const std::string& path, const std::string& why) {
   throw Error(ErrorKind::job, "loras: " + path + ": " + why);
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text = "[";
-  for (const std::int64_t size : shape) text += (text.size() == 1 ? "" : ", ") + std::to_string(size);
-  return text + "]";
 }
 
 std::string described(const LoraChange& change) {
@@ -112,8 +107,8 @@ void LoraMerger::plan_file(const LoraUse& use, const std::vector<Parameter>& par
     addends.resize(parameter.parts.size());
     addends[place->part].push_back({&change, use.scale * change.factor, &path});
   }
-  if (!misfits.empty()) refuse(path, "is made for another model: " + listed(misfits));
-  if (!any) refuse(path, "matches nothing in this model; its keys: " + listed(use.file->keys()));
+  if (!misfits.empty()) refuse_loras(path, "is made for another model: " + listed(misfits));
+  if (!any) refuse_loras(path, "matches nothing in this model; its keys: " + listed(use.file->keys()));
   if (!unknown.empty()) ignored.push_back(path + ": " + listed(unknown));
 }
 
@@ -174,7 +169,7 @@ void LoraMerger::rebuild(const Parameter& parameter, const std::vector<std::vect
     for (const Addend& addend : addends[i]) {
       part.add_(added(*addend.change, part.sizes(), device), addend.scale);
       if (std::isfinite(part.sum().item<float>())) continue;
-      refuse(*addend.path, "makes " + parameter.parts[i].name + " not finite: " + listed(addend.change->keys));
+      refuse_loras(*addend.path, "makes " + parameter.parts[i].name + " not finite: " + listed(addend.change->keys));
     }
     parts.push_back(held(parameter, part));
   }

@@ -17,12 +17,12 @@ using base::Json;
 constexpr const char* kEntry = "lora_adapter_metadata";  // diffusers' LORA_ADAPTER_METADATA_KEY
 constexpr const char* kPrefix = "transformer.";
 
-[[noreturn]] void refuse(const SafetensorsFile& file, const std::string& why) {
+[[noreturn]] void refuse_metadata(const SafetensorsFile& file, const std::string& why) {
   throw Error(ErrorKind::job, file.path() + ": " + kEntry + ": " + why);
 }
 
 double read_alpha(const SafetensorsFile& file, const std::string& what, const Json& value) {
-  if (!value.is_number()) refuse(file, base::printable(what) + ": is no number");
+  if (!value.is_number()) refuse_metadata(file, base::printable(what) + ": is no number");
   return value.get<double>();  // finite: parse_json refuses others
 }
 
@@ -30,7 +30,7 @@ double read_alpha(const SafetensorsFile& file, const std::string& what, const Js
 void check_pattern(const SafetensorsFile& file, const std::string& pattern) {
   const std::size_t from = pattern.rfind('^', 0) == 0 ? 1 : 0;
   if (pattern.size() > from && pattern.find_first_of("^$*+?()[]{}|\\", from) == std::string::npos) return;
-  refuse(file, "alpha_pattern: " + base::printable(pattern) + " is no name of a module");
+  refuse_metadata(file, "alpha_pattern: " + base::printable(pattern) + " is no name of a module");
 }
 
 bool matches(const std::string& pattern, const std::string& module) {
@@ -59,16 +59,16 @@ LoraMetadata read_lora_metadata(const SafetensorsFile& file) {
   try {
     config = base::parse_json(entry->second);
   } catch (const Error& e) {
-    refuse(file, e.what());
+    refuse_metadata(file, e.what());
   }
-  if (!config.is_object()) refuse(file, "not a JSON object");
+  if (!config.is_object()) refuse_metadata(file, "not a JSON object");
   const auto value = [&](const char* name) { return config.value(std::string(kPrefix) + name, Json()); };
-  if (value("use_dora") == true) refuse(file, "use_dora: this program does not merge DoRA");
+  if (value("use_dora") == true) refuse_metadata(file, "use_dora: this program does not merge DoRA");
   metadata.rank_stabilised = value("use_rslora") == true;
   const Json alpha = value("lora_alpha");
   if (!alpha.is_null()) metadata.alpha = read_alpha(file, "lora_alpha", alpha);
   const Json patterns = value("alpha_pattern");
-  if (!patterns.is_object() && !patterns.is_null()) refuse(file, "alpha_pattern: not an object");
+  if (!patterns.is_object() && !patterns.is_null()) refuse_metadata(file, "alpha_pattern: not an object");
   for (const auto& [pattern, own] : patterns.items()) {
     check_pattern(file, pattern);
     metadata.patterns[pattern] = read_alpha(file, "alpha_pattern: " + pattern, own);

@@ -7,15 +7,11 @@ namespace nightreel::model {
 
 namespace {
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 /// A tensor that is no module's weight or bias, a modulation table, is its own module: its difference is a .diff too.
 LoraName split(const std::string& tensor) {
   for (const char* leaf : {"weight", "bias"}) {
     const std::string end = std::string(".") + leaf;
-    if (ends_with(tensor, end)) return {tensor.substr(0, tensor.size() - end.size()), leaf};
+    if (tensor.ends_with(end)) return {tensor.substr(0, tensor.size() - end.size()), leaf};
   }
   return {tensor, "weight"};
 }
@@ -33,7 +29,7 @@ std::vector<LoraName> lora_names(const std::string& diffusers_name, const Origin
   }
   // blocks.0.diff_m, head.diff_m
   constexpr std::string_view kTable = ".modulation";
-  if (ends_with(original, kTable)) names.emplace_back(original.substr(0, original.size() - kTable.size()), "table");
+  if (original.ends_with(kTable)) names.emplace_back(original.substr(0, original.size() - kTable.size()), "table");
   return names;
 }
 

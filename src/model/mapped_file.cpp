@@ -13,27 +13,23 @@
 
 namespace nightreel::model {
 
-namespace {
-
-[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+void refuse_file(const std::string& path, const std::string& why) {
   throw base::Error(base::ErrorKind::model, path + ": " + why);
 }
 
-}  // namespace
-
 MappedFile::MappedFile(const std::string& path, std::uint64_t least, const std::string& what) {
   const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) refuse(path, std::string("cannot open: ") + std::strerror(errno));
+  if (!fd) refuse_file(path, std::string("cannot open: ") + std::strerror(errno));
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) refuse(path, std::string("cannot stat: ") + std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) refuse(path, "not a regular file");
+  if (::fstat(fd.get(), &status) != 0) refuse_file(path, std::string("cannot stat: ") + std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) refuse_file(path, "not a regular file");
   size_ = static_cast<std::uint64_t>(status.st_size);
-  if (size_ < least) refuse(path, "too short to be a " + what + " (" + std::to_string(size_) + " bytes)");
+  if (size_ < least) refuse_file(path, "too short to be a " + what + " (" + std::to_string(size_) + " bytes)");
   address_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-  if (address_ == MAP_FAILED) refuse(path, std::string("cannot map: ") + std::strerror(errno));
+  if (address_ == MAP_FAILED) refuse_file(path, std::string("cannot map: ") + std::strerror(errno));
   if (bytes().substr(0, 23) == "version https://git-lfs") {
     ::munmap(address_, size_);
-    refuse(path, "a Git LFS pointer; fetch the file: git lfs pull");
+    refuse_file(path, "a Git LFS pointer; fetch the file: git lfs pull");
   }
 }
 

@@ -9,6 +9,9 @@
 
 namespace nightreel::model {
 
+/// Throws Error{model}: "PATH: WHY".
+[[noreturn]] void refuse_file(const std::string& path, const std::string& why);
+
 class MappedFile {
  public:
   /// `least`: bytes below which a file is too short to be a `what`.

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kMaxPickle = 8U << 20U;
 constexpr std::size_t kMaxTensors = 1U << 16U;  // of a file; the largest known has under two thousand
-constexpr std::size_t kMaxDimensions = 8;
+constexpr std::size_t kMaxPickledDimensions = 8;
 constexpr std::size_t kMaxName = 1024;
 
 enum class Kind : std::uint8_t { none, boolean, integer, text, global, tuple, list, dict, storage, tensor };
@@ -331,7 +331,8 @@ class Machine {
   std::vector<std::int64_t> integers(const Value& value, const char* what) const {
     std::vector<std::int64_t> numbers;
     for (const Value& entry : tuple(value, what)) numbers.push_back(integer(entry, what));
-    if (numbers.size() > kMaxDimensions) fail("has a tensor of " + std::to_string(numbers.size()) + " dimensions");
+    if (numbers.size() > kMaxPickledDimensions)
+      fail("has a tensor of " + std::to_string(numbers.size()) + " dimensions");
     return numbers;
   }
 

@@ -21,23 +21,21 @@ constexpr std::uint64_t kLeast = 22;  // an empty zip file
 // A pickled long, torch.serialization's MAGIC_NUMBER, begins a file of the format before PyTorch 1.6.
 constexpr std::string_view kLegacyMagic("\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", 15);
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why) {
-  throw Error(ErrorKind::model, path + ": " + why);
-}
-
 [[noreturn]] void refuse_legacy(const std::string& path) {
   const std::string quoted = base::printable(path, 4096);
-  refuse(path,
-         "written in torch's format from before PyTorch 1.6, which is not read; write it anew: python3 -c \"import "
-         "sys, torch; p = sys.argv[1]; torch.save(torch.load(p, map_location='cpu', weights_only=True), p)\" '" +
-             quoted + "'");
+  refuse_file(
+      path,
+      "written in torch's format from before PyTorch 1.6, which is not read; write it anew: python3 -c \"import "
+      "sys, torch; p = sys.argv[1]; torch.save(torch.load(p, map_location='cpu', weights_only=True), p)\" '" +
+          quoted + "'");
 }
 
 /// What is no zip file at all, by its first bytes.
 void check_magic(const std::string& path, std::string_view all) {
   if (all.substr(0, kLegacyMagic.size()) == kLegacyMagic) refuse_legacy(path);
   if (all.size() > 262 && all.substr(257, 5) == "ustar") refuse_legacy(path);
-  if (all.substr(0, 4) != "PK\x03\x04") refuse(path, "no file of torch.save: it does not begin as a zip file does");
+  if (all.substr(0, 4) != "PK\x03\x04")
+    refuse_file(path, "no file of torch.save: it does not begin as a zip file does");
 }
 
 using Entries = std::map<std::string, ZipEntry>;
@@ -120,14 +118,14 @@ PthFile PthFile::open(const std::string& path) {
     folder = archive_folder(entries);
     tensors = read_state_dict(content(folder + "/data.pkl"));
   } catch (const Error& e) {
-    refuse(path, e.what());
+    refuse_file(path, e.what());
   }
   if (entries.count(folder + "/byteorder") > 0 && content(folder + "/byteorder") != "little") {
-    refuse(path, "its byte order is not little-endian");
+    refuse_file(path, "its byte order is not little-endian");
   }
   for (const auto& [name, tensor] : tensors) {
     const auto fail = [&, &tensor_name = name](const std::string& why) {
-      refuse(path, "tensor " + base::printable(tensor_name) + ": " + why);
+      refuse_file(path, "tensor " + base::printable(tensor_name) + ": " + why);
     };
     const auto storage = entries.find(folder + "/data/" + tensor.storage);
     if (storage == entries.end()) fail("its storage, data/" + base::printable(tensor.storage) + ", is missing");

@@ -15,10 +15,6 @@ namespace {
 
 constexpr std::int64_t kPiece = 1 << 20;  // elements; a few copies of 4 MiB
 
-bool ends(const std::string& text, const std::string& with) {
-  return text.size() >= with.size() && text.compare(text.size() - with.size(), with.size(), with) == 0;
-}
-
 bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }
@@ -30,14 +26,14 @@ bool is_transformer(const std::string& component) {
 /// As _keep_in_fp32_modules of diffusers' WanTransformer3DModel, and the norms around a picture's vectors.
 bool computes_in_float32(const std::string& component, const std::string& name) {
   if (!is_transformer(component)) return false;
-  return contains(name, "time_embedder.") || ends(name, "scale_shift_table") || contains(name, ".norm1.") ||
+  return contains(name, "time_embedder.") || name.ends_with("scale_shift_table") || contains(name, ".norm1.") ||
          contains(name, ".norm2.") || contains(name, ".norm3.");
 }
 
 bool is_block_matrix(const std::string& component, const std::string& name, const StoredTensor& stored) {
-  if (stored.shape.size() != 2 || !ends(name, ".weight")) return false;
+  if (stored.shape.size() != 2 || !name.ends_with(".weight")) return false;
   if (is_transformer(component)) return name.rfind("blocks.", 0) == 0;
-  if (component != "text_encoder" || ends(name, "relative_attention_bias.weight")) return false;
+  if (component != "text_encoder" || name.ends_with("relative_attention_bias.weight")) return false;
   return contains(name, ".SelfAttention.") || contains(name, ".DenseReluDense.");
 }
 

@@ -22,10 +22,6 @@ constexpr std::uint64_t kMaxHeader = 100'000'000;  // the reference implementati
 
 constexpr std::uint64_t kMaxSize = std::numeric_limits<std::int64_t>::max();
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why) {
-  throw Error(ErrorKind::model, path + ": " + why);
-}
-
 /// The entry of one tensor in the header. `why` of a refusal names the tensor.
 class EntryReader {
  public:
@@ -57,7 +53,7 @@ class EntryReader {
 
  private:
   [[noreturn]] void fail(const std::string& why) const {
-    refuse(path_, "tensor " + base::printable(name_) + ": " + why);
+    refuse_file(path_, "tensor " + base::printable(name_) + ": " + why);
   }
 
   std::vector<std::int64_t> shape(const Json& entry) const {
@@ -104,10 +100,10 @@ void check_layout(const std::string& path, const std::map<std::string, StoredTen
     const char* trouble = entry->second.offset < begin   ? "overlaps another tensor"
                           : entry->second.offset > begin ? "leaves a hole before it"
                                                          : nullptr;
-    if (trouble != nullptr) refuse(path, "tensor " + base::printable(entry->first) + ": its data " + trouble);
+    if (trouble != nullptr) refuse_file(path, "tensor " + base::printable(entry->first) + ": its data " + trouble);
     begin += entry->second.bytes;
   }
-  if (begin != end) refuse(path, std::to_string(end - begin) + " bytes at the end belong to no tensor");
+  if (begin != end) refuse_file(path, std::to_string(end - begin) + " bytes at the end belong to no tensor");
 }
 
 }  // namespace
@@ -118,16 +114,17 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
   std::uint64_t header_bytes = 0;  // little-endian, like every machine that LibTorch runs on
   std::memcpy(&header_bytes, all.data(), sizeof header_bytes);
   if (header_bytes > kMaxHeader || header_bytes > all.size() - 8) {
-    refuse(path, "a header of " + std::to_string(header_bytes) + " bytes does not fit (truncated, or no safetensors)");
+    refuse_file(path,
+                "a header of " + std::to_string(header_bytes) + " bytes does not fit (truncated, or no safetensors)");
   }
 
   Json header;
   try {
     header = base::parse_json(all.substr(8, header_bytes));
   } catch (const Error& e) {
-    refuse(path, std::string("header: ") + e.what());
+    refuse_file(path, std::string("header: ") + e.what());
   }
-  if (!header.is_object()) refuse(path, "header: not a JSON object");
+  if (!header.is_object()) refuse_file(path, "header: not a JSON object");
   const std::uint64_t data_offset = 8 + header_bytes;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") {

@@ -1,4 +1,5 @@
 #include "nightreel/model/shared_read.h"
+#include "model/tensor_bytes.h"
 
 #include <ATen/ATen.h>
 #include <sys/mman.h>
@@ -10,11 +11,7 @@ namespace nightreel::model {
 
 namespace {
 
-constexpr std::int64_t kAlignment = 4096;  // of the pieces' sizes: whole pages, as far as the tensor's start allows
-
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
+constexpr std::int64_t kPageBytes = 4096;  // of the pieces' sizes: whole pages, as far as the tensor's start allows
 
 /// Asks for a mapped file's pages in one go: page by page storage would be waited for at every one.
 void prefetch(const at::Tensor& bytes) {
@@ -25,14 +22,10 @@ void prefetch(const at::Tensor& bytes) {
   ::madvise(reinterpret_cast<void*>(start), begin + bytes.nbytes() - start, MADV_WILLNEED);
 }
 
-at::Tensor as_bytes(const at::Tensor& tensor) {
-  return tensor.view({-1}).view(at::kByte);
-}
-
 }  // namespace
 
 SharedReader::SharedReader(comm::Communicator& group, at::Device device, std::int64_t buffer)
-    : group_(group), device_(device), piece_(std::max(kAlignment, buffer / group.size() / kAlignment * kAlignment)) {}
+    : group_(group), device_(device), piece_(std::max(kPageBytes, buffer / group.size() / kPageBytes * kPageBytes)) {}
 
 at::Tensor SharedReader::read(const at::Tensor& stored) {
   const auto total = static_cast<std::int64_t>(stored.nbytes());
@@ -44,7 +37,7 @@ at::Tensor SharedReader::read(const at::Tensor& stored) {
   const at::Tensor from = as_bytes(stored);
   const at::Tensor to = as_bytes(tensor);
   for (std::int64_t at = 0; at < total;) {
-    const std::int64_t share = round_up((total - at + group_.size() - 1) / group_.size(), kAlignment);
+    const std::int64_t share = round_up((total - at + group_.size() - 1) / group_.size(), kPageBytes);
     const std::int64_t piece = std::min(piece_, share);
     const std::int64_t end = std::min(total, at + piece * group_.size());
     const at::Tensor all = group_.all_gather(own_piece(from, at + group_.rank() * piece, piece));

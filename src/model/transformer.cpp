@@ -64,7 +64,7 @@ at::Tensor gated_add(const std::vector<Modulation>& runs, at::Tensor x_BSD, cons
   });
 }
 
-std::string shape_text(at::IntArrayRef shape) {
+std::string sizes_text(at::IntArrayRef shape) {
   std::string text;
   for (const std::int64_t size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
   return text;
@@ -172,7 +172,7 @@ at::Tensor Transformer::embed_image(const at::Tensor& image_NTE) const {
   const ImageEmbedder& image = image_embedder_;
   if (image_NTE.dim() != 3 || image_NTE.size(2) != config_.image_dim) {
     throw Error(ErrorKind::model, "transformer: image_dim is " + std::to_string(config_.image_dim) +
-                                      ", but the image encoder gives " + shape_text(image_NTE.sizes()));
+                                      ", but the image encoder gives " + sizes_text(image_NTE.sizes()));
   }
   at::Tensor x_1TE = image_NTE.to(device_, dtype_);
   if (image.positions_1TE.defined()) {
@@ -245,7 +245,7 @@ at::Tensor Transformer::forward(const at::Tensor& latents_BCFYX, const at::Tenso
 
 std::array<std::int64_t, 3> Transformer::patch_grid(const at::Tensor& latents_BCFYX) const {
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::job, "transformer: latents of " + shape_text(latents_BCFYX.sizes()) + " " + why);
+    throw Error(ErrorKind::job, "transformer: latents of " + sizes_text(latents_BCFYX.sizes()) + " " + why);
   };
   if (latents_BCFYX.dim() != 5) refuse("are not batch, channels, frames, rows, columns");
   if (latents_BCFYX.size(1) != config_.in_channels)
@@ -254,7 +254,7 @@ std::array<std::int64_t, 3> Transformer::patch_grid(const at::Tensor& latents_BC
   for (std::size_t axis = 0; axis < 3; ++axis) {
     const std::int64_t size = latents_BCFYX.size(static_cast<std::int64_t>(axis) + 2);
     if (size == 0 || size % config_.patch_size[axis] != 0) {
-      refuse("do not divide into patches of " + shape_text(config_.patch_size));
+      refuse("do not divide into patches of " + sizes_text(config_.patch_size));
     }
     grid[axis] = size / config_.patch_size[axis];
     if (grid[axis] > config_.rope_max_seq_len) {

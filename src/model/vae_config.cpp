@@ -8,7 +8,7 @@ namespace nightreel::model {
 
 namespace {
 
-constexpr std::int64_t kFramesAPiece = 4;  // of pixels, for each latent frame after the first
+constexpr std::int64_t kTemporalFactor = 4;  // of pixels, for each latent frame after the first
 
 const std::vector<double> kWanMean{-0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 0.9653,  -0.1517, 1.5508,
                                    0.4134,  -0.0715, 0.5517,  -0.3632, -0.1922, -0.9497, 0.2503,  -0.2921};
@@ -51,7 +51,7 @@ void check_scales(const ConfigReader& read, const VaeConfig& parsed) {
     read.refuse("scale_factor_spatial", "does not follow from the length of dim_mult and patch_size");
   }
   const auto halvings = std::count(parsed.temperal_downsample.begin(), parsed.temperal_downsample.end(), true);
-  if (halvings != 2 || parsed.scale_factor_temporal != kFramesAPiece) {
+  if (halvings != 2 || parsed.scale_factor_temporal != kTemporalFactor) {
     read.refuse("temperal_downsample", "only two true entries with scale_factor_temporal 4 are supported");
   }
   if (parsed.is_residual) return check_shortcuts(read, parsed);

@@ -8,7 +8,9 @@
 #include <limits>
 #include <optional>
 
+#include "model/mapped_file.h"
 #include "model/original_names.h"
+#include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/job/checkpoint.h"
@@ -27,10 +29,6 @@ using base::Json;
 constexpr std::array<const char*, 2> kStems{"diffusion_pytorch_model", "model"};
 constexpr std::size_t kNamed = 5;              // problems that a message names
 constexpr std::int64_t kMaxStandIn = 1 << 24;  // elements; above, a wrong config must not cost memory
-
-[[noreturn]] void refuse_path(const std::string& path, const std::string& why) {
-  throw Error(ErrorKind::model, path + ": " + why);
-}
 
 bool is_file(const std::string& path) {
   std::error_code ignored;
@@ -56,24 +54,18 @@ std::string no_weights(const std::string& folder) {
          "save_pretrained, as safetensors and without a variant";
 }
 
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text = "[";
-  for (const std::int64_t size : shape) text += (text.size() == 1 ? "" : ", ") + std::to_string(size);
-  return text + "]";
-}
-
 /// weight_map of an index: tensor -> file name without folders.
 std::map<std::string, std::string> read_index(const std::string& path) {
   const Json index = base::read_json(path);
   const Json map = index.is_object() ? index.value("weight_map", Json()) : Json();
-  if (!map.is_object() || map.empty()) refuse_path(path, "weight_map: missing, empty or not an object");
+  if (!map.is_object() || map.empty()) refuse_file(path, "weight_map: missing, empty or not an object");
   std::map<std::string, std::string> file_of;
   for (const auto& [name, file] : map.items()) {
     const std::string at = "weight_map: " + base::printable(name) + ": ";
-    if (!file.is_string()) refuse_path(path, at + "not a file name");
+    if (!file.is_string()) refuse_file(path, at + "not a file name");
     const auto text = file.get<std::string>();
     if (text.empty() || text.find('/') != std::string::npos || text.find('\0') != std::string::npos) {
-      refuse_path(path, at + base::printable(text) + " is not the name of a file in this folder");
+      refuse_file(path, at + base::printable(text) + " is not the name of a file in this folder");
     }
     file_of.emplace(name, text);
   }
@@ -111,7 +103,7 @@ WeightMap WeightMap::open_folder(const std::string& folder) {
       return weights;
     }
   }
-  refuse_path(folder, no_weights(folder));
+  refuse_file(folder, no_weights(folder));
 }
 
 WeightMap WeightMap::open_original(const std::string& folder) {
@@ -138,7 +130,7 @@ WeightMap WeightMap::open_original(const std::string& folder) {
     }
     const auto count = static_cast<std::int64_t>(parts.size());
     if (count > 0 && (!tensor.row_major() || tensor.shape.empty() || tensor.shape[0] % count != 0)) {
-      refuse_path(original.path, "tensor " + base::printable(name) + ": is not " + std::to_string(count) +
+      refuse_file(original.path, "tensor " + base::printable(name) + ": is not " + std::to_string(count) +
                                      " matrices one below the other");
     }
     if (count > 0) {
@@ -161,19 +153,19 @@ void WeightMap::add(TensorFile file) {
 void WeightMap::add(const std::string& name, Entry entry) {
   const auto [at, added] = entries_.emplace(name, std::move(entry));
   if (added) return;
-  refuse_path(files_[entry.file].path(),
+  refuse_file(files_[entry.file].path(),
               "tensor " + base::printable(name) + ": also in " + files_[at->second.file].path());
 }
 
 void WeightMap::check_index(const std::map<std::string, std::string>& file_of, const std::string& index) const {
   for (const auto& [name, file] : file_of) {
     if (!has(name) || fs::path(this->file_of(name).path()).filename() != file) {
-      refuse_path(index, "tensor " + base::printable(name) + ": not in " + base::printable(file));
+      refuse_file(index, "tensor " + base::printable(name) + ": not in " + base::printable(file));
     }
   }
   for (const auto& [name, entry] : entries_) {
     if (file_of.count(name) == 0) {
-      refuse_path(files_[entry.file].path(), "tensor " + base::printable(name) + ": not listed in " + index);
+      refuse_file(files_[entry.file].path(), "tensor " + base::printable(name) + ": not listed in " + index);
     }
   }
 }
@@ -218,10 +210,10 @@ ops::Quantised WeightMap::take_fp8(const std::string& name, at::IntArrayRef shap
 at::Tensor WeightMap::scale(const std::string& name) const {
   const std::string scale = scale_name(name);
   const std::vector<std::int64_t>& shape = stored(name).shape;
-  if (!has(scale)) refuse_path(path_of(name), "tensor " + base::printable(name) + ": fp8 without its scale, " + scale);
+  if (!has(scale)) refuse_file(path_of(name), "tensor " + base::printable(name) + ": fp8 without its scale, " + scale);
   const StoredTensor& found = stored(scale);
   if (shape.size() != 2 || found.shape != std::vector<std::int64_t>{shape[0], 1} || found.dtype != "F32") {
-    refuse_path(path_of(scale), "tensor " + base::printable(scale) + ": is no float32 for each row of a matrix");
+    refuse_file(path_of(scale), "tensor " + base::printable(scale) + ": is no float32 for each row of a matrix");
   }
   return read(scale);
 }
@@ -244,7 +236,7 @@ void WeightMap::refuse(const std::vector<std::string>& problems) const {
   std::string list;
   for (std::size_t i = 0; i < std::min(problems.size(), kNamed); ++i) list += (i == 0 ? "" : ", ") + problems[i];
   if (problems.size() > kNamed) list += ", … (" + std::to_string(problems.size()) + " in all)";
-  refuse_path(folder_, (problems.size() == 1 ? "tensor " : "tensors ") + list);
+  refuse_file(folder_, (problems.size() == 1 ? "tensor " : "tensors ") + list);
 }
 
 std::vector<std::string> WeightMap::names() const {

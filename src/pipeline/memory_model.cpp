@@ -19,8 +19,6 @@ namespace {
 
 using job::Part;
 
-constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffusers' WanPipeline
-
 bool has(const std::string& name, const std::string& part) {
   return name.find(part) != std::string::npos;
 }

@@ -16,6 +16,7 @@
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
+#include "nightreel/pipeline/memory_model.h"
 #include "nightreel/sample/schedule.h"
 #include "pipeline/model_index.h"
 #include "pipeline/parallel_plan.h"
@@ -30,8 +31,6 @@ using base::Error;
 using base::ErrorKind;
 using base::Json;
 using job::Part;
-
-constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffusers' WanPipeline
 
 struct ModelIndex {
   std::vector<std::string> experts;

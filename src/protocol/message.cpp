@@ -48,7 +48,7 @@ void read_job(Event& event, const Json& body) {
 std::string line(std::string_view type, Json fields) {
   fields["v"] = kVersion;
   fields["type"] = type;
-  return fields.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return base::dump_json(fields);
 }
 
 }  // namespace

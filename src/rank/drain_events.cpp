@@ -14,7 +14,6 @@ namespace {
 
 constexpr milliseconds kListen{100};
 constexpr std::size_t kShownKeys = 2000;  // bytes
-constexpr int kEventsATurn = 500;         // leases and signals want to be looked at, too
 
 /// Of a wave one job denoises at a time; the others wait between their experts.
 Phase phase_in(const std::string& stage) {

@@ -3,10 +3,14 @@
 // Plain values; any thread. Text that is no such message is Error{environment}: the other rank is another version.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
 namespace nightreel::rank {
+
+inline constexpr std::chrono::milliseconds kMemberPoll{10};  // between two looks for messages
+inline constexpr double kSign_s = 1;                         // between two signs of life
 
 /// To a member: start, kill and send are about its renderer, out and end about itself (no more renderers; the run is
 /// over), alive about the first rank. From a member: event and died are of its renderer, alive, asked (finish, stop)

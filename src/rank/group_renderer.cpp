@@ -11,8 +11,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr milliseconds kListen{10};
-
 // The others write no files.
 std::string without_files(protocol::Json request) {
   for (const char* file : {"video", "sheet", "archive"}) request[file] = "";
@@ -140,7 +138,7 @@ std::optional<RenderUnit::Event> GroupRenderer::poll(milliseconds timeout) {
     if (auto event = look()) return event;
     const auto left = std::chrono::duration_cast<milliseconds>(until - std::chrono::steady_clock::now());
     if (state_ == State::down || left <= milliseconds(0)) return std::nullopt;
-    std::this_thread::sleep_for(std::min(left, kListen));
+    std::this_thread::sleep_for(std::min(left, kMemberPoll));
   }
 }
 

@@ -11,10 +11,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kFirst = 0;
-constexpr milliseconds kListen{10};
-constexpr double kSign_s = 1;
 constexpr double kWaitForFirst_s = 0.42;  // it saves the state of the video, which takes all renderers
-constexpr int kEventsATurn = 500;
 
 }  // namespace
 
@@ -70,8 +67,8 @@ void Member::start_if_wanted() {
 }
 
 void Member::pass_events() {
-  if (!renderer_.running()) return std::this_thread::sleep_for(kListen);
-  auto event = renderer_.poll(kListen);
+  if (!renderer_.running()) return std::this_thread::sleep_for(kMemberPoll);
+  auto event = renderer_.poll(kMemberPoll);
   for (int seen = 1; event; ++seen) {
     if (!event->message) {
       log_.error("renderer-died", event->died);

@@ -20,11 +20,6 @@ namespace {
 
 constexpr std::size_t kMaxSidecar = 8U << 20U;
 
-bool exists(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::exists(path, error);
-}
-
 void give_name(const std::string& from, const std::string& to) {
   if (!base::publish(from, to)) throw Error(ErrorKind::storage, to + ": another file stands there");
 }
@@ -56,7 +51,7 @@ Standing read_sidecar(const std::string& path) {
 
 std::optional<queue::Published> Publisher::standing(const std::string& id, const std::string& hash) const {
   const OutputSet set = out_.final_names(id, maker_.archive);
-  if (!exists(set.video)) return std::nullopt;
+  if (!base::exists(set.video)) return std::nullopt;
   const Standing stands = read_sidecar(set.sidecar);
   if (stands.id != id) {
     throw Error(ErrorKind::job, set.video + ": stands there without the sidecar of a job " + base::printable(id) +
@@ -127,7 +122,7 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
                      {"frames", f.done.frames},
                      {"bytes", published.bytes},
                      {"sha256", published.sha256}};
-  base::replace_file(from.sidecar, sidecar.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  base::replace_file(from.sidecar, base::dump_json(sidecar, 2) + "\n");
 }
 
 // What a dead attempt left without its video is replaced by rename(2), and the video gets its name by link(2), which
@@ -142,7 +137,7 @@ bool Publisher::name_set(const OutputSet& from, const OutputSet& to, const std::
     if (!new_name.empty()) base::rename_file(old_name, new_name);
   }
   if (!still_ours()) return false;
-  maker_.overwrite&& exists(to.video) ? base::rename_file(from.video, to.video) : give_name(from.video, to.video);
+  maker_.overwrite&& base::exists(to.video) ? base::rename_file(from.video, to.video) : give_name(from.video, to.video);
   base::sync_folder(base::parent_folder(to.video));
   if (!to.archive.empty()) base::sync_folder(base::parent_folder(to.archive));
   return true;

@@ -5,11 +5,7 @@
 #include "rank/group_message.h"
 
 namespace nightreel::rank {
-namespace {
-
-constexpr double kSign_s = 1;
-
-}  // namespace
+namespace {}  // namespace
 
 void RemoteRenderer::tell(const std::string& what, const std::string& text) {
   if (!left_) link_.send(rank_.at, to_json({what, start_, text, "", 0}));

@@ -4,6 +4,7 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
 
 namespace nightreel::report {
 namespace {
@@ -43,7 +44,7 @@ Json error_json(const std::string& kind, const std::string& message) {
 
 // An error's message may hold a file name in any encoding.
 std::string dump(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+  return base::dump_json(json, indent);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace {
 constexpr std::size_t kUnitBytes = 4;
 constexpr std::size_t kMaxCluster = 6;  // bytes; clusters from here on are taken character by character
 
-[[noreturn]] void fail(const std::string& what) {
+[[noreturn]] void fail_charsmap(const std::string& what) {
   throw base::Error(base::ErrorKind::model, "precompiled_charsmap: " + what);
 }
 
@@ -36,21 +36,21 @@ std::size_t offset_of(std::uint32_t unit) {
 }  // namespace
 
 Charsmap::Charsmap(std::string_view bytes) {
-  if (bytes.size() < kUnitBytes) fail("shorter than its header");
+  if (bytes.size() < kUnitBytes) fail_charsmap("shorter than its header");
   const std::size_t size = read_u32(bytes, 0);
   if (size == 0 || size % kUnitBytes != 0 || size > bytes.size() - kUnitBytes) {
-    fail("a trie of " + std::to_string(size) + " bytes in " + std::to_string(bytes.size()));
+    fail_charsmap("a trie of " + std::to_string(size) + " bytes in " + std::to_string(bytes.size()));
   }
   for (std::size_t i = 0; i < size; i += kUnitBytes) trie_.push_back(read_u32(bytes, kUnitBytes + i));
   replacements_ = bytes.substr(kUnitBytes + size);
   std::size_t position = 0;
   for (char32_t c = 0; position < replacements_.size();) {
-    if (!next_character(replacements_, position, c)) fail("a replacement is not UTF-8");
+    if (!next_character(replacements_, position, c)) fail_charsmap("a replacement is not UTF-8");
   }
 }
 
 std::uint32_t Charsmap::unit(std::size_t index) const {
-  if (index >= trie_.size()) fail("an offset leads out of the trie");
+  if (index >= trie_.size()) fail_charsmap("an offset leads out of the trie");
   return trie_[index];
 }
 
@@ -65,7 +65,7 @@ std::optional<std::string_view> Charsmap::replacement(std::string_view key) cons
     node ^= offset_of(here);
     if (!has_leaf(here)) continue;
     const std::size_t begin = value_of(unit(node));
-    if (begin > replacements_.size()) fail("a value leads out of the replacements");
+    if (begin > replacements_.size()) fail_charsmap("a value leads out of the replacements");
     const std::string_view rest = std::string_view(replacements_).substr(begin);
     return rest.substr(0, rest.find('\0'));
   }

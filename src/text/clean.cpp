@@ -16,7 +16,7 @@ struct Replacement {
   char32_t from;
   std::u32string_view to;
 };
-struct CharacterPair {
+struct CharacterRange {
   char32_t first;
   char32_t last;
 };
@@ -83,7 +83,7 @@ std::u32string remove_terminal_escapes(std::u32string_view text) {
 std::u32string remove_control_characters(std::u32string text) {
   const auto removed = [](char32_t c) {
     return std::any_of(std::begin(kControlRanges), std::end(kControlRanges),
-                       [&](const CharacterPair& range) { return c >= range.first && c <= range.last; });
+                       [&](const CharacterRange& range) { return c >= range.first && c <= range.last; });
   };
   text.erase(std::remove_if(text.begin(), text.end(), removed), text.end());
   return text;

@@ -16,7 +16,7 @@ constexpr std::uint64_t kTrainerModelType = 3;
 constexpr std::uint64_t kNormalizerCharsmap = 2;
 constexpr std::uint64_t kUnigram = 1;
 
-[[noreturn]] void fail(const std::string& what) {
+[[noreturn]] void fail_spiece(const std::string& what) {
   throw base::Error(base::ErrorKind::model, "not a SentencePiece model: " + what);
 }
 
@@ -54,7 +54,7 @@ class FieldReader {
         }
         return true;
     }
-    fail("a field of wire type " + std::to_string(tag & 7U));
+    fail_spiece("a field of wire type " + std::to_string(tag & 7U));
   }
 
  private:
@@ -65,11 +65,11 @@ class FieldReader {
       value |= static_cast<std::uint64_t>(byte & 0x7FU) << shift;
       if (byte < 0x80) return value;
     }
-    fail("a number of more than ten bytes");
+    fail_spiece("a number of more than ten bytes");
   }
 
   std::string_view take(std::uint64_t size) {
-    if (size > rest_.size()) fail("it ends inside a field");
+    if (size > rest_.size()) fail_spiece("it ends inside a field");
     const std::string_view taken = rest_.substr(0, size);
     rest_.remove_prefix(size);
     return taken;
@@ -79,13 +79,13 @@ class FieldReader {
 };
 
 void expect(const Field& field, Wire wire, const char* name) {
-  if (field.wire != wire) fail(std::string(name) + " has another type");
+  if (field.wire != wire) fail_spiece(std::string(name) + " has another type");
 }
 
 void check_utf8(std::string_view text) {
   char32_t c = 0;
   for (std::size_t i = 0; i < text.size();) {
-    if (!next_character(text, i, c)) fail("a piece is not UTF-8");
+    if (!next_character(text, i, c)) fail_spiece("a piece is not UTF-8");
   }
 }
 
@@ -106,8 +106,8 @@ void read_piece(std::string_view message, SpieceModel& model) {
     }
   }
   check_utf8(piece.text);
-  if (!std::isfinite(piece.score)) fail("the score of a piece is not a finite number");
-  if (type < 1 || type > 6) fail("a piece of type " + std::to_string(type));
+  if (!std::isfinite(piece.score)) fail_spiece("the score of a piece is not a finite number");
+  if (type < 1 || type > 6) fail_spiece("a piece of type " + std::to_string(type));
   model.pieces.push_back(std::move(piece));
   model.types.push_back(static_cast<SpieceModel::Type>(type));
 }
@@ -145,7 +145,7 @@ SpieceModel parse_spiece(std::string_view bytes) {
     if (field.number == kModelTrainer) read_trainer(field.bytes);
     if (field.number == kModelNormalizer) read_normalizer(field.bytes, model);
   }
-  if (model.pieces.empty()) fail("it has no pieces");
+  if (model.pieces.empty()) fail_spiece("it has no pieces");
   return model;
 }
 

@@ -200,7 +200,7 @@ def replacements():
         else:
             ranges.append([c, c])
     rows = ", ".join(f"{{0x{a:x}, 0x{b:x}}}" for a, b in ranges)
-    out.append(f"constexpr CharacterPair kControlRanges[] = {{{rows}}};\n")
+    out.append(f"constexpr CharacterRange kControlRanges[] = {{{rows}}};\n")
     return "".join(out)
 
 

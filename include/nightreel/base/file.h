@@ -67,6 +67,9 @@ void replace_file(const std::string& path, std::string_view content, unsigned mo
 /// but happened (NFS) counts as done.
 void rename_file(const std::string& from, const std::string& to);
 
+/// Whether anything stands there; what cannot be looked at does not.
+bool exists(const std::string& path);
+
 /// Removes `path`; a file that is not there is fine.
 void remove_file(const std::string& path);
 

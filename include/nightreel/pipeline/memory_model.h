@@ -16,6 +16,8 @@ class Vae;
 
 namespace nightreel::pipeline {
 
+inline constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffusers' WanPipeline
+
 struct Precision {
   at::ScalarType dtype = at::kBFloat16;  // of everything but the VAE, which computes in float32
   bool gpu = true;

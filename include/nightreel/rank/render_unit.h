@@ -14,6 +14,8 @@
 
 namespace nightreel::rank {
 
+inline constexpr int kEventsATurn = 500;  // after so many, leases and signals are looked at again
+
 class RenderUnit {
  public:
   RenderUnit() = default;
