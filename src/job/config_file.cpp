@@ -10,11 +10,16 @@ using base::Error;
 using base::ErrorKind;
 using base::Json;
 
-ConfigFile::ConfigFile(const std::string& path) {
-  CheckpointJson file = checkpoint_json(path);
-  path_ = std::move(file.path);
-  json_ = std::move(file.json);
+ConfigFile::ConfigFile(std::string path, Json json) : path_(std::move(path)), json_(std::move(json)) {
   if (!json_.is_object()) throw Error(ErrorKind::model, base::printable(path_) + ": is no JSON object");
+}
+
+ConfigFile::ConfigFile(const std::string& path) : ConfigFile(checkpoint_json(path)) {}
+
+ConfigFile::ConfigFile(CheckpointJson file) : ConfigFile(std::move(file.path), std::move(file.json)) {}
+
+ConfigFile ConfigFile::as_it_stands(const std::string& path) {
+  return ConfigFile(path, base::read_json(path));
 }
 
 void ConfigFile::refuse(const std::string& field, const std::string& reason) const {

@@ -6,13 +6,18 @@
 #include <string>
 
 #include "nightreel/base/json.h"
+#include "nightreel/job/checkpoint.h"
 
 namespace nightreel::job {
 
 class ConfigFile {
  public:
+  static constexpr std::int64_t kMaxSize = 1 << 20;  // of any dimension: past it a config is nonsense
+
   /// Reads the file, which must hold an object; of an original folder what Diffusers would have there (checkpoint.h).
   explicit ConfigFile(const std::string& path);
+  /// Reads the file itself: what an original folder says of itself must not be asked of that folder again.
+  static ConfigFile as_it_stands(const std::string& path);
 
   const std::string& path() const { return path_; }
   const base::Json& json() const { return json_; }
@@ -28,6 +33,8 @@ class ConfigFile {
   [[noreturn]] void refuse(const std::string& field, const std::string& reason) const;
 
  private:
+  explicit ConfigFile(CheckpointJson file);
+  ConfigFile(std::string path, base::Json json);
   const base::Json& at(const std::string& field) const;
   std::string path_;
   base::Json json_;

@@ -7,6 +7,7 @@
 #include "job/config_file.h"
 #include "job/published_parts.h"
 #include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
 
 namespace nightreel::job {
 namespace {
@@ -16,14 +17,8 @@ using base::Error;
 using base::ErrorKind;
 using base::printable;
 
-constexpr std::int64_t kMaxSize = 1 << 20;
-[[noreturn]] void refuse(const std::string& root, const std::string& why) {
+[[noreturn]] void refuse_original(const std::string& root, const std::string& why) {
   throw Error(ErrorKind::model, printable(root) + ": " + why);
-}
-
-bool exists(const std::string& path) {
-  std::error_code error;
-  return fs::exists(path, error);
 }
 
 /// The file names in `root` that begin with `stem` and end as weights do.
@@ -41,15 +36,18 @@ std::vector<std::string> weight_files(const std::string& root, const std::string
 
 std::string only_file(const std::string& root, const std::string& stem, const std::string& published) {
   const auto names = weight_files(root, stem);
-  if (names.empty()) refuse(root, "has no " + published + " (nor the same as .safetensors)");
-  if (names.size() > 1) refuse(root, "has both " + printable(names[0]) + " and " + printable(names[1]) + ": keep one");
+  if (names.empty()) refuse_original(root, "has no " + published + " (nor the same as .safetensors)");
+  if (names.size() > 1)
+    refuse_original(root, "has both " + printable(names[0]) + " and " + printable(names[1]) + ": keep one");
   return root + "/" + names[0];
 }
 
 /// Fields of Wan's WanModel.__init__ (wan/modules/model.py), with its defaults; the config.json of a published model
 /// leaves out those that were never changed.
 ConfigFile expert_config(const std::string& folder) {
-  ConfigFile config(folder + "/config.json");
+  const std::string path = folder + "/config.json";
+  if (!base::exists(path)) refuse_original(path, "is missing, or a link to nothing: download the folder again");
+  ConfigFile config = ConfigFile::as_it_stands(path);
   const std::vector<std::string> known{"model_type",
                                        "patch_size",
                                        "text_len",
@@ -73,7 +71,8 @@ ConfigFile expert_config(const std::string& folder) {
   if (config.has("_class_name") && config.text("_class_name") != "WanModel") {
     config.refuse("_class_name", printable(config.text("_class_name"), 60) + " is not supported, only WanModel");
   }
-  if (config.integer("text_len", 1, kMaxSize, 512) != 512) config.refuse("text_len", "only 512 is supported");
+  if (config.integer("text_len", 1, ConfigFile::kMaxSize, 512) != 512)
+    config.refuse("text_len", "only 512 is supported");
   if (!config.boolean("qk_norm", true)) config.refuse("qk_norm", "only true is supported");
   return config;
 }
@@ -94,14 +93,14 @@ struct ClipSize {
 
 ClipSize clip_size(const std::string& root) {
   const ConfigFile config(root + "/image_encoder/config.json");
-  const std::int64_t side =
-      config.integer("image_size", 1, kMaxSize, 224) / config.integer("patch_size", 1, kMaxSize, 14);
-  return {side * side + 1, config.integer("hidden_size", 1, kMaxSize, 1280)};
+  const std::int64_t side = config.integer("image_size", 1, ConfigFile::kMaxSize, 224) /
+                            config.integer("patch_size", 1, ConfigFile::kMaxSize, 14);
+  return {side * side + 1, config.integer("hidden_size", 1, ConfigFile::kMaxSize, 1280)};
 }
 
 Json transformer_json(const std::string& root, const OriginalModel& model, const std::string& folder) {
   const ConfigFile config = expert_config(folder);
-  const std::int64_t dim = config.integer("dim", 1, kMaxSize, 2048);
+  const std::int64_t dim = config.integer("dim", 1, ConfigFile::kMaxSize, 2048);
   const std::int64_t heads = config.integer("num_heads", 1, 4096, 16);
   if (dim % heads != 0) config.refuse("num_heads", "does not divide dim");
   Json json{{"_class_name", "WanTransformer3DModel"},
@@ -109,8 +108,8 @@ Json transformer_json(const std::string& root, const OriginalModel& model, const
             {"attention_head_dim", dim / heads},
             {"cross_attn_norm", config.boolean("cross_attn_norm", true)},
             {"eps", config.number("eps", 1e-12, 0.5, 1e-6)},
-            {"ffn_dim", config.integer("ffn_dim", 1, kMaxSize, 8192)},
-            {"freq_dim", config.integer("freq_dim", 1, kMaxSize, 256)},
+            {"ffn_dim", config.integer("ffn_dim", 1, ConfigFile::kMaxSize, 8192)},
+            {"freq_dim", config.integer("freq_dim", 1, ConfigFile::kMaxSize, 256)},
             {"image_dim", nullptr},
             {"in_channels", config.integer("in_dim", 1, 4096, 16)},
             {"num_attention_heads", heads},
@@ -120,7 +119,7 @@ Json transformer_json(const std::string& root, const OriginalModel& model, const
             {"pos_embed_seq_len", nullptr},
             {"qk_norm", "rms_norm_across_heads"},
             {"rope_max_seq_len", 1024},
-            {"text_dim", config.integer("text_dim", 1, kMaxSize, 4096)}};
+            {"text_dim", config.integer("text_dim", 1, ConfigFile::kMaxSize, 4096)}};
   if (!model.clip()) return json;
   const ClipSize clip = clip_size(root);
   json["image_dim"] = clip.width;
@@ -149,7 +148,8 @@ const KindDefaults& defaults_of(const OriginalModel& model) {
     return model.type == kind.type && model.experts.size() == kind.experts;
   });
   if (found != kKinds.end()) return *found;
-  refuse(model.experts.front() + "/config.json", "model_type: " + model.type + " does not go with two experts");
+  refuse_original(model.experts.front() + "/config.json",
+                  "model_type: " + model.type + " does not go with two experts");
 }
 
 Json model_index(const OriginalModel& model) {
@@ -194,9 +194,10 @@ bool is_original_name(const std::string& name) {
 
 OriginalModel read_original(const std::string& root) {
   OriginalModel model;
-  if (exists(root + "/" + kHighNoise) || exists(root + "/" + kLowNoise)) {
+  if (base::exists(root + "/" + kHighNoise) || base::exists(root + "/" + kLowNoise)) {
     for (const char* expert : {kHighNoise, kLowNoise}) {
-      if (!exists(root + "/" + expert)) refuse(root, std::string("has no ") + expert + "/, but the other expert");
+      if (!base::exists(root + "/" + expert))
+        refuse_original(root, std::string("has no ") + expert + "/, but the other expert");
       model.experts.push_back(root + "/" + expert);
     }
   } else {
@@ -228,7 +229,7 @@ CheckpointJson original_json(const std::string& root, const std::string& name) {
   if (name == "text_encoder/config.json") return {published_text_encoder(), published};
   if (name == "image_encoder/config.json" && model.clip()) return {published_image_encoder(), published};
   if (name == "image_processor/preprocessor_config.json" && model.clip()) return {published_processor(), published};
-  refuse(root + "/" + name, "this model has no such part");
+  refuse_original(root + "/" + name, "this model has no such part");
 }
 
 std::string original_weights_path(const std::string& root, const std::string& component) {
@@ -238,7 +239,7 @@ std::string original_weights_path(const std::string& root, const std::string& co
   if (component == "vae") return only_file(root, original_vae_name(model) + ".", original_vae_name(model) + ".pth");
   if (component == "text_encoder") return only_file(root, kTextStem, std::string(kTextStem) + "bf16.pth");
   if (component == "image_encoder" && model.clip()) return only_file(root, kClipStem, std::string(kClipStem) + ".pth");
-  refuse(root + "/" + component, "this model has no such part");
+  refuse_original(root + "/" + component, "this model has no such part");
 }
 
 }  // namespace nightreel::job
