@@ -20,8 +20,7 @@
 
 namespace nightreel::render {
 
-/// What rank 0 has all members do next. `wait`: nothing yet; it is said every kBeat, so that nobody who waits comes to
-/// the end of the group's deadline, and one who is gone is missed.
+/// What rank 0 has all members do next. `wait`: nothing yet (Limits::beat).
 struct Order {
   enum class Verb { wait, render, begin, finish, end };
   Verb verb = Verb::wait;
@@ -33,8 +32,6 @@ class Agreement {
  public:
   /// `device`: where the group's tensors live.
   Agreement(comm::Communicator& group, at::Device device, std::chrono::milliseconds deadline);
-
-  static constexpr std::chrono::milliseconds kBeat{2000};
 
   /// Whether this member decides, keeps the checkpoint and writes the files.
   bool leads() const { return group_.rank() == 0; }

@@ -2,8 +2,7 @@
 
 #include <c10/util/Exception.h>
 
-#include <chrono>
-#include <thread>
+#include <condition_variable>
 
 #include "nightreel/base/pipe.h"
 #include "nightreel/protocol/message.h"
@@ -32,10 +31,23 @@ bool Events::lost() const {
   return lost_;
 }
 
-void Events::beat(const base::CancelToken& stopping) {
-  while (!stopping.cancelled() && !lost()) {
+void Events::beat(const std::stop_token& stopping, std::chrono::milliseconds every) {
+  std::mutex mutex;  // nobody else's: what is waited for is the token
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  while (!stopping.stop_requested() && !lost()) {
     send(protocol::encode_plain("heartbeat"));
-    for (int i = 0; i < 20 && !stopping.cancelled(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    wake.wait_for(lock, stopping, every, [] { return false; });
+  }
+}
+
+int exit_code_of(Events& events, const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const std::exception& e) {
+    const auto [kind, why] = explain(e);
+    events.fail("", 0, kind, why);
+    return base::traits(kind).exit_code;
   }
 }
 

@@ -7,17 +7,18 @@
 #include "nightreel/pipeline/device.h"
 #include "nightreel/render/device.h"
 #include "nightreel/render/server.h"
+#include "render/limits.h"
 #include "render/probe.h"
 
 namespace nightreel::render {
 namespace {
 
-void answer_all(int request_fd, Events& events) {
+void answer_probes(int request_fd, Events& events, const Limits& limits) {
   base::LineReader requests(request_fd, protocol::kMaxLine);
   Groups groups;
   std::string line;
   for (;;) {
-    const auto status = requests.next(line, std::chrono::milliseconds(200));
+    const auto status = requests.next(line, limits.look);
     if (status == base::LineReader::Status::closed || events.lost()) return;
     if (status == base::LineReader::Status::timeout) continue;
     const auto message = protocol::decode_request(line);
@@ -30,21 +31,22 @@ void answer_all(int request_fd, Events& events) {
   }
 }
 
-void serve(const MakerOptions& options, int request_fd, Events& events) {
+void serve_alone(const MakerOptions& options, int request_fd, Events& events) {
   at::set_num_threads(options.threads);
   protocol::ReadyEvent ready;
   ready.model = protocol::Json::object();
   describe_device(pipeline::choose_device(options.device), ready);
   events.send(protocol::encode(ready));
-  base::CancelToken stopping;
-  std::thread beating([&] { events.beat(stopping); });
+  const Limits limits;
+  std::stop_source stopping;
+  std::thread beating([&] { events.beat(stopping.get_token(), limits.heartbeat); });
   std::exception_ptr problem;
   try {
-    answer_all(request_fd, events);
+    answer_probes(request_fd, events, limits);
   } catch (const base::Error&) {
     problem = std::current_exception();  // a rank that makes no sense: the thread ends first
   }
-  stopping.cancel();
+  stopping.request_stop();
   beating.join();
   if (problem) std::rethrow_exception(problem);
 }
@@ -53,14 +55,10 @@ void serve(const MakerOptions& options, int request_fd, Events& events) {
 
 int serve_probes(const MakerOptions& options, int request_fd, int event_fd) {
   Events events(event_fd);
-  try {
-    serve(options, request_fd, events);
+  return exit_code_of(events, [&] {
+    serve_alone(options, request_fd, events);
     return 0;
-  } catch (const std::exception& e) {
-    const auto [kind, why] = explain(e);
-    events.fail("", 0, kind, why);
-    return base::traits(kind).exit_code;
-  }
+  });
 }
 
 }  // namespace nightreel::render

@@ -15,10 +15,6 @@ using base::Error;
 using base::ErrorKind;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kRest{1600};      // less than Agreement::kBeat
-constexpr milliseconds kPatience{5000};  // for the other end of the group to hear that all is over
-constexpr milliseconds kFarewell{2000};  // for this member's own shutdown to come, once rank 0 is gone
-
 Checkpointing kept(const Work& work) {
   return {work.request.checkpoint, work.request.checkpoint_every};
 }
@@ -28,25 +24,27 @@ Checkpointing kept(const Work& work) {
 void RenderLoop::run() {
   while (auto task = next()) {
     is_work(*task) ? render_next(std::get<Work>(std::move(*task))) : join(std::get<Seat>(std::move(*task)));
-    if (maker_.agreement() && !maker_.agreement()->leads()) return follow(*maker_.agreement());
+    if (agreement_ != nullptr && !agreement_->leads()) return follow();
   }
-  if (maker_.agreement()) maker_.agreement()->tell({Order::Verb::end, "", 0});
+  if (agreement_ == nullptr) return;
+  agreement_->tell({Order::Verb::end, "", 0});
+  part();
 }
 
 // Rank 0 of a group lets the others know that there is nothing yet.
 std::optional<Task> RenderLoop::next() {
-  if (!maker_.agreement()) return to_render_.take();
+  if (agreement_ == nullptr) return to_render_.take();
   for (;;) {
-    auto task = to_render_.take_wanted(is_work, Agreement::kBeat);
+    auto task = to_render_.take_wanted(is_work, limits_.beat);
     if (task || to_render_.closed()) return task;
-    maker_.agreement()->tell({});
+    agreement_->tell({});
   }
 }
 
 void RenderLoop::join(Seat seat) {
   try {
     auto group = join_group(seat.request);
-    maker_.share(std::move(group), milliseconds(seat.request.deadline_ms));
+    agreement_ = maker_.share(std::move(group), milliseconds(seat.request.deadline_ms));
     rendezvous_ = std::move(seat.rendezvous);
     events_.send(protocol::encode(protocol::RendezvousEvent{seat.request.address, true}));
   } catch (const std::exception& e) {
@@ -57,36 +55,47 @@ void RenderLoop::join(Seat seat) {
 }
 
 // The life of a member that is not rank 0.
-void RenderLoop::follow(Agreement& agreement) {
+void RenderLoop::follow() {
   std::vector<HalfDone> begun;
   std::optional<base::Stopwatch> closing;
   for (;;) {
-    const Order order = heard(agreement);
+    const Order order = heard();
     if (order.verb == Order::Verb::end) break;
     if (order.verb == Order::Verb::wait) {
       if (to_render_.closed() && !closing) closing.emplace();
-      if (closing && closing->seconds() > std::chrono::duration<double>(kPatience).count()) return;
-      to_render_.wait_for_any(kRest);  // not in a collective, which would keep a GPU busy
+      if (closing && closing->seconds() > std::chrono::duration<double>(limits_.patience).count()) return;
+      to_render_.wait_for_any(limits_.rest);  // not in a collective, which would keep a GPU busy
     }
-    if (order.verb == Order::Verb::render) render(requested(order, agreement));
-    if (order.verb == Order::Verb::begin) begin(requested(order, agreement), begun);
+    if (order.verb == Order::Verb::render) render(requested(order));
+    if (order.verb == Order::Verb::begin) begin(requested(order), begun);
     if (order.verb == Order::Verb::finish) finish(half_done(begun, order));
   }
-  if (!to_render_.wait_closed(kPatience)) throw Error(ErrorKind::comm, "rank 0 has left the group");
+  part();
+  if (!to_render_.wait_closed(limits_.patience)) throw Error(ErrorKind::comm, "rank 0 has left the group");
 }
 
-// Rank 0 says that all is over and closes the connection: to who is slow the closing may be all that is left to hear.
-Order RenderLoop::heard(Agreement& agreement) {
+// Rank 0 goes when all have heard that it is over: what they meet at is in its process. Who is missing by now, or has
+// heard of the end by losing the group, is missed by nobody.
+void RenderLoop::part() {
+  agreement_ = nullptr;
   try {
-    return agreement.hear();
+    maker_.share(nullptr, milliseconds(0));
+  } catch (const std::exception&) {
+  }
+}
+
+// To who is slow the closing of rank 0's connection may be all that is left to hear of the group's end.
+Order RenderLoop::heard() {
+  try {
+    return agreement_->hear();
   } catch (const Error&) {
-    if (to_render_.wait_closed(kFarewell)) return {Order::Verb::end, "", 0};
+    if (to_render_.wait_closed(limits_.farewell)) return {Order::Verb::end, "", 0};
     throw;
   }
 }
 
-Work RenderLoop::requested(const Order& order, const Agreement& agreement) {
-  const milliseconds limit = agreement.deadline() / 2;  // in time for the others, who wait
+Work RenderLoop::requested(const Order& order) {
+  const milliseconds limit = agreement_->deadline() / 2;  // in time for the others, who wait
   auto task = to_render_.take_wanted(
       [&](const Task& one) { return is_work(one) && is_about(std::get<Work>(one).request, order); }, limit);
   if (task) return std::get<Work>(std::move(*task));
@@ -114,9 +123,7 @@ void RenderLoop::render_next(Work work) {
 
 // What all members do next: rank 0 tells, the others have just heard it.
 void RenderLoop::tell(Order::Verb verb, const Work& work) {
-  if (maker_.agreement() && maker_.agreement()->leads()) {
-    maker_.agreement()->tell({verb, work.request.job, work.request.token});
-  }
+  if (agreement_ != nullptr && agreement_->leads()) agreement_->tell({verb, work.request.job, work.request.token});
 }
 
 // Throws, in a group on all members, where one of them cannot do it or is not to.
@@ -125,7 +132,7 @@ void RenderLoop::require(const Work& work, const std::exception_ptr& problem) {
     if (problem) std::rethrow_exception(problem);
     work.cancel.throw_if_cancelled();
   };
-  maker_.agreement() ? maker_.agreement()->together(look) : look();
+  agreement_ != nullptr ? agreement_->together(look) : look();
 }
 
 void RenderLoop::render(Work work) {
@@ -176,12 +183,12 @@ void RenderLoop::finish(HalfDone half) {
 }
 
 void RenderLoop::hand_over(Work work, Rendered rendered) {
-  if (maker_.agreement() && !maker_.agreement()->leads()) {  // rank 0 writes for all
+  if (agreement_ != nullptr && !agreement_->leads()) {  // rank 0 writes for all
     for (std::string* file : {&work.request.video, &work.request.sheet, &work.request.archive}) file->clear();
   }
   std::exception_ptr lost;  // a video that is done is written, whatever becomes of the group
   try {
-    while (!to_write_.wait_empty(Agreement::kBeat)) tell(Order::Verb::wait, {});
+    while (!to_write_.wait_empty(limits_.beat)) tell(Order::Verb::wait, {});
   } catch (const Error&) {
     lost = std::current_exception();
   }
@@ -191,7 +198,7 @@ void RenderLoop::hand_over(Work work, Rendered rendered) {
 
 // From where it was caught: rethrows what the group cannot go on after.
 void RenderLoop::fail_here(const protocol::RenderRequest& request, const std::exception& thrown) {
-  if (maker_.agreement() && !Agreement::in_step(thrown)) throw;
+  if (agreement_ != nullptr && !Agreement::in_step(thrown)) throw;
   jobs_.fail(request, thrown);
 }
 

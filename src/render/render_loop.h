@@ -13,6 +13,7 @@
 #include "render/events.h"
 #include "render/handover.h"
 #include "render/jobs.h"
+#include "render/limits.h"
 #include "render/work.h"
 
 namespace nightreel::render {
@@ -20,14 +21,15 @@ namespace nightreel::render {
 class RenderLoop {
  public:
   /// `rendezvous`: keeps what the group meets at, as long as `maker` lives.
-  RenderLoop(VideoMaker& maker, std::unique_ptr<comm::Rendezvous>& rendezvous, Events& events, Jobs& jobs,
-             Handover<Task>& to_render, Handover<Finished>& to_write)
+  RenderLoop(Maker& maker, std::unique_ptr<comm::Rendezvous>& rendezvous, Events& events, Jobs& jobs,
+             Handover<Task>& to_render, Handover<Finished>& to_write, const Limits& limits)
       : maker_(maker),
         rendezvous_(rendezvous),
         events_(events),
         jobs_(jobs),
         to_render_(to_render),
-        to_write_(to_write) {}
+        to_write_(to_write),
+        limits_(limits) {}
 
   /// Until there is nothing more to render, or its group is over. Throws what the renderer cannot go on after: members
   /// may wait for each other, and the communicator is of no use.
@@ -46,9 +48,10 @@ class RenderLoop {
 
   std::optional<Task> next();
   void join(Seat seat);
-  void follow(Agreement& agreement);
-  Order heard(Agreement& agreement);
-  Work requested(const Order& order, const Agreement& agreement);
+  void follow();
+  void part();
+  Order heard();
+  Work requested(const Order& order);
   static HalfDone half_done(std::vector<HalfDone>& begun, const Order& order);
   void tell(Order::Verb verb, const Work& work);
   void require(const Work& work, const std::exception_ptr& problem);
@@ -60,12 +63,14 @@ class RenderLoop {
   void hand_over(Work work, Rendered rendered);
   void fail_here(const protocol::RenderRequest& request, const std::exception& thrown);
 
-  VideoMaker& maker_;
+  Maker& maker_;
   std::unique_ptr<comm::Rendezvous>& rendezvous_;
   Events& events_;
   Jobs& jobs_;
   Handover<Task>& to_render_;
   Handover<Finished>& to_write_;
+  const Limits limits_;
+  Agreement* agreement_ = nullptr;  // the maker's; null: alone
   std::atomic<bool> in_group_ = false;
 };
 

@@ -8,36 +8,35 @@
 #include <thread>
 
 #include "nightreel/base/error.h"
-#include "nightreel/base/pipe.h"
 #include "nightreel/pipeline/device.h"
-#include "render/events.h"
-#include "render/group.h"
 #include "render/handover.h"
 #include "render/jobs.h"
 #include "render/load_group.h"
 #include "render/probe.h"
 #include "render/render_loop.h"
+#include "render/serving.h"
 
 namespace nightreel::render {
 namespace {
 
 using base::Error;
 using base::ErrorKind;
-using std::chrono::milliseconds;
 
 class Server {
  public:
-  Server(const ServerOptions& options, int request_fd, int event_fd)
-      : events_(event_fd),
+  Server(Connection& rank, std::unique_ptr<Maker> maker, int threads, const Limits& limits)
+      : events_(rank.events),
         jobs_(events_),
-        requests_(request_fd, protocol::kMaxLine),
-        maker_(options.maker, options.load_group ? group_to_load(options.maker) : nullptr),
-        threads_(options.maker.threads),
-        loop_(maker_, rendezvous_, events_, jobs_, to_render_, to_write_) {}
+        requests_(rank.requests),
+        groups_(rank.groups),
+        maker_(std::move(maker)),
+        threads_(threads),
+        limits_(limits),
+        loop_(*maker_, rendezvous_, events_, jobs_, to_render_, to_write_, limits) {}
 
   int run() {
-    events_.send(protocol::encode(maker_.facts()));
-    std::thread beating([this] { events_.beat(stopping_); });
+    events_.send(protocol::encode(maker_->facts()));
+    std::thread beating([this] { events_.beat(stopping_.get_token(), limits_.heartbeat); });
     std::thread rendering([this] { render_all(); });
     std::thread writing([this] { write_all(); });
     std::exception_ptr problem;
@@ -46,7 +45,7 @@ class Server {
     } catch (const Error&) {
       problem = std::current_exception();  // a rank that makes no sense: the threads end first
     }
-    stopping_.cancel();
+    stopping_.request_stop();
     jobs_.cancel_all();
     to_render_.close();
     rendering.join();
@@ -58,15 +57,10 @@ class Server {
   }
 
  private:
-  std::unique_ptr<comm::Communicator> group_to_load(const MakerOptions& options) {
-    pipeline::choose_device(options.device);
-    return meet_to_load(requests_, groups_, events_, options.log);
-  }
-
   void read_all() {
     std::string line;
     for (;;) {
-      const auto status = requests_.next(line, milliseconds(200));
+      const auto status = requests_.next(line, limits_.look);
       if (status == base::LineReader::Status::closed || events_.lost() || broken_) return;
       if (status == base::LineReader::Status::timeout) continue;
       const auto message = protocol::decode_request(line);
@@ -95,7 +89,7 @@ class Server {
   void accept(const protocol::RenderRequest& request) {
     Work work{request, {}, {}, nullptr};
     try {
-      work.prepared = maker_.prepare(request.settings);
+      work.prepared = maker_->prepare(request.settings);
     } catch (const std::exception& e) {
       if (!loop_.in_group()) {
         const auto [kind, why] = explain(e);
@@ -113,7 +107,7 @@ class Server {
       loop_.run();
     } catch (const std::exception& e) {
       const auto [kind, why] = explain(e);
-      if (!stopping_.cancelled()) events_.fail("", 0, kind, why);
+      if (!stopping_.stop_requested()) events_.fail("", 0, kind, why);
       broken_ = true;
     }
   }
@@ -124,7 +118,7 @@ class Server {
       try {
         jobs_.observer_for(finished->work).progress("encode", 0, 0);
         const OutputFiles files{request.video, request.sheet, request.archive, request.archive_content, request.crf};
-        maker_.write(request.settings, request.spec, files, finished->rendered);
+        maker_->write(request.settings, request.spec, files, finished->rendered);
         jobs_.done(*finished);
       } catch (const std::exception& e) {
         jobs_.fail(request, e);
@@ -132,30 +126,38 @@ class Server {
     }
   }
 
-  Events events_;
+  Events& events_;
   Jobs jobs_;
-  base::LineReader requests_;
-  Groups groups_;
-  std::unique_ptr<comm::Rendezvous> rendezvous_;  // of the group below, which it must outlive
-  VideoMaker maker_;
-  int threads_;
+  base::LineReader& requests_;
+  Groups& groups_;
+  std::unique_ptr<comm::Rendezvous> rendezvous_;  // of the maker's group, which it must outlive
+  const std::unique_ptr<Maker> maker_;
+  const int threads_;
+  const Limits limits_;
   Handover<Task> to_render_;
   Handover<Finished> to_write_;
   RenderLoop loop_;
   std::atomic<bool> broken_ = false;
-  base::CancelToken stopping_;
+  std::stop_source stopping_;
 };
+
+std::unique_ptr<comm::Communicator> group_to_load(Connection& rank, const MakerOptions& options) {
+  pipeline::choose_device(options.device);
+  return meet_to_load(rank.requests, rank.groups, rank.events, options.log);
+}
 
 }  // namespace
 
+int serve_with(Connection& rank, std::unique_ptr<Maker> maker, int threads, const Limits& limits) {
+  return Server(rank, std::move(maker), threads, limits).run();
+}
+
 int serve(const ServerOptions& options, int request_fd, int event_fd) {
-  try {
-    return Server(options, request_fd, event_fd).run();
-  } catch (const std::exception& e) {
-    const auto [kind, why] = explain(e);
-    Events(event_fd).fail("", 0, kind, why);
-    return base::traits(kind).exit_code;
-  }
+  Connection rank(request_fd, event_fd);
+  return exit_code_of(rank.events, [&] {
+    auto loading = options.load_group ? group_to_load(rank, options.maker) : nullptr;
+    return serve_with(rank, std::make_unique<VideoMaker>(options.maker, std::move(loading)), options.maker.threads);
+  });
 }
 
 }  // namespace nightreel::render

@@ -150,13 +150,19 @@ const protocol::ReadyEvent& VideoMaker::facts() const {
   return parts_->facts;
 }
 
-void VideoMaker::share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline) {
-  if (group->size() == 1) return;
-  auto agreement = std::make_unique<Agreement>(*group, parts_->device, deadline);
-  parts_->memory.bytes = agreement->least_memory(parts_->memory.bytes);
-  parts_->seat = {group->rank(), group->size()};
-  parts_->pipeline.share(std::move(group));
-  parts_->agreement = std::move(agreement);
+Agreement* VideoMaker::share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline) {
+  if (!group) {
+    parts_->agreement.reset();
+    parts_->seat = {};
+    parts_->pipeline.share(nullptr);
+  } else if (group->size() > 1) {
+    auto agreement = std::make_unique<Agreement>(*group, parts_->device, deadline);
+    parts_->memory.bytes = agreement->least_memory(parts_->memory.bytes);
+    parts_->seat = {group->rank(), group->size()};
+    parts_->pipeline.share(std::move(group));
+    parts_->agreement = std::move(agreement);
+  }
+  return agreement();
 }
 
 Agreement* VideoMaker::agreement() const {

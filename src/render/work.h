@@ -10,7 +10,7 @@
 #include "nightreel/base/cancel.h"
 #include "nightreel/comm/communicator.h"
 #include "nightreel/protocol/message.h"
-#include "nightreel/render/video_maker.h"
+#include "nightreel/render/maker.h"
 #include "render/agreement.h"
 
 namespace nightreel::render {

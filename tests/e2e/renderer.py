@@ -11,7 +11,6 @@ import time
 import program
 from program import BUILD, SHAPES
 
-SAVED = "renderer.after.rename.checkpoints.h5"  # of the fault points in tests/chaos
 SETTINGS = {"prompt": "a red circle moves right on a black background", "negative_prompt": "blurred", "height": 16,
             "width": 16, "num_frames": 5, "fps": 8.0, "num_inference_steps": 4, "guidance_scale": 3.0,
             "guidance_scale_2": None, "flow_shift": 3.0, "boundary_ratio": None, "sampler": "unipc", "sigmas": [],
@@ -51,7 +50,7 @@ class Renderer:
         wanted["crf"] = int(wanted["crf"])
         self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
 
-    def wait_for(self, kind, /, seconds=60, **fields):
+    def wait_for(self, kind, /, seconds=180, **fields):
         """The first event, old or new, of this type and with these fields."""
         end = time.monotonic() + seconds
         position = 0
@@ -66,19 +65,11 @@ class Renderer:
             except queue.Empty:
                 raise AssertionError(f"no {kind} {fields} within {seconds} s; seen: {self.seen[-5:]}") from None
 
-    def stop_while_held(self, job, test):
-        """Of a renderer that stands still where it has just saved a state (`hold`): it hears that it is to stop, then goes on."""
-        test.went_off(SAVED)
-        self.send("checkpoint_and_stop", job=job)
-        self.send("probe")
-        self.wait_for("probed")  # so it has heard
-        (test.traps / "go").touch()
-
     def order(self, *wanted):
         """Positions of the first events that have these fields."""
         return [next(i for i, event in enumerate(self.seen) if fields.items() <= event.items()) for fields in wanted]
 
-    def end(self, close=True, seconds=20):
+    def end(self, close=True, seconds=60):
         if close and not self._process.stdin.closed:
             self._process.stdin.close()
         code = self._process.wait(seconds)
