@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 import damage
 import program
-from program import SHAPES, nightreel, small
+from program import SHAPES, engine, nightreel, small
 
 
 def latents(archive):
@@ -19,7 +19,7 @@ def latents(archive):
 class Layouts(program.ProgramTest):
     def convert(self, source, name, *flags):
         target = self.folder / name
-        ended = nightreel("model", "convert", source, "--to", target, "--json", *flags)
+        ended = engine("model", "convert", source, "--to", target, "--json", *flags)
         self.assert_ended(ended, 0)
         return target, json.loads(ended.out)
 
@@ -39,13 +39,13 @@ class Layouts(program.ProgramTest):
         return folder, report["digest"]
 
     def info(self, folder):
-        ended = nightreel("model", "info", folder, "--json")
+        ended = engine("model", "info", folder, "--json")
         self.assert_ended(ended, 0)
         return json.loads(ended.out)
 
     def generate(self, folder, name, *flags):
         video, archive = self.folder / f"{name}.mp4", self.folder / f"{name}.h5"
-        ended = nightreel("generate", "--model", folder, "--prompt", "a red circle moves left", "--height", "32",
+        ended = engine("generate", "--model", folder, "--prompt", "a red circle moves left", "--height", "32",
                           "--width", "32", "--num-frames", "5", "--num-inference-steps", "3", "--seed", "1",
                           "--threads", "1", "--archive", "latents", "--archive-file", archive, "-o", video, *flags)
         self.assert_ended(ended, 0)
@@ -60,7 +60,7 @@ class Layouts(program.ProgramTest):
         self.assertEqual(ours["digest"], theirs["digest"])
         self.assertEqual(digest, theirs["digest"])
         self.assertEqual(ours["recipe"], theirs["recipe"])
-        ended = nightreel("model", "check", original)
+        ended = engine("model", "check", original)
         self.assert_ended(ended, 0)
         self.assertEqual(ended.out.count(" ok "), 5, ended.out)
 
@@ -71,7 +71,7 @@ class Layouts(program.ProgramTest):
         decoded = []
         for name, model in ("ours", original), ("theirs", shapes):
             again = self.folder / f"{name}-again.mp4"
-            self.assert_ended(nightreel("decode", archive, "-o", again, "--model", model, "--threads", "1"), 0)
+            self.assert_ended(engine("decode", archive, "-o", again, "--model", model, "--threads", "1"), 0)
             decoded.append(again.read_bytes())
         self.assertEqual(*decoded)
 
@@ -83,7 +83,7 @@ class Layouts(program.ProgramTest):
     def test_a_boundary_that_wans_code_has_not_keeps_a_model_out_of_the_original_layout(self):
         folder = self.of_wans_boundary()
         damage.json_with("model_index.json", boundary_ratio=0.8)(folder)
-        ended = nightreel("model", "convert", folder, "--to", self.folder / "original", "--layout", "original")
+        ended = engine("model", "convert", folder, "--to", self.folder / "original", "--layout", "original")
         self.assert_refused(ended, 3, str(folder), "boundary_ratio 0.8", "0.875")
         self.assertFalse((self.folder / "original").exists())
 
@@ -98,7 +98,7 @@ class Layouts(program.ProgramTest):
             self.assertEqual(parts["transformer"]["max_error"] > 0, dtype != "f16", "it was float16 before")
             self.assertEqual(parts["vae"]["changed"], 0)
             self.assertNotEqual(report["digest"], self.info(wide_model)["digest"])
-            self.assert_ended(nightreel("model", "check", folder), 0)
+            self.assert_ended(engine("model", "check", folder), 0)
         _, held = self.generate(self.folder / "fp8", "held", "--dtype", "fp8")
         _, wide = self.generate(self.folder / "fp8", "wide", "--dtype", "f32")
         self.assertTrue((latents(held) == latents(wide)).all(), "the same numbers, held in fp8 or brought back")
@@ -109,7 +109,7 @@ class Layouts(program.ProgramTest):
         self.assert_ended(ended, 0)
         sidecar = json.loads((self.out / "videos/a.json").read_text())
         self.assertIn("--dtype fp8", sidecar["generate"])
-        self.assert_refused(nightreel("model", "convert", SHAPES, "--to", self.folder / "fp8"), 2, "is there already")
+        self.assert_refused(engine("model", "convert", SHAPES, "--to", self.folder / "fp8"), 2, "is there already")
         self.assertEqual([path for path in self.folder.iterdir() if path.name.endswith(".part")], [])
 
     def test_a_damaged_folder_is_told_tensor_by_tensor(self):
@@ -117,7 +117,7 @@ class Layouts(program.ProgramTest):
         shutil.copytree(SHAPES, folder)
         for expert in ("transformer", "transformer_2"):
             damage.json_with(f"{expert}/config.json", num_layers=7)(folder)
-        ended = nightreel("model", "check", folder, "--json")
+        ended = engine("model", "check", folder, "--json")
         self.assertEqual(ended.code, 3, ended.said)
         report = json.loads(ended.out)
         self.assertFalse(report["ok"])

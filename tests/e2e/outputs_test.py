@@ -13,7 +13,7 @@ import numpy
 import PIL.Image
 
 import program
-from program import BUILD, MPIRUN, NIGHTREEL, SHAPES, small
+from program import BUILD, MPIRUN, NIGHTREEL, SHAPES, engine, small
 
 JOBS = [
     {"id": "plain", "prompt": "a red circle moves right on a black background", "num_inference_steps": 4},
@@ -24,6 +24,8 @@ JOBS = [
 FIELDS = {"id", "job", "job_hash", "settings", "generate", "model", "model_digest", "versions", "host", "rank", "ranks",
           "gpu", "gpu_uuid", "renderers", "launcher_job", "cpu_capability", "threads", "attempt", "timings", "frames", "bytes",
           "sha256"}
+
+NO_STATE = b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 20  # where the state of the first job would be saved
 
 
 def sha256(path):
@@ -60,6 +62,8 @@ class Outputs(program.ProgramTest):
         jobs = cls.whole / "jobs.jsonl"
         jobs.write_text("".join(json.dumps(job) + "\n" for job in JOBS))
         cls.made = cls.whole / "out"
+        (cls.made / "checkpoints").mkdir(parents=True)
+        (cls.made / "checkpoints/plain.h5").write_bytes(NO_STATE)
         ended = program.call([*MPIRUN, "-np", 2, NIGHTREEL, "run", jobs, "--model", SHAPES, "--out", cls.made,
                               "--threads", "1", "--crf", "20", "--archive", "frames"],
                              env={"SLURM_JOB_ID": "4711"})
@@ -73,7 +77,7 @@ class Outputs(program.ProgramTest):
         self.assertEqual(sorted(os.listdir(self.made / "videos")),
                          sorted(name + end for name in names for end in (".jpg", ".json", ".mp4")))
         self.assertEqual(sorted(os.listdir(self.made / "archive")), [name + ".h5" for name in names])
-        self.assertEqual(os.listdir(self.made / "checkpoints"), [])
+        self.assertEqual(os.listdir(self.made / "checkpoints"), ["plain.h5.broken"])
         (run,) = os.listdir(self.made / "runs")
         self.assertEqual(sorted(os.listdir(self.made / "logs")), [run.removesuffix(".json")])
         for rank in (0, 1):
@@ -109,15 +113,30 @@ class Outputs(program.ProgramTest):
         canonical = json.dumps(plain["job"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         self.assertEqual(plain["job_hash"], hashlib.sha256(canonical.encode()).hexdigest())
 
+    def test_a_state_file_that_could_not_be_read_was_set_aside_and_its_job_started_afresh(self):
+        self.assertEqual(self.sidecar("plain")["resumed_step"], 0)
+        self.assertEqual((self.made / "checkpoints/plain.h5.broken").read_bytes(), NO_STATE)
+
+    def words_of(self, command):
+        """What a shell makes of it."""
+        seen = subprocess.run(["sh", "-c", "nightreel() { printf '%s\\0' \"$@\"; }\n" + command], capture_output=True,
+                              text=True, check=True)
+        return seen.stdout.split("\0")[:-1]
+
     def test_the_generate_command_makes_the_same_bytes_again(self):
-        environment = program.without_redis(PATH=f"{BUILD}/bin:{os.environ['PATH']}")
         for job in JOBS:
             with self.subTest(job["id"]):
                 command = self.sidecar(job["id"])["generate"]
-                done = subprocess.run(command, shell=True, cwd=self.folder, env=environment, capture_output=True,
-                                      text=True, timeout=60)
-                self.assertEqual(done.returncode, 0, command + "\n" + done.stderr)
+                ended = engine(*self.words_of(command), cwd=self.folder)
+                self.assertEqual(ended.code, 0, command + "\n" + ended.said)
                 self.assertEqual(sha256(self.folder / f"{job['id']}.mp4"), self.sidecar(job["id"])["sha256"])
+
+    def test_the_generate_command_works_where_it_is_typed(self):
+        command = self.sidecar("quoted")["generate"]
+        done = subprocess.run(command, shell=True, cwd=self.folder, capture_output=True, text=True, timeout=120,
+                              env=program.without_redis(PATH=f"{BUILD}/bin:{os.environ['PATH']}"))
+        self.assertEqual(done.returncode, 0, command + "\n" + done.stderr)
+        self.assertEqual(sha256(self.folder / "quoted.mp4"), self.sidecar("quoted")["sha256"])
 
     def test_video_as_ffprobe_sees_it(self):
         for job in JOBS:
@@ -162,8 +181,8 @@ class Outputs(program.ProgramTest):
         for job in JOBS:
             with self.subTest(job["id"]):
                 video = self.folder / "again.mp4"
-                ended = program.nightreel("decode", self.made / f"archive/{job['id']}.h5", "-o", video, "--threads", "1",
-                                          "--crf", "20")
+                ended = engine("decode", self.made / f"archive/{job['id']}.h5", "-o", video, "--threads", "1",
+                               "--crf", "20")
                 self.assert_ended(ended, 0)
                 self.assertEqual(sha256(video), self.sidecar(job["id"])["sha256"])
 

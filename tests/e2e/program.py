@@ -2,6 +2,8 @@
 
 The tests are run by ctest as `python NAME_test.py FOLDER`, FOLDER the build's, with NIGHTREEL_SOURCE_DIR set.
 """
+import atexit
+import functools
 import json
 import os
 import pathlib
@@ -10,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -56,6 +59,51 @@ def mpirun(ranks, *arguments, program=NIGHTREEL, **how):
     return call([*MPIRUN, "-np", ranks, program, *arguments], **how)
 
 
+class EngineCommands:
+    """nightreel-engine's command lines, each in a fork of one process that has loaded LibTorch (engine_commands.cpp)."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._folder = tempfile.TemporaryDirectory(prefix="nightreel-e2e-")
+        # As nightreel starts the engine: libgomp reads the variable when it is mapped.
+        self._process = subprocess.Popen([BUILD / "bin/engine_commands"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         text=True, env=without_redis(GOMP_SPINCOUNT="1000"))
+
+    def __call__(self, *arguments, timeout=120, env=None, stdin=None, cwd=None):
+        files = {name: pathlib.Path(self._folder.name) / name for name in ("stdin", "stdout", "stderr")}
+        with self._lock:
+            files["stdin"].write_text(stdin or "")
+            request = {"arguments": [str(word) for word in arguments], "environment": without_redis(**(env or {})),
+                       "folder": str(cwd or os.getcwd()), **{name: str(file) for name, file in files.items()}}
+            too_late = threading.Timer(timeout, self._process.kill)
+            too_late.start()
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            code = self._process.stdout.readline()
+            too_late.cancel()
+            said = [files[name].read_text(errors="replace") if files[name].exists() else "" for name in ("stdout", "stderr")]
+        if not code:
+            raise AssertionError(f"{arguments}: engine_commands ended, or no answer within {timeout} s\n{said}")
+        return Ended(int(code), *said)
+
+    def stop(self):
+        self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
+
+
+@functools.lru_cache(None)
+def _engine_commands():
+    commands = EngineCommands()
+    atexit.register(commands.stop)
+    return commands
+
+
+def engine(*arguments, **how):
+    """What `nightreel` ends with for a command of the engine's, without the second that each start of it costs."""
+    return _engine_commands()(*arguments, **how)
+
+
 def start(command, env=None):
     """Runs on beside the test; end it with `stop`."""
     return subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -92,7 +140,8 @@ class RedisServer:
         self._process = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", f"{folder}/redis.sock", "--dir",
                                           folder, "--save", "", "--maxmemory-policy", "noeviction"],
                                          stdout=subprocess.DEVNULL)
-        until((pathlib.Path(folder) / "redis.sock").exists, 10)
+        if not until((pathlib.Path(folder) / "redis.sock").exists, 60):
+            raise AssertionError(f"no redis-server in {folder}")
 
     def stop(self):
         self._process.send_signal(signal.SIGKILL)
@@ -117,6 +166,16 @@ class ProgramTest(unittest.TestCase):
         """A copy of nightreel whose ranks start stand_in_engine.py."""
         copy = self.copy_of_nightreel()
         shutil.copy2(SOURCE / "tests/e2e/stand_in_engine.py", copy.parent / "nightreel-engine")
+        return copy
+
+    def with_fake_renderer(self):
+        """A copy of nightreel whose ranks start tests/rank's fake_renderer, over the folder `fake`: it draws grey at once,
+        and a prompt says what else it shall do."""
+        copy = self.copy_of_nightreel()
+        engine = copy.parent / "nightreel-engine"
+        (self.folder / "fake").mkdir()
+        engine.write_text(f"#!/bin/sh\nexec '{BUILD}/bin/fake_renderer' '{self.folder}/fake'\n")
+        engine.chmod(0o755)
         return copy
 
     def copy_of_nightreel(self):

@@ -17,7 +17,7 @@ def gpu(name):
 
 FOUR = [gpu("a0"), gpu("a1"), gpu("a2"), gpu("a3")]
 OTHER = [gpu("b0"), gpu("b1"), gpu("b2"), gpu("b3")]
-TWICE = {"ranks": {"0": [gpu("a0")], "1": [gpu("a0")]}}
+
 
 
 def on(host, ranks, out="out", **variables):
@@ -25,36 +25,22 @@ def on(host, ranks, out="out", **variables):
     return ranks, out, {"NIGHTREEL_HOSTNAME": host, **variables}
 
 
-# name: app contexts, flags, what NVML reports, and the devices of the ranks in order or the parts of the one line.
+# name: app contexts, flags, what NVML reports, and the devices of the ranks in order or the parts of the one line. The
+# whole table of who gets which GPU, and who none, is tests/cluster/gpu_map_test.cpp's; here is that it reaches the ranks.
 LAUNCHES = {
-    "each rank has a GPU of its own": ([on("a", 4)], [], {"default": FOUR}, ["GPU-a0", "GPU-a1", "GPU-a2", "GPU-a3"]),
-    "two hosts with four GPUs each": (
-        [on("a", 4), on("b", 4)], ["--device", "cuda", "--expect-ranks", "8"], {"hosts": {"a": FOUR, "b": OTHER}},
-        ["GPU-a0", "GPU-a1", "GPU-a2", "GPU-a3", "GPU-b0", "GPU-b1", "GPU-b2", "GPU-b3"]),
-    "CUDA_VISIBLE_DEVICES by index": (
-        [on("a", 2, CUDA_VISIBLE_DEVICES="2,0")], [], {"default": FOUR}, ["GPU-a2", "GPU-a0"]),
-    "CUDA_VISIBLE_DEVICES by UUID": (
-        [on("a", 2, CUDA_VISIBLE_DEVICES="GPU-a3,GPU-a1")], [], {"default": FOUR}, ["GPU-a3", "GPU-a1"]),
+    "two hosts with GPUs of their own": (
+        [on("a", 2), on("b", 2)], ["--device", "cuda", "--expect-ranks", "4"], {"hosts": {"a": FOUR, "b": OTHER}},
+        ["GPU-a0", "GPU-a1", "GPU-b0", "GPU-b1"]),
     "a launcher that binds one GPU to each rank": (
         [on("a", 1, CUDA_VISIBLE_DEVICES="3"), on("a", 1, CUDA_VISIBLE_DEVICES="GPU-a1")], [], {"default": FOUR},
         ["GPU-a3", "GPU-a1"]),
-    "no GPU anywhere": ([on("a", 2)], [], {"default": []}, ["cpu", "cpu"]),
     "the CPU was asked for": ([on("a", 2)], ["--device", "cpu"], {"default": FOUR}, ["cpu", "cpu"]),
-    "more ranks than GPUs, shared": (
-        [on("a", 5)], ["--share-gpu"], {"default": FOUR}, ["GPU-a0", "GPU-a1", "GPU-a2", "GPU-a3", "GPU-a0"]),
+    "more ranks than GPUs, shared": ([on("a", 2)], ["--share-gpu"], {"default": FOUR[:1]}, ["GPU-a0", "GPU-a0"]),
     "more ranks than GPUs": (
-        [on("a", 5)], [], {"default": FOUR},
-        ("5 ranks for 4 GPUs on host a", "ranks 0, 1, 2, 3, 4", "start one rank a GPU, or pass --share-gpu")),
-    "cuda without a GPU": (
-        [on("a", 1)], ["--device", "cuda"], {"default": []}, ("rank 0 on host a sees no GPU", "--device cuda")),
-    "one GPU twice": ([on("a", 2)], [], TWICE, ("ranks 0, 1 on host a", "GPU-a0", "--share-gpu")),
-    "one GPU in two containers": (
-        [on("a", 1), on("b", 1)], [], TWICE, ("rank 0 on host a, rank 1 on host b", "GPU-a0", "--share-gpu")),
+        [on("a", 2)], [], {"default": FOUR[:1]},
+        ("2 ranks for 1 GPU on host a", "ranks 0, 1", "start one rank a GPU, or pass --share-gpu")),
     "a rank without a GPU": (
         [on("a", 2)], [], {"ranks": {"0": FOUR, "1": []}}, ("rank 1 on host a sees no GPU", "CUDA_VISIBLE_DEVICES")),
-    "a host without a GPU": (
-        [on("a", 1), on("b", 1)], [], {"hosts": {"a": FOUR}},
-        ("GPUs on host a but none on host b", "rank 1 on host b", "--device cpu")),
     "a driver that does not work": (
         [on("a", 2)], [], {"fail": 18}, ("ranks 0, 1 on host a: NVML", "Driver/library version mismatch")),
     "fewer ranks than expected": (
@@ -87,8 +73,8 @@ class Ranks(program.ProgramTest):
 
     def test_launches(self):
         self.url = self.redis()  # hosts without a Redis that all reach are another test's
-        # mpirun takes a second to notice that ranks have ended: several wait at once.
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        # mpirun takes a second to notice that ranks have ended: others start meanwhile.
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
             launched = dict(zip(LAUNCHES, pool.map(self.launch, LAUNCHES)))
         for name, ended in launched.items():
             contexts, _, _, expected = LAUNCHES[name]
@@ -120,12 +106,9 @@ class Ranks(program.ProgramTest):
         self.assertEqual([rank["host"] for rank in self.run_json()["ranks"]], ["a", "b"])
 
     def test_a_singleton_although_the_launcher_promised_more(self):
-        for promise in ({"PMI_SIZE": "4", "PMI_RANK": "2"},
-                        {"SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}):
-            with self.subTest(promise):
-                ended = program.call([self.program, "run", "--model", SHAPES, "--out", self.out],
-                                     env=promise)
-                self.assert_refused(ended, 3, "the launcher started 4 ranks", "MPI knows one", "srun --mpi=pmix")
+        promise = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}
+        ended = program.call([self.program, "run", "--model", SHAPES, "--out", self.out], env=promise)
+        self.assert_refused(ended, 3, "the launcher started 4 ranks", "MPI knows one", "srun --mpi=pmix")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """The main job under mpirun on models/shapes: every video there, the same bytes at any world size, honest exit codes."""
 import hashlib
+import json
 import sys
 
 import program
-from program import MPIRUN, NIGHTREEL, SHAPES, mpirun, until
+from program import MPIRUN, NIGHTREEL, SHAPES, mpirun, nightreel, until
 
 sys.path.insert(0, str(program.SOURCE / "tests/chaos"))
 from fault_case import FaultCase  # noqa: E402  (found by the line above)
 
 JOBS = ["red-circle-right", "blue-square-left", "green-cross-up", "white-triangle-down"]
+RANKS = 3
 
 
 def digests(out):
@@ -20,36 +22,42 @@ class MainJob(FaultCase):
     real_renderer = True
 
     def arguments(self, out, steps=4):
-        jobs = self.write_jobs(*({"id": name, "prompt": "a " + name.replace("-", " "), "num_inference_steps": steps}
-                                 for name in JOBS))
+        jobs = self.write_jobs(*(program.small(name, steps, prompt="a " + name.replace("-", " ")) for name in JOBS))
         return ["run", jobs, "--model", SHAPES, "--out", out, "--threads", "1"]
 
-    def test_same_bytes_with_one_rank_and_four_and_nothing_done_twice(self):
-        outs = {ranks: self.folder / f"out{ranks}" for ranks in (1, 4)}
+    def test_same_bytes_with_one_rank_and_three_and_nothing_done_twice(self):
+        outs = {ranks: self.folder / f"out{ranks}" for ranks in (1, RANKS)}
         for ranks, out in outs.items():
-            self.assert_ended(mpirun(ranks, *self.arguments(out)), 0)
+            arguments = self.arguments(out)
+            self.assert_ended(mpirun(ranks, *arguments) if ranks > 1 else nightreel(*arguments), 0)
             summary = self.run_json(out)
             self.assertEqual((summary["exit_code"], summary["done"], summary["failed"]), (0, len(JOBS), 0))
             self.assertEqual(sum(rank["done"] for rank in summary["ranks"]), len(JOBS))
+            self.assertEqual(len(summary["ranks"]), ranks)
             self.assertEqual(list(out.glob("*/.*")), [], "temporary files are left")
         self.assertEqual(len(digests(outs[1])), 3 * len(JOBS))
-        self.assertEqual(digests(outs[1]), digests(outs[4]))
+        self.assertEqual(digests(outs[1]), digests(outs[RANKS]))
+        self.assertEqual(len({digest for file, digest in digests(outs[1]).items() if file.endswith(".mp4")}), len(JOBS))
 
-        written = {file: file.stat().st_mtime_ns for file in outs[1].glob("videos/*")}
-        self.assert_ended(mpirun(2, *self.arguments(outs[1])), 0)
-        self.assertEqual(written, {file: file.stat().st_mtime_ns for file in outs[1].glob("videos/*")})
+        written = {file: file.stat().st_mtime_ns for file in outs[RANKS].glob("videos/*")}
+        self.assertEqual(len(written), 3 * len(JOBS))
+        self.assert_ended(nightreel(*self.arguments(outs[RANKS])), 0)
+        self.assertEqual(written, {file: file.stat().st_mtime_ns for file in outs[RANKS].glob("videos/*")})
 
     def test_second_usr1_stops_with_75_and_the_same_command_goes_on(self):
         command = [*self.arguments(self.out, steps=8), "--checkpoint-every", 4]
         self.trap("renderer.after.rename.checkpoints.h5", "stop always")  # both in the middle of a video
         process = program.start([*MPIRUN, "-np", 2, NIGHTREEL, *command], env=self.environment())
         self.addCleanup(self.end, process)
-        self.assertTrue(until(lambda: len(self.log()) == 2, 60))
+        self.assertTrue(until(lambda: len(self.log()) == 2, 120))
         program.stop_at_once(process)
         self.assert_ended(program.finish(process), 75)
         self.assertEqual(self.run_json()["exit_code"], 75)
         self.assertEqual(digests(self.out), {})
-        self.assert_ended(mpirun(2, *command), 0)
+        self.assertEqual(len(list(self.out.glob("checkpoints/*.h5"))), 2)
+        self.assert_ended(nightreel(*command), 0)
+        resumed = [json.loads(file.read_text())["resumed_step"] for file in self.out.glob("videos/*.json")]
+        self.assertEqual(sorted(resumed), [0, 0, 4, 4])
         self.assertEqual(len(digests(self.out)), 3 * len(JOBS))
 
 

@@ -35,6 +35,14 @@ void add_field(CLI::App& sub, GenerateOptions& options, const std::string& flags
       flags, [&options, field](const Value& value) { options.job[field] = value; }, help);
 }
 
+json list_of_loras(const std::string& text) {
+  try {
+    return base::parse_json(text);
+  } catch (const Error& e) {
+    throw Error(e.kind(), std::string("--loras: ") + e.what());
+  }
+}
+
 void add_job_flags(CLI::App& sub, GenerateOptions& o) {
   add_field<std::string>(sub, o, "--prompt", "prompt", "what the video shows");
   add_field<std::string>(sub, o, "--negative-prompt", "negative_prompt", "what it shall not show");
@@ -55,7 +63,7 @@ void add_job_flags(CLI::App& sub, GenerateOptions& o) {
          "--sigmas", [&o](const std::vector<double>& values) { o.job["sigmas"] = values; }, "1,0.9375,…")
       ->delimiter(',');
   sub.add_option_function<std::string>(
-      "--loras", [&o](const std::string& text) { o.job["loras"] = base::parse_json(text); }, "JSON list");
+      "--loras", [&o](const std::string& text) { o.job["loras"] = list_of_loras(text); }, "JSON list");
 }
 
 // A temporary name beside `path`; the file gets its name only when it is whole.

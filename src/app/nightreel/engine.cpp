@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -24,17 +25,30 @@ void set_engine_environment() {
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
 }
 
-void become_engine(int argc, char** argv) {
-  int at = 1;  // of the subcommand, before which --config may stand
-  while (at < argc && std::strncmp(argv[at], "--config", 8) == 0) at += argv[at][8] == '=' ? 1 : 2;
+std::vector<std::string> engine_arguments(const std::vector<std::string>& arguments) {
+  std::size_t at = 0;  // of the subcommand, before which --config may stand
+  while (at < arguments.size() && arguments[at].rfind("--config", 0) == 0) {
+    at += arguments[at].rfind("--config=", 0) == 0 ? 1 : 2;
+  }
   const auto& known = engine_subcommands();
-  if (at >= argc || std::none_of(known.begin(), known.end(), [&](const auto& s) { return s.first == argv[at]; }))
-    return;
-  if (std::strcmp(argv[at], "bench") == 0 && at + 1 < argc && std::strcmp(argv[at + 1], "comm") == 0) return;
-  std::rotate(argv + 1, argv + at, argv + at + 1);
-  std::string path = base::companion("nightreel-engine");
-  argv[0] = path.data();
-  ::execv(path.c_str(), argv);
+  const auto is_named = [&](const auto& one) { return one.first == arguments[at]; };
+  if (at >= arguments.size() || std::none_of(known.begin(), known.end(), is_named)) return {};
+  if (arguments[at] == "bench" && at + 1 < arguments.size() && arguments[at + 1] == "comm") return {};
+  std::vector<std::string> out = arguments;
+  const auto subcommand = out.begin() + static_cast<std::ptrdiff_t>(at);
+  std::rotate(out.begin(), subcommand, subcommand + 1);
+  return out;
+}
+
+void become_engine(int argc, char** argv) {
+  std::vector<std::string> words = engine_arguments({argv + 1, argv + argc});
+  if (words.empty()) return;
+  const std::string path = base::companion("nightreel-engine");
+  words.insert(words.begin(), path);
+  std::vector<char*> pointers;
+  for (auto& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  ::execv(path.c_str(), pointers.data());
   throw base::Error(base::ErrorKind::environment,
                     path + ": cannot be started (" + std::strerror(errno) + "); it belongs beside nightreel");
 }

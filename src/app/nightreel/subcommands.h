@@ -1,12 +1,20 @@
 // The subcommands that this executable runs itself; one file each.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
 #include "app/common/command_line.h"
 
 namespace nightreel::app {
 
 /// The JSON object that `nightreel-engine version` prints. Throws Error{environment} where the engine cannot be run.
 std::string engine_versions();
+
+/// What `version` tells: the engine's answer and what this executable links. Throws Error{environment} where the two
+/// are of different builds.
+nlohmann::json all_versions(const std::string& engines);
 
 void add_run(CLI::App& app, Action& action);
 void add_submit(CLI::App& app, Action& action);
@@ -26,8 +34,12 @@ const Elsewhere& engine_subcommands();
 /// libgomp itself takes where threads are more than cores.
 void set_engine_environment();
 
-/// Becomes nightreel-engine where the arguments name one of its subcommands (--config may stand before it); returns
-/// otherwise, and for `bench comm`. Throws Error{environment} where there is no such executable.
+/// nightreel-engine's arguments where these (argv[1..]) name one of its subcommands, which then stands first: --config
+/// may have stood before it. Empty otherwise, and for `bench comm`.
+std::vector<std::string> engine_arguments(const std::vector<std::string>& arguments);
+
+/// Becomes nightreel-engine where there are arguments for it; returns otherwise. Throws Error{environment} where there
+/// is no such executable.
 void become_engine(int argc, char** argv);
 
 }  // namespace nightreel::app

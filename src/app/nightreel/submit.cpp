@@ -17,7 +17,7 @@
 namespace nightreel::app {
 namespace {
 
-struct Flags {
+struct SubmitFlags {
   QueueFlags queue;
   std::vector<std::string> files;
   std::string model;
@@ -42,7 +42,7 @@ job::DeviceMemory ask_engine(const std::string& model) {
   return job::device_memory_from_json(base::parse_json(line));
 }
 
-std::vector<job::Job> checked_jobs(const Flags& flags) {
+std::vector<job::Job> checked_jobs(const SubmitFlags& flags) {
   auto jobs = job::read_job_files(flags.files, flags.input_root);
   if (flags.model.empty()) return jobs;
   const job::ModelCard card = job::read_model_card(flags.model);
@@ -53,7 +53,7 @@ std::vector<job::Job> checked_jobs(const Flags& flags) {
   return jobs;
 }
 
-int submit(const Flags& flags) {
+int submit(const SubmitFlags& flags) {
   const auto jobs = checked_jobs(flags);
   const OpenQueue open = open_queue(flags.queue, "submit", true);
   queue::SubmitOptions options;
@@ -69,7 +69,7 @@ int submit(const Flags& flags) {
 }  // namespace
 
 void add_submit(CLI::App& app, Action& action) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<SubmitFlags>();
   CLI::App* sub = app.add_subcommand("submit", "adds jobs to a queue");
   sub->add_option("jobs", flags->files, "JSON lines files, or - for standard input")->required();
   flags->queue.add_to(*sub);

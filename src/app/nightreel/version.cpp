@@ -9,11 +9,10 @@
 #include "nightreel/queue/redis.h"
 
 namespace nightreel::app {
-namespace {
 
-// What this executable links, over what the engine reports; an engine of another build is a broken installation.
-nlohmann::json all_versions() {
-  nlohmann::json versions = nlohmann::json::parse(engine_versions());
+// An engine of another build is a broken installation.
+nlohmann::json all_versions(const std::string& engines) {
+  nlohmann::json versions = nlohmann::json::parse(engines);
   if (versions.at("commit") != base::kCommit || versions.at("nightreel") != base::kVersion) {
     throw base::Error(base::ErrorKind::environment,
                       "nightreel (" + std::string(base::kCommit) + ") and nightreel-engine (" +
@@ -25,15 +24,13 @@ nlohmann::json all_versions() {
   return versions;
 }
 
-}  // namespace
-
 void add_version(CLI::App& app, Action& action) {
   CLI::App* sub = app.add_subcommand("version", "Print the versions of the program and of its libraries");
   auto json = std::make_shared<bool>(false);
   sub->add_flag("--json", *json, "as a JSON object");
   sub->callback([&action, json] {
     action = [json] {
-      const nlohmann::json versions = all_versions();
+      const nlohmann::json versions = all_versions(engine_versions());
       if (*json) {
         std::printf("%s\n", versions.dump().c_str());
         return 0;

@@ -1,0 +1,111 @@
+"""generate and decode on models/shapes and models/shapes-i2v: one video, its archive, and the errors; what the engine's
+other commands refuse.
+"""
+import json
+import subprocess
+
+import h5py
+
+import program
+from program import SOURCE, engine, nightreel
+
+CIRCLE = ["--prompt", "a red circle moves right on a black background", "--seed", 7, "--num_inference_steps", 4]
+# What cannot be made: flags, the exit code, a part of the one line.
+REFUSED = [
+    (["--height", "50"], "nearest: 48, 64"),
+    (["--num_frames", "16"], "num_frames"),
+    (["--archive", "latents"], "--archive-file"),
+    (["--archive-file", "x.h5"], "--archive latents or frames"),
+    (["--dtype", "int4"], "--dtype"),
+    (["--device", "gpu"], "--device"),
+    (["--threads", "many"], "--threads"),
+    (["--prompts", "x"], "--prompts"),
+    (["--sampler", "ddim"], "sampler"),
+    (["--recipe", "best"], "best"),
+    (["--crf", "52"], "--crf"),
+    (["--loras", "{"], "--loras: "),
+]
+# The same of the other commands. What is not there is in nobody's way: arguments are judged first.
+OTHERS_REFUSED = [
+    (["decode", "-o", "x.mp4"], "archive is required"),
+    (["decode", "x.h5"], "--output is required"),
+    (["decode", "x.h5", "-o", "x.mp4", "--crf", "52"], "--crf"),
+    (["decode", "x.h5", "-o", "x.mp4", "--codec", "av1"], "--codec"),
+    (["decode", "x.h5", "-o", "x.mp4", "--gpu-memory", "much"], "'much' is no size"),
+    (["model"], "--help"),
+    (["model", "info"], "folder is required"),
+    (["model", "info", "x", "--dtype", "int4"], "--dtype"),
+    (["model", "convert", "x"], "--to is required"),
+    (["model", "convert", "x", "--to", "y", "--layout", "flat"], "--layout"),
+    (["model", "convert", "x", "--to", "y", "--dtype", "int4"], "--dtype"),
+    (["model", "convert", "x", "--to", "y", "--shard-size", "0"], "--shard-size: must be above 0"),
+    (["render"], "--model is required"),
+    (["render", "--model", "x", "--shard-weights", "4/4"], "--shard-weights: 4/4: needs MEMBER/SIZE"),
+    (["render", "--model", "x", "--shard-weights", "0/4x"], "--shard-weights: 0/4x: needs MEMBER/SIZE"),
+    (["render", "--model", "x", "--threads", "0"], "--threads"),
+    (["bench"], "--model is required"),
+    (["run"], "run: no such subcommand"),
+]
+
+
+def facts(video):
+    seen = subprocess.run(["ffprobe", "-v", "error", "-count_frames", "-show_entries",
+                           "stream=width,height,avg_frame_rate,nb_read_frames", "-of", "json", video],
+                          capture_output=True, text=True, check=True)
+    (stream,) = json.loads(seen.stdout)["streams"]
+    return stream
+
+
+class Generate(program.ProgramTest):
+    def generate(self, name, *flags, model="shapes", through=engine):
+        return through("generate", "--model", SOURCE / "models" / model, *CIRCLE, "-o", self.folder / name, *flags,
+                       cwd=self.folder)
+
+    def test_a_whole_video_and_its_latents_which_decode_makes_the_same_video_of(self):
+        made = self.generate("a.mp4", "--archive", "latents", "--archive-file", self.folder / "a.h5", through=nightreel)
+        self.assert_ended(made, 0)
+        self.assertEqual(made.out, f"{self.folder}/a.mp4\n")
+        video = self.folder / "a.mp4"
+        self.assertEqual(facts(video), {"width": 64, "height": 64, "avg_frame_rate": "8/1", "nb_read_frames": "17"})
+        with h5py.File(self.folder / "a.h5") as archive:
+            self.assertEqual(archive["latents"].shape, (16, 5, 8, 8))
+            self.assertEqual(json.loads(archive.attrs["settings"])["num_inference_steps"], 4)
+        decoded = engine("decode", "a.h5", "-o", "b.mp4", "--device", "cpu", cwd=self.folder)
+        self.assert_ended(decoded, 0)
+        self.assertEqual(decoded.out, "b.mp4\n")
+        self.assert_ended(self.generate("again.mp4"), 0)
+        for same in ("b.mp4", "again.mp4"):
+            self.assertEqual((self.folder / same).read_bytes(), video.read_bytes(), same)
+        self.assertEqual(sorted(file.name for file in self.folder.iterdir()), ["a.h5", "a.mp4", "again.mp4", "b.mp4"])
+
+    def test_a_model_that_begins_with_a_picture_takes_one_and_asks_for_one(self):
+        self.assert_refused(self.generate("a.mp4", model="shapes-i2v"), 2, "image: ")
+        picture = SOURCE / "jobs/pictures/shapes/red_circle.png"
+        self.assert_ended(self.generate("a.mp4", "--image", picture, model="shapes-i2v"), 0)
+        self.assertEqual(facts(self.folder / "a.mp4")["nb_read_frames"], "17")
+
+    def test_what_cannot_be_made_is_one_line_with_the_right_exit_code_and_leaves_no_file(self):
+        for flags, part in REFUSED:
+            with self.subTest(flags):
+                ended = self.generate("x.mp4", *flags)
+                self.assert_refused(ended, 2, part)
+                self.assertEqual(ended.log.count("\n"), 1, ended.said)
+                self.assertEqual(list(self.folder.iterdir()), [])
+        self.assert_refused(self.generate("x.mp4", model="nowhere"), 3, "models/nowhere")
+        self.assert_refused(engine("generate", "--model", "m", "--prompt", "x"), 2, "--output is required")
+
+    def test_other_commands_refuse_what_makes_no_sense_and_make_nothing(self):
+        for words, part in OTHERS_REFUSED:
+            with self.subTest(words):
+                ended = engine(*words, cwd=self.folder)
+                self.assert_refused(ended, 2, part)
+                self.assertEqual((ended.log.count("\n"), ended.out), (1, ""), ended.said)
+                self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_version_is_json_with_the_libraries(self):
+        versions = json.loads(engine("version").out)
+        self.assertLessEqual({"nightreel", "commit", "libtorch", "hdf5", "libavcodec"}, set(versions))
+
+
+if __name__ == "__main__":
+    program.main()
