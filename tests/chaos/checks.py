@@ -133,8 +133,7 @@ def frames_of(path):
     return said.stdout.strip() + said.stderr.strip()
 
 
-def all_decode(out, frames=FRAMES, size=SIZE):
-    videos = sorted((out / "videos").glob("[!.]*.mp4"))
+def decode(videos, frames=FRAMES, size=SIZE):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         said = list(pool.map(frames_of, videos))
     return [f"torn: {video.name}: {what}" for video, what in zip(videos, said) if what != f"{size},{size},{frames}"]

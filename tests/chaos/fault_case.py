@@ -1,29 +1,38 @@
 """What the tests of single faults share: `mpirun … nightreel run` with tests/rank's fake_renderer, whose jobs say in their
 prompts what it shall do ("at=denoise:2 do=hang"), and traps at the points of fault_points.cpp.
+
+Nothing here waits for time to pass: a job that failed is due again at once, and leases are long enough for any machine; one
+that shall run out does so when a test says so.
 """
 import hashlib
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
-sys.path.insert(0, str(pathlib.Path(os.environ["NIGHTREEL_SOURCE_DIR"]) / "tests/e2e"))
-import program  # noqa: E402  (found by the line above)
-from night import script_hashes  # noqa: E402
-from program import BUILD, MPIRUN, NIGHTREEL, SHAPES  # noqa: E402
+import redis
 
-LEASE_S = 3
+sys.path[:0] = [f"{os.environ['NIGHTREEL_SOURCE_DIR']}/tests/{folder}" for folder in ("e2e", "support")]
+import program  # noqa: E402  (found by the line above)
+from night import PREFIX, script_hashes  # noqa: E402
+from program import BUILD, MPIRUN, NIGHTREEL, SHAPES  # noqa: E402
+from redis_servers import DueAtOnce  # noqa: E402
+
+LIMIT_S = 300  # of a run that does not hang
 
 
 class FaultCase(program.ProgramTest):
     real_renderer = False
+    queues = ("default",)
+    decoded = {}  # frames by the sha256 of a video
 
     def setUp(self):
         super().setUp()
         self.traps = self.folder / "traps"
         self.traps.mkdir()
         self.url = self.redis()
+        self.client = redis.Redis(unix_socket_path=self.url.removeprefix("unix://"), decode_responses=True, socket_timeout=60)
+        DueAtOnce(self.url, *self.queues)
         self.program = NIGHTREEL if self.real_renderer else self.with_fake_renderer()
 
     def with_fake_renderer(self):
@@ -40,13 +49,17 @@ class FaultCase(program.ProgramTest):
     def untrap(self, point):
         (self.traps / point).unlink()
 
+    def let_go(self, point):
+        """Whom the trap `hold` holds there."""
+        (self.traps / f"{point}.go").touch()
+
     def log(self):
         """[(process, point, action)] of the traps that went off, in order."""
         log = self.traps / "log"
         rows = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
         return [(int(process), point, action) for _, process, point, action in rows]
 
-    def went_off(self, point, seconds=60):
+    def went_off(self, point, seconds=120):
         """The first process that came by, once one has."""
         rows = program.until(lambda: [row for row in self.log() if row[1] == point], seconds)
         self.assertTrue(rows, f"nobody came by {point}")
@@ -57,13 +70,13 @@ class FaultCase(program.ProgramTest):
         return {"LD_PRELOAD": str(BUILD / "lib/libchaos_points.so"), "CHAOS_OUT": str(self.out),
                 "CHAOS_TRAPS": str(self.traps), "CHAOS_SCRIPTS": scripts, **more}
 
-    def command(self, jobs, *flags, ranks=2, redis=True):
-        path = self.write_jobs(*jobs)
+    def command(self, jobs, *flags, ranks=2, redis=True, name="jobs.jsonl"):
+        path = self.write_jobs(*jobs, name=name)
         return [*MPIRUN, "-np", ranks, self.program, "run", path, "--model", SHAPES, "--out", self.out, "--threads", 1,
-                "--lease", LEASE_S, *(["--redis", self.url] if redis else []), *flags]
+                *(["--redis", self.url] if redis else []), *flags]
 
     def run_jobs(self, jobs, *flags, env=None, **how):
-        return program.call(self.command(jobs, *flags, **how), env=self.environment(**(env or {})))
+        return program.call(self.command(jobs, *flags, **how), env=self.environment(**(env or {})), timeout=LIMIT_S)
 
     def start_jobs(self, jobs, *flags, env=None, **how):
         process = program.start(self.command(jobs, *flags, **how), env=self.environment(**(env or {})))
@@ -71,19 +84,36 @@ class FaultCase(program.ProgramTest):
         return process
 
     @staticmethod
+    def finish(process):
+        return program.finish(process, LIMIT_S)
+
+    @staticmethod
     def end(process):
         if process.poll() is None:
             process.kill()
         process.communicate()
 
-    def status(self):
+    def status(self, queue="default"):
         """{id: job} of the queue."""
-        said = program.nightreel("status", "--json", "--all", "--redis", self.url)
+        said = program.nightreel("status", "--json", "--all", "--redis", self.url, "--queue", queue)
         self.assertEqual(said.code, 0, said.said)
         return {job["id"]: job for job in json.loads(said.out)["jobs"]}
 
-    def attempts(self):
-        return {name: job["attempts"] for name, job in self.status().items()}
+    def attempts(self, queue="default"):
+        return {name: job["attempts"] for name, job in self.status(queue).items()}
+
+    def begun(self, prefix=PREFIX):
+        """Jobs of which the queue knows a step, once there is one."""
+        return program.until(lambda: [name for name in self.client.zrange(prefix + "run", 0, -1)
+                                      if int(self.client.hget(f"{prefix}job:{name}", "step") or 0) > 0], 120)
+
+    def lease_end(self, name):
+        """When the job's lease runs out, in ms of the server's clock; None where nobody holds it."""
+        return self.client.zscore(PREFIX + "run", name)
+
+    def end_lease(self, name):
+        """As if its time were over. A holder that lives and looks is told at its next renewal."""
+        self.assertEqual(self.client.zadd(PREFIX + "run", {name: 0}, xx=True, ch=True), 1, f"nobody holds {name}")
 
     def states(self):
         return {name: job["state"] for name, job in self.status().items()}
@@ -99,10 +129,18 @@ class FaultCase(program.ProgramTest):
         for name in names:
             video = self.out / f"videos/{name}.mp4"
             sidecar = json.loads((self.out / f"videos/{name}.json").read_text())
-            self.assertEqual(hashlib.sha256(video.read_bytes()).hexdigest(), sidecar["sha256"], name)
+            sha = hashlib.sha256(video.read_bytes()).hexdigest()
+            self.assertEqual(sha, sidecar["sha256"], name)
+            self.assertEqual(self.frames_of(video, sha), sidecar["frames"], name)
+
+    @classmethod
+    def frames_of(cls, video, sha):
+        """Of the same bytes it is asked once: the fake renderer's videos are all alike."""
+        if sha not in cls.decoded:
             seen = subprocess.run(["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames",
                                    "-of", "csv=p=0", video], capture_output=True, text=True, check=True)
-            self.assertEqual(seen.stdout.strip(), str(sidecar["frames"]), name)
+            cls.decoded[sha] = int(seen.stdout)
+        return cls.decoded[sha]
 
 
 def job(name, prompt="step_ms=5", **more):

@@ -10,10 +10,11 @@
 //   eio, enospc, erofs   the operation is not done and fails so
 //   did-eio              the operation is done and fails all the same
 //   slow                 the operation takes $CHAOS_SLOW_MS
-//   hold                 the thread stands still until there is a file $CHAOS_TRAPS/go
+//   hold                 the thread stands still until there is a file $CHAOS_TRAPS/go or $CHAOS_TRAPS/POINT.go
 //   note                 nothing: the line in the log is wanted
-// With " always" behind it the trap stays for whoever comes by. What happened is a line "milliseconds pid point action"
-// at the end of $CHAOS_TRAPS/log. Nothing here allocates.
+// With " always" behind it the trap stays for whoever comes by; with " then " and another word that is the trap for
+// whoever comes by next. What happened is a line "milliseconds pid point action" at the end of $CHAOS_TRAPS/log.
+// Nothing here allocates.
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -96,6 +97,16 @@ void note(const char* point, const char* action) {
   ::syscall(SYS_close, fd);
 }
 
+// A trap appears whole.
+void set_trap(const Text& trap, const char* action) {
+  Text next;
+  std::snprintf(next.data(), next.size(), "%s.%d.next", trap.data(), ::getpid());
+  const long fd = ::syscall(SYS_openat, AT_FDCWD, next.data(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  ::syscall(SYS_write, fd, action, std::strlen(action));
+  ::syscall(SYS_close, fd);
+  ::syscall(SYS_renameat, AT_FDCWD, next.data(), AT_FDCWD, trap.data());
+}
+
 // What the trap at this point says, if there is one and it is this process's.
 bool take_trap(const char* point, Text& action) {
   Text trap;
@@ -111,6 +122,11 @@ bool take_trap(const char* point, Text& action) {
     Text mine;
     std::snprintf(mine.data(), mine.size(), "%s.%d.taken", trap.data(), ::getpid());
     if (::syscall(SYS_renameat, AT_FDCWD, trap.data(), AT_FDCWD, mine.data()) != 0) return false;
+    constexpr std::string_view kThen = " then ";
+    if (char* then = std::strstr(action.data(), kThen.data()); then != nullptr) {
+      *then = '\0';
+      set_trap(trap, then + kThen.size());
+    }
   }
   note(point, action.data());
   return true;
@@ -124,21 +140,25 @@ void be_slow() {
   }
 }
 
-void be_held() {
+bool may_go(const char* point, const char* end) {
   Text go;
-  std::snprintf(go.data(), go.size(), "%s/go", std::getenv("CHAOS_TRAPS"));
+  std::snprintf(go.data(), go.size(), "%s/%s%s", std::getenv("CHAOS_TRAPS"), point, end);
+  return ::syscall(SYS_faccessat, AT_FDCWD, go.data(), F_OK) == 0;
+}
+
+void be_held(const char* point) {
   const timespec turn{0, 10000000L};
-  while (::syscall(SYS_faccessat, AT_FDCWD, go.data(), F_OK) != 0) ::nanosleep(&turn, nullptr);
+  while (!may_go("", "go") && !may_go(point, ".go")) ::nanosleep(&turn, nullptr);
 }
 
 enum class Fault { none, error, did_error };
 
 // Does what the trap says; an error that the operation shall fail with is left in `error`.
-Fault obey(std::string_view said, int& error) {
+Fault obey(const char* point, std::string_view said, int& error) {
   if (said == "kill") ::syscall(SYS_kill, ::getpid(), SIGKILL);
   if (said == "stop") ::syscall(SYS_kill, ::getpid(), SIGSTOP);
   if (said == "slow") be_slow();
-  if (said == "hold") be_held();
+  if (said == "hold") be_held(point);
   error = said == "enospc" ? ENOSPC : said == "erofs" ? EROFS : EIO;
   if (said == "did-eio") return Fault::did_error;
   return said == "eio" || said == "enospc" || said == "erofs" ? Fault::error : Fault::none;
@@ -156,7 +176,7 @@ Fault pass(const char* when, const char* operation, std::string_view what, int& 
                   static_cast<int>(what.size()), what.data());
     if (*number == '\0' && std::getenv("CHAOS_TRACE") != nullptr) note(point.data(), "passed");
     Text action;
-    if (take_trap(point.data(), action)) fault = obey(action.data(), error);
+    if (take_trap(point.data(), action)) fault = obey(point.data(), action.data(), error);
   }
   errno = saved;
   return fault;

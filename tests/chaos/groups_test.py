@@ -1,5 +1,5 @@
-"""The engine itself in a group of ranks that loses one of its renderers in the middle of a video: the video is gone on
-from its saved state, and is that of an undisturbed group bit for bit.
+"""The engine itself in a group of ranks that loses one of its renderers: in the middle of a video, which is gone on from
+its saved state and is that of an undisturbed group bit for bit; and while all load together.
 """
 import hashlib
 import json
@@ -11,8 +11,11 @@ import h5py
 
 import fault_case
 import program
+import side_by_side
 from fault_case import FaultCase
-from night import GROUP_SILENCE_S, environment_of, status_of
+from night import environment_of, status_of
+
+load_tests = side_by_side.loader(threads=2)
 
 ENGINE = """#!/bin/sh
 log=$(basename "$(readlink /proc/self/fd/2)" .log)
@@ -20,7 +23,7 @@ log=$(basename "$(readlink /proc/self/fd/2)" .log)
 exec '{engine}' "$@"
 """
 READS = "renderer.before.open.model.safetensors"
-STEPS, EVERY = 12, 4
+STEPS, EVERY = 6, 4  # one state of each video is saved, and none of a video that is gone on from it
 SAVED = "renderer.after.rename.checkpoints.h5"  # the first member writes it, and stops there
 GROUP = ["--ranks-per-video", 2, "--checkpoint-every", EVERY]
 
@@ -52,50 +55,40 @@ class GroupFaults(FaultCase):
     def video(self, name):
         return program.small(name, steps=STEPS, height=32, width=32)
 
-    def with_one_lost(self, name, rank, number):
-        """The log of a run whose group stands still in the middle of the video when this rank's renderer is hit."""
-        self.trap(SAVED, "stop")
-        process = self.start_jobs([self.video(name)], *GROUP)
-        first = self.went_off(SAVED)
-        self.assertTrue(program.until(lambda: status_of(first)[1] == "T"))
-        renderers = self.renderers()
-        self.assertEqual((len(renderers), renderers[0]), (2, first))
-        os.kill(renderers[rank], number)
-        if rank != 0:
-            os.kill(first, signal.SIGCONT)
-        ended = program.finish(process)
-        self.assert_ended(ended, 0)
-        self.assertEqual(len(self.log()), 1)
-        (self.traps / "log").unlink()
-        return ended.log
+    def stands_still(self, times):
+        """The first renderer of the group, once it has stopped so often, each time in the middle of another video."""
+        self.assertTrue(program.until(lambda: len(self.log()) == times, 120), f"{times} states saved")
+        first = self.log()[-1][0]
+        self.assertTrue(program.until(lambda: status_of(first)[1] == "T", 60))
+        return first
 
     def test_a_renderer_that_is_killed_or_frozen_in_the_middle_of_a_video(self):
-        self.assert_ended(self.run_jobs([self.video("quiet")], *GROUP), 0)
-        expected, sidecar = self.made("quiet")
-        self.assertEqual((sidecar["resumed_step"], sidecar["ranks"]), (0, 2))
-        for rank in (0, 1):
-            for number, how in ((signal.SIGKILL, "signal 9"), (signal.SIGSTOP, "hung: no event for ")):
-                with self.subTest(rank=rank, signal=number):
-                    name = f"lost-{rank}-{number}"
-                    log = self.with_one_lost(name, rank, number)
-                    self.assertRegex(log, rf"rank 0: renderer-died: the renderer of rank {rank} on host \S+: {how}")
-                    self.assertEqual(log.count(": group: 2 render together: "), 2)
-                    files, sidecar = self.made(name)
-                    self.assertEqual(files, expected)
-                    self.assertEqual((sidecar["resumed_step"], sidecar["attempt"], sidecar["ranks"]), (EVERY, 2, 2))
-                    self.assertFalse(list((self.out / "checkpoints").iterdir()))
-
-
-    def test_a_first_rank_that_publishes_to_slow_storage_keeps_its_group(self):
-        point = "rank.before.fsync.videos.json.part"
-        self.trap(point, "slow")
-        slow = 1000 * GROUP_SILENCE_S + 5000
-        ended = self.run_jobs([self.video("slow"), self.video("next")], *GROUP, env={"CHAOS_SLOW_MS": str(slow)})
+        faults = [(0, signal.SIGKILL, "signal 9"), (1, signal.SIGKILL, "signal 9"), (1, signal.SIGSTOP, "hung: no event for ")]
+        hit = [f"hit-{number}" for number in range(len(faults))]
+        self.trap(SAVED, "stop")
+        process = self.start_jobs([self.video(name) for name in (*hit, "quiet")], *GROUP)
+        for number, (rank, fault, _) in enumerate(faults, 1):
+            first = self.stands_still(number)
+            renderers = self.renderers()
+            self.assertEqual((len(renderers), renderers[0]), (2, first))
+            if number < len(faults):
+                self.trap(SAVED, "stop")
+            os.kill(renderers[rank], fault)
+            if rank != 0:
+                os.kill(first, signal.SIGCONT)
+        ended = self.finish(process)
         self.assert_ended(ended, 0)
-        self.went_off(point)
-        self.assertNotIn("left-group", ended.log)
-        self.assertEqual([self.made(name)[1]["ranks"] for name in ("slow", "next")], [2, 2])
-        self.assertEqual([rank["group_changes"] for rank in self.run_json()["ranks"]], [[], []])
+        for rank, _, how in faults:
+            self.assertRegex(ended.log, rf"rank 0: renderer-died: the renderer of rank {rank} on host \S+: {how}")
+        self.assertEqual(len(self.log()), len(faults))
+        self.assertEqual(ended.log.count(": group: 2 render together: "), len(faults) + 1)
+        expected, sidecar = self.made("quiet")
+        self.assertEqual((sidecar["resumed_step"], sidecar["attempt"], sidecar["ranks"]), (0, 1, 2))
+        for name in hit:
+            files, sidecar = self.made(name)
+            self.assertEqual(files, expected, name)
+            self.assertEqual((sidecar["resumed_step"], sidecar["attempt"], sidecar["ranks"]), (EVERY, 2, 2))
+        self.assertFalse(list((self.out / "checkpoints").iterdir()))
 
     def with_model_points_of_renderer_1(self):
         self.program = self.copy_of_nightreel()

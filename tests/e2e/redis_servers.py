@@ -12,6 +12,8 @@ from redis.retry import Retry
 
 from program import until
 
+PORT_TRIES = 5
+
 
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as one:
@@ -24,21 +26,31 @@ class Server:
     def __init__(self, folder, *settings):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port, self.settings = free_port(), settings
+        self.settings = settings
         self.socket = self.folder / "redis.sock"
-        self.start()
+        for _ in range(PORT_TRIES):
+            self.port = free_port()
+            if self.starts():
+                return
+        raise AssertionError(f"no redis-server with {settings}")
 
-    def start(self):
+    def starts(self):
+        """False where it ends at once: somebody else may have taken the port."""
         self.process = subprocess.Popen(
             ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket), "--dir",
              str(self.folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always", *self.settings],
             stdout=subprocess.DEVNULL)
-        if not until(self.answers):
-            raise AssertionError(f"no redis-server with {self.settings}")
+        until(lambda: self.process.poll() is not None or self.answers(), 60)
+        return self.process.poll() is None and self.answers()
+
+    def start(self):
+        if not self.starts():
+            raise AssertionError(f"no redis-server on port {self.port} again")
 
     def answers(self):
+        """Not by its port, which may be another's."""
         try:
-            self.client().ping()
+            redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0)).ping()
         except redis.AuthenticationError:
             return True
         except redis.RedisError:
@@ -52,6 +64,32 @@ class Server:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+
+class DueAtOnce(threading.Thread):
+    """Makes what waits for its next attempt due at once, in these queues of a server on a Unix socket, for as long as the
+    server lives. How long a job waits is for the tests of the queue; others would only sleep until it is over.
+    """
+
+    def __init__(self, url, *queues):
+        super().__init__(daemon=True)
+        self.client = redis.Redis(unix_socket_path=url.removeprefix("unix://"), decode_responses=True,
+                                  encoding_errors="replace", socket_timeout=None, retry=Retry(NoBackoff(), 0))
+        self.read = {f"nightreel:{{{queue}}}:events": "0" for queue in queues or ("default",)}
+        self.start()
+
+    def run(self):
+        try:
+            while True:
+                self.hurry(self.client.xread(self.read, block=0))
+        except redis.RedisError:
+            pass  # the server has ended with its test
+
+    def hurry(self, streams):
+        for stream, entries in streams:
+            for self.read[stream], event in entries:
+                if event["event"] == "delayed":  # it may be on its way again
+                    self.client.zadd(stream.removesuffix("events") + "delay", {event["id"]: 0}, xx=True)
 
 
 class Proxy(threading.Thread):

@@ -5,15 +5,22 @@ The renderers are held_engine.py, so that a fault comes exactly between a video'
 import concurrent.futures
 import hashlib
 import json
-import os
+import pathlib
 import shutil
 import subprocess
+import sys
+import tempfile
 
 import program
-from program import MPIRUN, NIGHTREEL, SHAPES, SOURCE, small, until
+from program import MPIRUN, SHAPES, SOURCE, small, until
 from redis_servers import Proxy, Server, free_port
 
+sys.path.insert(0, str(SOURCE / "tests/support"))
+import side_by_side  # noqa: E402  (found by the line above)
+
+load_tests = side_by_side.loader(threads=3)
 PREFIX = "nightreel:{default}:"
+LIMIT_S = 300  # of a run that does not hang
 
 
 def events(client):
@@ -21,15 +28,20 @@ def events(client):
 
 
 class WithRedis(program.ProgramTest):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.mkdtemp(prefix="nightreel-e2e-")
+        cls.addClassCleanup(shutil.rmtree, folder)
+        cls.clip = pathlib.Path(folder) / "clip.mp4"
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=16x16:rate=16", "-frames:v", "5",
+                        "-pix_fmt", "yuv420p", "-c:v", "libx264", str(cls.clip)], check=True)
+
     def setUp(self):
         super().setUp()
         self.held = self.folder / "held"
         self.held.mkdir()
         self.program = self.copy_of_nightreel()
         shutil.copy2(SOURCE / "tests/e2e/held_engine.py", self.program.parent / "nightreel-engine")
-        self.clip = self.folder / "clip.mp4"
-        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=16x16:rate=16", "-frames:v", "5",
-                        "-pix_fmt", "yuv420p", "-c:v", "libx264", str(self.clip)], check=True)
 
     def environment(self, **more):
         return {"HELD_FOLDER": str(self.held), "HELD_STUB": str(SOURCE / "tests/chaos"), "CHAOS_CLIP": str(self.clip),
@@ -40,17 +52,21 @@ class WithRedis(program.ProgramTest):
         self.addCleanup(server.kill)
         return server
 
-    def words(self, *more, out=None):
-        return [*MPIRUN, "-np", 2, self.program, "run", "--model", SHAPES, "--out", out or self.out, "--threads", 1,
-                *more]
+    def words(self, *more, out=None, ranks=2):
+        launcher = [*MPIRUN, "-np", ranks] if ranks > 1 else []
+        return [*launcher, self.program, "run", "--model", SHAPES, "--out", out or self.out, "--threads", 1, *more]
 
     def start(self, *more, env=None, out=None):
         process = program.start(self.words(*more, out=out), env=self.environment(**(env or {})))
         self.addCleanup(process.kill)
         return process
 
-    def call(self, *more, env=None, out=None, timeout=120):
-        return program.call(self.words(*more, out=out), env=self.environment(**(env or {})), timeout=timeout)
+    def call(self, *more, env=None, **how):
+        return program.call(self.words(*more, **how), env=self.environment(**(env or {})), timeout=LIMIT_S)
+
+    @staticmethod
+    def finish(process):
+        return program.finish(process, LIMIT_S)
 
     def waiting(self):
         """Jobs that stand in the middle of their denoising."""
@@ -58,7 +74,7 @@ class WithRedis(program.ProgramTest):
         return sorted(name for name in names if not (self.held / f"go-{name}").exists())
 
     def both_wait(self):
-        self.assertTrue(until(lambda: len(self.waiting()) == 2, 60), "both ranks are in the middle of a video")
+        self.assertTrue(until(lambda: len(self.waiting()) == 2, 120), "both ranks are in the middle of a video")
         return self.waiting()
 
     def let_go(self, *names):
@@ -66,7 +82,7 @@ class WithRedis(program.ProgramTest):
             (self.held / f"go-{name}").touch()
 
     def rendered(self, *names):
-        return until(lambda: all((self.held / f"rendered-{name}").exists() for name in names), 60)
+        return until(lambda: all((self.held / f"rendered-{name}").exists() for name in names), 120)
 
     def logs(self):
         return "".join(file.read_text() for file in self.out.glob("logs/*/rank-*.jsonl"))
@@ -85,7 +101,7 @@ class WhileRanksRender(WithRedis):
         self.client = self.first.client()
 
     def done(self, *names):
-        return until(lambda: all(self.client.hget(f"{PREFIX}job:{name}", "state") == "done" for name in names), 60)
+        return until(lambda: all(self.client.hget(f"{PREFIX}job:{name}", "state") == "done" for name in names), 120)
 
     def fault(self, inject, seen, undo):
         """Comes while both ranks render; is over when both have rendered to the end and it was seen to bite."""
@@ -93,7 +109,7 @@ class WhileRanksRender(WithRedis):
         inject()
         self.let_go(*jobs)
         self.assertTrue(self.rendered(*jobs), "ranks keep rendering")
-        self.assertTrue(until(seen, 60), "the fault was noticed")
+        self.assertTrue(until(seen, 120), "the fault was noticed")
         undo()
         self.assertTrue(self.done(*jobs), "both videos are published")
 
@@ -116,7 +132,7 @@ class WhileRanksRender(WithRedis):
 
         def flow_again():
             self.proxy.cutting = True  # whoever waits on an old connection, waits for nothing
-            until(lambda: not self.proxy.peers)
+            self.assertTrue(until(lambda: not self.proxy.peers), "all connections are cut")
             self.proxy.cutting = self.proxy.stalling = False
         self.fault(lambda: setattr(self.proxy, "stalling", True), lambda: self.proxy.accepted > count, flow_again)
 
@@ -162,7 +178,7 @@ class WhileRanksRender(WithRedis):
         for fault in faults:
             fault()
             self.assertIsNone(process.poll(), "no rank stops")
-        self.assert_ended(program.finish(process), 0)
+        self.assert_ended(self.finish(process), 0)
         counted = [(event["id"], event["event"]) for _, event in events(self.client)]
         for name in names:
             job = self.client.hgetall(f"{PREFIX}job:{name}")
@@ -193,9 +209,10 @@ class OneThatCannotBeUsed(WithRedis):
         refusals = self.refusals()
         jobs = self.write_jobs(small("a"))
 
-        def launch(name):
-            return self.call(jobs, "--redis", refusals[name][0], out=self.folder / name.replace(" ", "-"))
-        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        def launch(name):  # of two ranks one says it
+            ranks = 2 if name == "nobody there" else 1
+            return self.call(jobs, "--redis", refusals[name][0], out=self.folder / name.replace(" ", "-"), ranks=ranks)
+        with concurrent.futures.ThreadPoolExecutor(len(refusals)) as pool:
             launched = dict(zip(refusals, pool.map(launch, refusals)))
         for name, ended in launched.items():
             with self.subTest(name):
@@ -229,7 +246,7 @@ class Shared(WithRedis):
         client.config_set("requirepass", "second-word")
         client.client_kill_filter(_type="normal")
         self.let_go(*waiting)
-        ended = program.finish(process)
+        ended = self.finish(process)
         self.assertEqual(ended.code, 3, ended.said)
         self.assertIn("check the user and password", ended.said)
         for file in self.held.glob("at-*"):
@@ -289,7 +306,7 @@ class Shared(WithRedis):
         self.assert_refused(refused, 3, "bound to the model with digest 5555", "7777", "--queue")
         self.assertFalse(server.client().exists(PREFIX + "job:c"), "nothing was added")
         self.let_go(*waiting, "c")
-        self.assert_ended(program.finish(first), 0)
+        self.assert_ended(self.finish(first), 0)
         self.assert_ended(self.call(others, *at, env=other, out=self.folder / "other"), 0)
         self.assertEqual(json.loads((self.folder / "other/videos/c.json").read_text())["model_digest"], "7" * 32)
 
