@@ -29,7 +29,8 @@ launch_fail() {
 # installed share/nightreel, or a checkout), or the one in PATH.
 launch_find_program() {
   launch_program=${LAUNCH_PROGRAM:-}
-  for launch_place in "$1/bin/nightreel" "${1%/share/nightreel}/bin/nightreel" "$1/build/release/bin/nightreel" "$(command -v nightreel || true)"; do
+  for launch_place in "$1/bin/nightreel" "${1%/share/nightreel}/bin/nightreel" "$1/build/release/bin/nightreel" "$1/build/demo/bin/nightreel" \
+    "$(command -v nightreel || true)"; do
     if [ -z "$launch_program" ] && [ -x "$launch_place" ]; then launch_program=$launch_place; fi
   done
   [ -n "$launch_program" ] || launch_fail 3 "no nightreel under $1 or in PATH: set LAUNCH_PROGRAM to its path"

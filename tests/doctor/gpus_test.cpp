@@ -1,6 +1,10 @@
 #include "doctor/gpus.h"
 
+#include <cstdlib>
+
 #include "doctor/support.h"
+#include "nightreel/base/error.h"
+#include "support/temp_folder.h"
 
 namespace nightreel::doctor {
 namespace {
@@ -30,6 +34,25 @@ std::vector<Answer<GpuFacts>> seeing(const Places& places, const std::vector<std
   return answers;
 }
 
+// What the ranks find out, and send each other, where tests/cluster's stand-in for NVML reads `json`.
+std::vector<Answer<GpuFacts>> looking(const Places& places, const std::string& json, DeviceRequest request) {
+  const test::TempFolder folder;
+  ::setenv("NIGHTREEL_FAKE_NVML", folder.write("nvml.json", json).c_str(), 1);
+  const auto environment = environment_of({{"NIGHTREEL_NVML_LIBRARY", FAKE_NVML_PATH}});
+  std::vector<Answer<GpuFacts>> answers;
+  for (std::size_t r = 0; r < places.size(); ++r) {
+    ::setenv("OMPI_COMM_WORLD_RANK", std::to_string(r).c_str(), 1);
+    try {
+      const nlohmann::json sent = gpu_facts(static_cast<int>(r), places[r], request, false, environment);
+      answers.push_back({sent.get<GpuFacts>(), ""});
+    } catch (const base::Error& e) {
+      answers.push_back({{}, e.what()});
+    }
+  }
+  ::unsetenv("OMPI_COMM_WORLD_RANK");
+  return answers;
+}
+
 TEST_CASE("each rank's GPU is told by UUID, name and memory") {
   const Places places = places_of({2});
   const auto judged = judge_gpus(places, seeing(places, {{"GPU-0", "GPU-1"}, {"GPU-0", "GPU-1"}}));
@@ -37,6 +60,73 @@ TEST_CASE("each rank's GPU is told by UUID, name and memory") {
   check_says(judged.findings, "peer access", Level::ok);
   check_says(judged.findings, "gpu load", Level::ok);
   CHECK(judged.devices == std::vector<std::string>{"GPU-0", "GPU-1"});
+}
+
+TEST_CASE("what NVML shows each rank is judged: GPUs that do not fit, each with its fix") {
+  const std::string four =
+      R"("default": [{"uuid": "GPU-a0"}, {"uuid": "GPU-a1"}, {"uuid": "GPU-a2"}, {"uuid": "GPU-a3"}])";
+  struct Case {
+    const char* name;
+    int ranks;
+    std::string nvml;
+    DeviceRequest request;
+    const char* check;
+    Level level;
+    std::vector<std::string> says;
+  };
+  constexpr auto kAuto = DeviceRequest::automatic;
+  const std::vector<Case> cases{
+      {"GPUs that fit", 4, four, kAuto, "gpus", Level::ok, {"rank 3: GPU-a3 (Stand-in GPU, 24 GiB)"}},
+      {"two ranks on one GPU",
+       2,
+       R"("ranks": {"0": [{"uuid": "GPU-a0"}], "1": [{"uuid": "GPU-a0"}]})",
+       kAuto,
+       "gpus",
+       Level::failure,
+       {"ranks 0, 1 on host a", "GPU-a0", "--share-gpu"}},
+      {"more ranks than GPUs", 5, four, kAuto, "gpus", Level::failure, {"5 ranks for 4 GPUs", "one rank a GPU"}},
+      {"a driver that does not work",
+       2,
+       R"("fail": 18)",
+       kAuto,
+       "gpus",
+       Level::failure,
+       {"ranks 0, 1 on host a", "version mismatch", "nvidia-smi"}},
+      {"cuda without a GPU", 1, "", DeviceRequest::cuda, "gpus", Level::failure, {"sees no GPU", "--gpus-per-node"}},
+      {"no GPU", 1, "", kAuto, "gpus", Level::warning, {"on the CPU", "--device cpu"}},
+      {"an old driver",
+       2,
+       four + R"(, "cuda": 12040)",
+       kAuto,
+       "driver",
+       Level::failure,
+       {"driver 580.0 of ranks 0, 1", "CUDA 12.4", "install driver 580"}},
+      {"a launcher that hides peers",
+       2,
+       R"("ranks": {"0": [{"uuid": "GPU-a0"}], "1": [{"uuid": "GPU-a1"}]})",
+       kAuto,
+       "peer access",
+       Level::warning,
+       {"ranks 0, 1", "--gpu-bind=none"}},
+      {"a GPU that is busy",
+       1,
+       R"("default": [{"uuid": "GPU-a0", "pids": [17]}])",
+       kAuto,
+       "gpu load",
+       Level::warning,
+       {"GPU-a0"}}};
+  for (const auto& one : cases) {
+    CAPTURE(one.name);
+    const Places places = places_of({one.ranks});
+    const auto answers = looking(places, "{" + one.nvml + "}", one.request);
+    const auto judged = judge_gpus(places, answers);
+    Findings findings = judged.findings;
+    if (!judged.devices.empty()) {
+      findings.push_back(judge_driver(places, answers, "13.0", judged.devices.front() != "cpu"));
+    }
+    check_says(findings, one.check, one.level, one.says);
+    CHECK(judged.devices.empty() == (std::string(one.check) == "gpus" && one.level == Level::failure));
+  }
 }
 
 TEST_CASE("two ranks on one GPU fail, with the fix, and there is no map") {

@@ -6,7 +6,7 @@
 namespace nightreel::doctor {
 namespace {
 
-LaunchFacts sound() {
+LaunchFacts sound_launch() {
   LaunchFacts facts;
   facts.mpi = "Open MPI v4.1.4";
   facts.launcher = "mpirun";
@@ -16,16 +16,9 @@ LaunchFacts sound() {
   return facts;
 }
 
-cluster::Environment environment_of(const std::map<std::string, std::string>& variables) {
-  return [variables](const std::string& name) -> std::optional<std::string> {
-    const auto found = variables.find(name);
-    return found == variables.end() ? std::nullopt : std::optional(found->second);
-  };
-}
-
 TEST_CASE("a sound launch says who started what, where") {
   const Places places = places_of({2, 1});
-  const Findings findings = judge_launch(places, all_say(places, sound()), 3);
+  const Findings findings = judge_launch(places, all_say(places, sound_launch()), 3);
   check_says(findings, "mpi", Level::ok, {"Open MPI v4.1.4", "by mpirun", "3 ranks on 2 hosts", "a: 2, b: 1"});
   check_says(findings, "ranks", Level::ok, {"3, as expected"});
   check_says(findings, "hosts", Level::not_checked);
@@ -71,18 +64,18 @@ TEST_CASE("each way in which a launch goes wrong is named, with its fix") {
        {"without effect", "RANK, MASTER_ADDR (ranks 0, 1 on host a, ranks 2, 3 on host b)", "MPI says"}},
   };
   for (const auto& one : cases) {
-    auto answers = all_say(places, sound());
+    auto answers = all_say(places, sound_launch());
     one.change(answers);
     check_says(judge_launch(places, answers, std::nullopt), one.check, one.level, one.says);
   }
-  check_says(judge_launch(places, all_say(places, sound()), 8), "ranks", Level::failure,
+  check_says(judge_launch(places, all_say(places, sound_launch()), 8), "ranks", Level::failure,
              {"8 were expected, MPI started 4", "host file"});
-  check_says(judge_launch(places, all_say(places, sound()), std::nullopt), "ranks", Level::not_checked);
+  check_says(judge_launch(places, all_say(places, sound_launch()), std::nullopt), "ranks", Level::not_checked);
 }
 
 TEST_CASE("one CPU is no fault where the host has one") {
   const Places places = places_of({1});
-  LaunchFacts facts = sound();
+  LaunchFacts facts = sound_launch();
   facts.usable_cpus = facts.online_cpus = 1;
   check_says(judge_launch(places, all_say(places, facts), std::nullopt), "binding", Level::ok);
 }

@@ -5,7 +5,7 @@
 namespace nightreel::doctor {
 namespace {
 
-RedisFacts sound() {
+RedisFacts sound_redis() {
   RedisFacts facts;
   facts.where = "redis://r:6379";
   facts.version = "7.0.15";
@@ -16,13 +16,6 @@ RedisFacts sound() {
   facts.median_ms = 0.2;
   facts.worst_ms = 1;
   return facts;
-}
-
-queue::EnvLookup environment_of(const std::map<std::string, std::string>& variables) {
-  return [variables](const std::string& name) -> std::optional<std::string> {
-    const auto found = variables.find(name);
-    return found == variables.end() ? std::nullopt : std::optional(found->second);
-  };
 }
 
 TEST_CASE("the Redis that is used is shown with where it was named") {
@@ -50,7 +43,7 @@ TEST_CASE("the Redis that is used is shown with where it was named") {
 
 TEST_CASE("a sound Redis is told with its latency and the jobs that wait") {
   const Places places = places_of({2});
-  RedisFacts facts = sound();
+  RedisFacts facts = sound_redis();
   facts.queued.jobs = 12;
   const auto findings = judge_redis(places, all_say(places, facts), "REDIS_HOST and REDIS_PORT");
   check_says(findings, "redis", Level::ok,
@@ -91,7 +84,7 @@ TEST_CASE("each fault of a Redis is named") {
       {"persistence", Level::ok, [](auto& a) { a[0].facts.append_fsync = "everysec"; }, {"last second"}},
       {"persistence", Level::not_checked, [](auto& a) { a[0].facts.persistence_told = false; }, {"does not tell"}}};
   for (const auto& one : cases) {
-    auto answers = all_say(places, sound());
+    auto answers = all_say(places, sound_redis());
     one.change(answers);
     check_says(judge_redis(places, answers, "--redis"), one.check, one.level, one.says);
   }

@@ -6,13 +6,13 @@
 namespace nightreel::doctor {
 namespace {
 
-RendererFacts sound() {
+RendererFacts sound_renderer() {
   return {"", {{"commit", "abc"}, {"libtorch", "2.11.0"}, {"cuda", "13.0"}, {"nccl", "2.28.9"}}, "AVX2", "NVIDIA H100"};
 }
 
 TEST_CASE("engines of one build on CPUs of one kind are fine") {
   const Places places = places_of({1, 1});
-  const auto findings = judge_renderers(places, all_say(places, sound()), "abc");
+  const auto findings = judge_renderers(places, all_say(places, sound_renderer()), "abc");
   check_says(findings, "engine", Level::ok, {"libtorch 2.11.0, cuda 13.0, nccl 2.28.9"});
   check_says(findings, "cpu", Level::ok, {"AVX2"});
 }
@@ -48,11 +48,11 @@ TEST_CASE("each way in which engines do not fit is named") {
                                  [](auto& a) { a[1].facts.cpu_capability = "AVX512"; },
                                  {"AVX2 (rank 0 on host a); AVX512 (rank 1 on host b)", "ATEN_CPU_CAPABILITY"}}};
   for (const auto& one : cases) {
-    auto answers = all_say(places, sound());
+    auto answers = all_say(places, sound_renderer());
     one.change(answers);
     check_says(judge_renderers(places, answers, "abc"), one.check, one.level, one.says);
   }
-  auto none = all_say(places, sound());
+  auto none = all_say(places, sound_renderer());
   for (auto& answer : none) answer.problem = "cannot be started";
   check_says(judge_renderers(places, none, "abc"), "engine", Level::failure, {"rank 0 on host a, rank 1 on host b"});
 }

@@ -111,6 +111,13 @@ TEST_CASE("a model is the same on all hosts, or it is told how it differs") {
   check_says(judge_model(places, broken, {}), "model", Level::failure, {"rank 0 on host a: /models: no such folder"});
 }
 
+TEST_CASE("a model's folder that is not there is named") {
+  const test::TempFolder folder;
+  const auto error = test::thrown_by([&] { card_facts(folder / "none"); });
+  CHECK(error.kind == base::ErrorKind::model);
+  CHECK_MESSAGE(test::contains(error.message, folder / "none"), error.message);
+}
+
 TEST_CASE("a model may be read as slowly as bad storage is") {
   CHECK(reading_limit(126'000'000'000) == std::chrono::seconds(6300));
   CHECK(reading_limit(0) == std::chrono::seconds(0));

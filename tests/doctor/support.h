@@ -1,12 +1,15 @@
-// Worlds of ranks on hosts, and what the tests look for in findings.
+// Worlds of ranks on hosts, environments, and what the tests look for in findings.
 #pragma once
 
 #include <doctest/doctest.h>
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "doctor/ranks.h"
+#include "nightreel/cluster/gpu.h"
 
 namespace nightreel::doctor {
 
@@ -25,6 +28,14 @@ inline Places places_of(const std::vector<int>& counts) {
 template <typename Facts>
 std::vector<Answer<Facts>> all_say(const Places& places, const Facts& facts) {
   return std::vector<Answer<Facts>>(places.size(), Answer<Facts>{facts, ""});
+}
+
+/// Variables and nothing else.
+inline cluster::Environment environment_of(const std::map<std::string, std::string>& variables) {
+  return [variables](const std::string& name) -> std::optional<std::string> {
+    const auto found = variables.find(name);
+    return found == variables.end() ? std::nullopt : std::optional(found->second);
+  };
 }
 
 inline std::string shown(const Findings& findings) {

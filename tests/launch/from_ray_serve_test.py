@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 
-from launching import LaunchTest, NIGHTREEL, SOURCE, program, until
+from launching import LaunchTest, NIGHTREEL, SOURCE, finish, program, until
 
 PAGE = (SOURCE / "docs/from-ray-serve.md").read_text()
+DEMO = [json.loads(line) for line in (SOURCE / "jobs/demo.jsonl").read_text().splitlines()]
+SMALL = {"num_inference_steps": 2, "num_frames": 5, "height": 16, "width": 16}  # the page's lines are what is shown here
 # What Ray's and torch.distributed's users leave in their environment, all of it wrong.
 LEFT_OVER = {"RANK": "7", "WORLD_SIZE": "64", "LOCAL_RANK": "3", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1",
              "TOTAL_WORKERS": "64"}
@@ -30,10 +32,11 @@ class FromRayServe(LaunchTest):
                                    self.folder], stdout=subprocess.DEVNULL)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
-        for name in ("jobs", "models"):
-            (self.folder / name).symlink_to(SOURCE / name)
+        (self.folder / "models").symlink_to(SOURCE / "models")
+        (self.folder / "jobs").mkdir()
+        (self.folder / "jobs/demo.jsonl").write_text("".join(json.dumps({**job, **SMALL}) + "\n" for job in DEMO))
         ping = ["redis-cli", "-p", str(self.port), "ping"]
-        self.assertTrue(until(lambda: subprocess.run(ping, capture_output=True).stdout == b"PONG\n", 10))
+        self.assertTrue(until(lambda: subprocess.run(ping, capture_output=True).stdout == b"PONG\n"))
 
     def environment(self, **more):
         return {**LEFT_OVER, **HERE, "PATH": f"{NIGHTREEL.resolve().parent}:{os.environ['PATH']}", **more}
@@ -44,10 +47,10 @@ class FromRayServe(LaunchTest):
         asking = self.start(sys.executable, "-c", requests)
         ended = self.call("sh", "-ceu", submit + run + morning)
         self.assert_ended(ended, 0)
-        self.assertIn("8 added", ended.out)
-        asked = program.finish(asking)
+        self.assertIn(f"{len(DEMO)} added", ended.out)
+        asked = finish(asking)
         self.assertEqual((asked.code, asked.out), (0, "done videos/cat.mp4 None\n"), asked.said)
-        made = {json.loads(line)["id"] for line in (SOURCE / "jobs/demo.jsonl").read_text().splitlines()} | {"cat"}
+        made = {job["id"] for job in DEMO} | {"cat"}
         out = self.folder / "out/evening"
         self.assertEqual(set(self.videos(out)), made)
         self.assertIn("cat.mp4\n", ended.out)

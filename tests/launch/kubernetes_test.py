@@ -2,6 +2,7 @@
 scripts executed as a normal user between two and three network namespaces.
 """
 import copy
+import functools
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import unittest
 import kubernetes_validate
 import yaml
 
-from launching import BINDS, LaunchTest, NIGHTREEL, SCRIPTS, SHAPES, SOURCE, program, until
+from launching import BINDS, LaunchTest, NIGHTREEL, SCRIPTS, SHAPES, SOURCE, finish, program, side_by_side, until
 import pods
 import schema_check
 
@@ -22,6 +23,9 @@ OVERLAYS = ("base", "overlays/single-node", "overlays/many-nodes", "overlays/cpu
 RANKS = {"base": 16, "overlays/single-node": 8, "overlays/many-nodes": 64, "overlays/cpu-demo": 2}
 MADE_BY_HAND = {("Secret", "nightreel-redis")}  # docs/kubernetes.md
 GPU = "nvidia.com/gpu"
+load_tests = side_by_side.loader(threads=3)
+# It reads megabytes of definitions for each thing that it validates.
+kubernetes_validate.utils.schema_contents = functools.lru_cache(None)(kubernetes_validate.utils.schema_contents)
 KUBERNETES = ("1.25", "1.32", "1.37")  # the oldest that kubernetes-validate knows, one between, the newest
 
 
@@ -260,7 +264,7 @@ class SeveralPods(LaunchTest):
 
     def ask_status(self):
         """The private Redis is that of the pods' user."""
-        return program.finish(self.pods.start(0, NIGHTREEL, "status", "--json", "--all", "--out", self.out))
+        return finish(self.pods.start(0, NIGHTREEL, "status", "--json", "--all", "--out", self.out))
 
     def hosts_of_last_run(self):
         return [rank["host"] for rank in self.summaries()[-1]["ranks"]]
@@ -275,7 +279,7 @@ class TwoPods(SeveralPods):
         self.line = f"{self.pods.names[1]} slots=2\n"
 
     def test_a_worker_that_never_answers_is_named(self):
-        ended = program.finish(self.launcher(self.line, "x.jsonl", LAUNCH_WAIT_SECONDS="1"))
+        ended = finish(self.launcher(self.line, "x.jsonl", LAUNCH_WAIT_SECONDS="1"))
         self.assert_ended(ended, 3)
         self.assertIn(f"{self.pods.names[1]} did not answer on port 2222 within 1 s", self.last_words.read_text())
 
@@ -285,9 +289,9 @@ class TwoPods(SeveralPods):
         launcher = self.launcher(self.line, jobs)
         self.wait_for_first(launcher)
         launcher.send_signal(signal.SIGTERM)
-        self.assert_ended(program.finish(launcher), 75)
+        self.assert_ended(finish(launcher), 75)
         self.assert_last_words("75")
-        self.assert_ended(program.finish(self.launcher(self.line, jobs)), 0)
+        self.assert_ended(finish(self.launcher(self.line, jobs)), 0)
         self.assert_each_once()
         self.assertEqual(self.hosts_of_last_run(), [self.pods.hosts[1]] * 2)
         self.assertIsNone(worker.poll())
@@ -301,18 +305,18 @@ class TwoPods(SeveralPods):
                                       # the hosts file names two, mpirun starts one
                                       (3, [good], {"LAUNCH_MPIRUN_OPTIONS": "-np 1"})):
             with self.subTest(code=code, **more):
-                ended = program.finish(self.launcher(self.line, *arguments, **more))
+                ended = finish(self.launcher(self.line, *arguments, **more))
                 self.assert_ended(ended, code)
                 self.assert_last_words(code)
         self.assertIn("--expect-ranks 2, but MPI started 1 rank", ended.log)
 
     def test_ranks_are_bound_to_nothing(self):
         self.workers()
-        self.assert_ended(program.finish(self.launcher(self.line, "x.jsonl", LAUNCH_PROGRAM=str(self.spy()), **BINDS)), 0)
+        self.assert_ended(finish(self.launcher(self.line, "x.jsonl", LAUNCH_PROGRAM=str(self.spy()), **BINDS)), 0)
         self.assert_bound_to_nothing(2)
 
     def test_a_launcher_that_is_the_only_worker_needs_no_sshd(self):
-        ended = program.finish(self.launcher(f"{self.pods.names[0]} slots=2\n", self.write_jobs(self.small("a"))))
+        ended = finish(self.launcher(f"{self.pods.names[0]} slots=2\n", self.write_jobs(self.small("a"))))
         self.assert_ended(ended, 0)
         self.assertEqual(self.hosts_of_last_run(), [self.pods.hosts[0]] * 2)
 
@@ -329,24 +333,25 @@ class ThreePods(SeveralPods):
         self.with_the_model()
         self.workers()
         jobs = self.write_jobs(*map(self.small, "abcd"))
-        self.assert_ended(program.finish(self.launcher(self.line, jobs)), 0)
+        self.assert_ended(finish(self.launcher(self.line, jobs)), 0)
         self.assertEqual(self.videos(), list("abcd"))
         self.assertEqual(self.hosts_of_last_run(), self.pods.hosts[1:])
         made = {json.loads(file.read_text())["host"] for file in self.out.glob("videos/*.json")}
         self.assertLessEqual(made, set(self.pods.hosts[1:]))
 
     def test_a_worker_that_is_gone_ends_the_run_and_the_next_start_goes_on(self):
-        jobs = self.write_jobs(self.small("first"), self.caught("a"), self.caught("b"), self.small("last"))
+        jobs = self.write_jobs(self.small("first"), *map(self.caught, "abc"), self.small("last"))
         how = {"REDIS_URL": self.pods.redis(), "NIGHTREEL_LEASE": "5"}
         self.workers()
         launcher = self.launcher(self.line, jobs, **how)
-        self.wait_for_caught("a", "b")
+        self.wait_for_caught(2)
         self.pods.kill(2)
-        self.assertNotIn(program.finish(launcher).code, (0, 75))
+        self.assertNotIn(finish(launcher).code, (0, 75))
         self.assertTrue(self.last_words.read_text())
+        self.let_go("abc")
         self.pods.start(2, FOLDER / "worker.sh")
-        self.assert_ended(program.finish(self.launcher(self.line, jobs, **how)), 0)
-        self.assertEqual(self.videos(), ["a", "b", "first", "last"])
+        self.assert_ended(finish(self.launcher(self.line, jobs, **how)), 0)
+        self.assertEqual(self.videos(), ["a", "b", "c", "first", "last"])
 
     def hosts(self):
         hosts = self.folder / "hosts.mpirun"
@@ -359,7 +364,7 @@ class ThreePods(SeveralPods):
 
     def test_doctor_looks_at_two_hosts(self):
         self.workers()
-        ended = program.finish(self.pods.start(
+        ended = finish(self.pods.start(
             0, "mpirun", "--mca", "plm_rsh_agent", self.ssh(), "--hostfile", self.hosts(), "-np", 2, "--bind-to", "none",
             NIGHTREEL.resolve(), "doctor", "--json", "--device", "cpu", "--model", SHAPES, "--out", self.out, "--expect-ranks", 2))
         self.assert_ended(ended, 0)
@@ -381,8 +386,8 @@ class ThreePods(SeveralPods):
         first = self.pods.start(0, SCRIPTS / "mpirun/run.sh", jobs, **how)
         self.wait_for_first(first)
         first.send_signal(signal.SIGTERM)
-        self.assert_ended(program.finish(first), 75)
-        self.assert_ended(program.finish(self.pods.start(0, SCRIPTS / "mpirun/run.sh", jobs, **how)), 0)
+        self.assert_ended(finish(first), 75)
+        self.assert_ended(finish(self.pods.start(0, SCRIPTS / "mpirun/run.sh", jobs, **how)), 0)
         self.assert_each_once()
         self.assertEqual(self.hosts_of_last_run(), self.pods.hosts[1:])
 

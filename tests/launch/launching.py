@@ -8,17 +8,27 @@ import signal
 import subprocess
 import sys
 
-sys.path.insert(0, str(pathlib.Path(os.environ["NIGHTREEL_SOURCE_DIR"]) / "tests/e2e"))
+sys.path[:0] = [f"{os.environ['NIGHTREEL_SOURCE_DIR']}/tests/{folder}" for folder in ("e2e", "support")]
 import program  # noqa: E402  (found by the line above)
-from program import NIGHTREEL, SHAPES, SOURCE, small, until  # noqa: E402,F401
+import side_by_side  # noqa: E402,F401
+from program import NIGHTREEL, SHAPES, SOURCE, small  # noqa: E402,F401
 
 SCRIPTS = SOURCE / "scripts"
-# A second or more a video, so that a signal finds it half done: of models/shapes, and of the quick engine.
-LONG = {"steps": 200, "height": 64, "width": 64, "num_frames": 33}
-QUICK_LONG = {"steps": 50, "prompt": "step_ms=20 encode_ms=0"}
+# More than a second a video, so that a signal finds it half done; the quick engine makes a file of those it has begun.
+LONG = {"steps": 50, "prompt": "step_ms=30 encode_ms=0 at=denoise:0 do=nothing"}
 # Binds each rank to one core unless mpirun is told otherwise, as its own default does below three ranks.
 BINDS = {"OMPI_MCA_hwloc_base_binding_policy": "core"}
-MADE = ["first", "long-a", "long-b", "long-c", "long-d", "last"]
+PATIENCE = 240  # seconds that only what hangs takes
+MADE = ["first", "long-a", "long-b", "long-c", "long-d", "long-e", "long-f", "last"]
+
+
+def until(condition, seconds=PATIENCE):
+    """Its verdict is for the caller to assert."""
+    return program.until(condition, seconds)
+
+
+def finish(process):
+    return program.finish(process, PATIENCE)
 
 
 class LaunchTest(program.ProgramTest):
@@ -44,7 +54,7 @@ class LaunchTest(program.ProgramTest):
         return small(name, **more) if self.real else small(name, **{"prompt": "step_ms=0 encode_ms=0", **more})
 
     def long(self, name):
-        return small(name, **(LONG if self.real else QUICK_LONG))
+        return self.small(name, **LONG)
 
     def environment(self, **more):
         """What a user sets."""
@@ -56,9 +66,24 @@ class LaunchTest(program.ProgramTest):
         """A job whose renderer stands still in its first step the first time, so that a signal surely finds it in hand."""
         return self.small(name, prompt="step_ms=0 encode_ms=0 at=denoise:1 times=1 do=hang")
 
-    def wait_for_caught(self, *names):
+    def wait_for_caught(self, count):
+        """Until so many of them have been caught. Which ones is nobody's to say: a rank holds the next one already while
+        one is in hand. So for every rank that shall be caught there are two of them to choose from, less the last one."""
+        self.assertTrue(until(lambda: len(self.begun()) >= count),
+                        f"fewer than {count} were begun\n{self.logs()}")
+
+    def begun(self):
+        """The quick engine's jobs that were caught, or are long, and were begun."""
+        return {file.stem for file in (self.folder / "quick").glob("*.1")}
+
+    def logs(self):
+        """What jobs have written so far, where they write into the test's folder."""
+        return "".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("*.log")))
+
+    def let_go(self, names):
+        """Those that were not caught will not be."""
         for name in names:
-            self.assertTrue(until((self.folder / f"quick/{name}.1").exists), f"{name} was not begun")
+            (self.folder / f"quick/{name}.1").touch()
 
     def spy(self):
         """A program in nightreel's place that writes down which CPUs it may use, a line a rank, into the file `cpus`."""
@@ -104,8 +129,8 @@ class LaunchTest(program.ProgramTest):
                 pass
         return found
 
-    def call(self, *command, timeout=60, **more):
-        return program.finish(self.start(*command, **more), timeout)
+    def call(self, *command, **more):
+        return finish(self.start(*command, **more))
 
     def summaries(self, out=None):
         files = sorted((out or self.out).glob("runs/*.json"))
@@ -120,8 +145,9 @@ class LaunchTest(program.ProgramTest):
 
     def wait_for_first(self, process):
         first = self.out / "videos/first.mp4"
-        until(lambda: first.exists() or process.poll() is not None)
-        self.assertTrue(first.exists(), "no video was made" if process.poll() is None else program.finish(process).said)
+        self.assertTrue(until(lambda: first.exists() or process.poll() is not None), "no video was made")
+        if not first.exists():
+            self.fail(finish(process).said)
 
     def ask_status(self):
         return program.nightreel("status", "--json", "--all", *(self.queue or ("--out", self.out)))

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import unittest
 
-from launching import LaunchTest, SCRIPTS, SOURCE, program
+from launching import LaunchTest, SCRIPTS, SOURCE, finish, program, side_by_side
 
 FOLDER = SCRIPTS / "nightly"
+load_tests = side_by_side.loader(threads=3)
 
 
 class Nights(LaunchTest):
@@ -39,10 +40,10 @@ class Nights(LaunchTest):
     def test_failures_of_last_night_are_retried(self):
         self.with_the_model()
         once = self.small("a", max_attempts=1)
-        ended = program.finish(self.begin("2026-11-20", once, LAUNCH_PROGRAM=str(self.with_stand_in_engine())))
+        ended = finish(self.begin("2026-11-20", once, LAUNCH_PROGRAM=str(self.with_stand_in_engine())))
         self.assertEqual(self.lines(ended, 1),
                          ["night 2026-11-20: exit code 1, drained, but some jobs failed for good"])
-        self.assertEqual(self.lines(program.finish(self.begin("2026-11-21", self.small("b"))), 0),
+        self.assertEqual(self.lines(finish(self.begin("2026-11-21", self.small("b"))), 0),
                          [f"night {date}: exit code 0, every job is done" for date in ("2026-11-21", "2026-11-20")])
         self.assertEqual((self.made("2026-11-20"), self.made("2026-11-21")), (["a"], ["b"]))
 
@@ -72,16 +73,16 @@ class Nights(LaunchTest):
 
     def test_nights_do_not_overlap_and_a_stopped_one_is_gone_on_with(self):
         first = self.begin("2026-11-22", self.small("first"), self.caught("a"), *map(self.small, "bc"))
-        self.wait_for_caught("a")
-        refused = program.finish(self.begin("2026-11-23", self.small("e")))
+        self.wait_for_caught(1)
+        refused = finish(self.begin("2026-11-23", self.small("e")))
         self.assertEqual((refused.code, refused.out), (3, ""), refused.said)
         self.assertIn(f"another night is at work: night 2026-11-22, pid {first.pid} on ", refused.log)
         self.assertFalse((self.nights / "2026-11-23").exists())
 
         first.send_signal(signal.SIGTERM)
         stopped = "exit code 75, stopped early, work is left: run the same command again"
-        self.assertEqual(self.lines(program.finish(first), 75), [f"night 2026-11-22: {stopped}"])
-        lines = self.lines(program.finish(self.begin("2026-11-23", self.small("e"))), 0)
+        self.assertEqual(self.lines(finish(first), 75), [f"night 2026-11-22: {stopped}"])
+        lines = self.lines(finish(self.begin("2026-11-23", self.small("e"))), 0)
         self.assertEqual([line[:16] for line in lines], ["night 2026-11-23", "night 2026-11-22"])
         self.assertEqual((self.made("2026-11-22"), self.made("2026-11-23")), (["a", "b", "c", "first"], ["e"]))
 

@@ -1,6 +1,9 @@
 """Several hosts on this one, as pods would be: a network namespace for each but the first, all on one bridge, with a host
-name, an /etc/hosts and a user database of their own, and all processes those of a normal user.
+name, an /etc/hosts and a user database of their own, and all processes those of a normal user. Several sets of them may
+stand beside each other.
 """
+import functools
+import itertools
 import os
 import pathlib
 import shutil
@@ -8,10 +11,14 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
+import threading
 
 import program
 
 USER = 1000
+SETS = itertools.count()
+MAKING_A_KEY = threading.Lock()
 NEEDED = ("ip", "unshare", "setpriv", "ssh", "ssh-keygen", "sshd")
 
 
@@ -29,6 +36,15 @@ def closed_parent(path):
     return next((folder for folder in parents if not folder.stat().st_mode & stat.S_IXOTH), None)
 
 
+@functools.lru_cache
+def key_pair():
+    """(private, public) of a key, made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        key = pathlib.Path(folder) / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", key], check=True)
+        return key.read_bytes(), key.with_suffix(".pub").read_bytes()
+
+
 class Pods:
     """Pod 0 is on this host's network, the others in namespaces; `hosts` are named as in an MPIJob called `nightreel`."""
 
@@ -36,8 +52,9 @@ class Pods:
         self.folder = pathlib.Path(folder)
         self.hosts = ["nightreel-launcher", *(f"nightreel-worker-{index}" for index in range(count - 1))]
         self.names = [f"{host}.nightreel.default.svc" for host in self.hosts]
-        self._tag = f"nr{os.getpid() % 100000}"
-        self._network = f"10.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}"
+        number = (16 * os.getpid() + next(SETS)) % 50000
+        self._tag = f"nr{number}"
+        self._network = f"10.{number // 250 + 20}.{number % 250}"
         self._started = []
         self.home = self.folder / "mpiuser"
         (self.home / ".ssh").mkdir(parents=True)
@@ -46,9 +63,11 @@ class Pods:
         (self.folder / "hosts").write_text("127.0.0.1 localhost\n" + "".join(
             f"{self.address(index)} {name} {host}\n"
             for index, (name, host) in enumerate(zip(self.names, self.hosts))))
-        key = self.home / ".ssh/id_rsa"
-        subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", key], check=True)
-        (self.home / ".ssh/id_rsa.pub").rename(self.home / ".ssh/authorized_keys")
+        with MAKING_A_KEY:
+            private, public = key_pair()
+        for name, content in (("id_rsa", private), ("authorized_keys", public)):
+            (self.home / ".ssh" / name).write_bytes(content)
+            (self.home / ".ssh" / name).chmod(0o600)
         for path in (self.home, self.home / ".ssh", *self.home.glob(".ssh/*")):
             os.chown(path, USER, USER)
         self._connect()
@@ -102,13 +121,17 @@ class Pods:
                                    "--save", "", "--dir", str(self.home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   text=True, start_new_session=True)
         self._started.append(server)
-        while True:
+
+        def answers():
             try:
                 socket.create_connection((self.address(0), port)).close()
-                return f"redis://{self.address(0)}:{port}"
+                return True
             except ConnectionRefusedError:
-                if server.poll() is not None:
-                    raise RuntimeError(server.communicate()[0]) from None
+                return False
+        program.until(lambda: server.poll() is not None or answers(), 240)
+        if server.poll() is not None or not answers():
+            raise RuntimeError(f"no redis-server at {self.address(0)}:{port}")
+        return f"redis://{self.address(0)}:{port}"
 
     def kill(self, pod):
         """Everything in it at once, as when it is evicted without grace or its node is lost."""

@@ -4,12 +4,15 @@ import shutil
 import sys
 import time
 
-from launching import BINDS, LaunchTest, SCRIPTS, SOURCE, program, until
+from launching import BINDS, LaunchTest, SCRIPTS, SOURCE, program, side_by_side, until
 import private_slurm  # after launching, which names the folder of program
 
 HERE = ["--nodes=1", "--cpus-per-task=1", "--time=20"]
 TWO_RANKS = [*HERE, "--ntasks-per-node=2", "--gpus-per-node=2"]
 ONE_RANK = [*HERE, "--ntasks-per-node=1", "--gpus-per-node=1"]
+# For two tasks: most of the node's CPUs, and beside them those that all other tests together ask for.
+MOST_CPUS = "--cpus-per-task=80"
+load_tests = side_by_side.loader(threads=5)
 
 
 class OneNode(LaunchTest):
@@ -21,17 +24,17 @@ class OneNode(LaunchTest):
 
     @classmethod
     def begin_near_the_limit(cls):
-        """A job with the 300 s left at which its script asks for USR1. Slurm looks at limits every 30 s: the job waits for
-        that beside the other tests."""
+        """A job with the 300 s left at which its script asks for USR1. Slurm looks at limits every 30 s, and nothing sets
+        that: the job waits for it beside the other tests."""
         cls.limited_folder = cls.slurm.folder / "limited"
         cls.limited_folder.mkdir()
         waits = cls.limited_folder / "waits"
         waits.write_text("#!/bin/sh\ntrap 'exit 75' USR1\nwhile :; do sleep 0.1; done\n")
         waits.chmod(0o755)
         cls.limited = cls.slurm.call(
-            "sbatch", "--parsable", "--partition=urgent", "--nodes=1", "--cpus-per-task=1", "--ntasks-per-node=1", "--gpus-per-node=1", "--time=5",
-            SCRIPTS / "slurm/requeue.sbatch", "tonight.jsonl", cwd=cls.limited_folder, LAUNCH_HOME=str(SOURCE),
-            LAUNCH_PROGRAM=str(waits), NIGHTREEL_OUT=str(cls.limited_folder / "out")).strip()
+            "sbatch", "--parsable", *ONE_RANK, "--time=5", SCRIPTS / "slurm/requeue.sbatch", "tonight.jsonl",
+            cwd=cls.limited_folder, LAUNCH_HOME=str(SOURCE), LAUNCH_PROGRAM=str(waits),
+            NIGHTREEL_OUT=str(cls.limited_folder / "out")).strip()
 
     def environment(self, **more):
         return super().environment(**{"LAUNCH_HOME": str(SOURCE), **more})
@@ -76,17 +79,18 @@ class OneNode(LaunchTest):
 
     def stopped_twice(self, script):
         """TERM to the script alone, then scancel, which reaches launcher and ranks as well: each is 75 and loses nothing."""
-        jobs = self.write_jobs(self.small("first"), *map(self.caught, "abcd"), self.small("last"))
-        for names, words, state in (("ab", ("--batch", "--signal=TERM"), "FAILED"), ("cd", (), "CANCELLED")):
+        jobs = self.write_jobs(self.small("first"), *map(self.caught, "abcde"), self.small("last"))
+        for caught, words, state in ((2, ("--batch", "--signal=TERM"), "FAILED"), (4, (), "CANCELLED")):
             job = self.submit(script, jobs)
-            self.wait_for_caught(*names)
+            self.wait_for_caught(caught)
             asked = time.monotonic()
             self.slurm.call("scancel", *words, job)
             self.assertEqual(self.assert_job(job, state, 75)["Restarts"], "0")
-            self.assertLess(time.monotonic() - asked, 5, "Slurm had to kill it")
+            self.assertLess(time.monotonic() - asked, private_slurm.KILL_WAIT, "Slurm had to kill it")
         self.assertNotIn("last", self.videos())
+        self.let_go("abcde")
         self.assert_job(self.submit(script, jobs), "COMPLETED", 0)
-        self.assert_each_once(["first", *"abcd", "last"])
+        self.assert_each_once(["first", *"abcde", "last"])
         self.assertEqual([rank["rank"] for rank in self.summaries()[-1]["ranks"]], [0, 1])
 
     def test_mpirun_stopped_by_term_and_by_scancel(self):
@@ -102,18 +106,19 @@ class OneNode(LaunchTest):
         url = self.redis()
         self.queue = ("--redis", url)
         each = [*ONE_RANK, "--array=0-1"]
-        jobs = self.write_jobs(self.small("first"), *map(self.caught, "abcd"), self.small("last"))
-        for names, words, state in (("ab", ("--batch", "--signal=TERM"), "FAILED"), ("cd", (), "CANCELLED")):
+        jobs = self.write_jobs(self.small("first"), *map(self.caught, "abcde"), self.small("last"))
+        for caught, words, state in ((2, ("--batch", "--signal=TERM"), "FAILED"), (4, (), "CANCELLED")):
             job = self.submit("array", jobs, options=each, REDIS_URL=url)
-            self.wait_for_caught(*names)
+            self.wait_for_caught(caught)
             self.slurm.call("scancel", *words, job)
             for task in (0, 1):
                 self.assert_job(f"{job}_{task}", state, 75)
         self.assertNotIn("last", self.videos())
+        self.let_go("abcde")
         job = self.submit("array", jobs, options=each, REDIS_URL=url)
         for task in (0, 1):
             self.assert_job(f"{job}_{task}", "COMPLETED", 0)
-        self.assert_each_once(["first", *"abcd", "last"])
+        self.assert_each_once(["first", *"abcde", "last"])
 
     def test_an_array_of_drainers_shares_one_queue_and_one_out(self):
         each = [*ONE_RANK, "--array=0-1"]
@@ -130,16 +135,15 @@ class OneNode(LaunchTest):
         self.assertEqual(sum(rank["done"] for summary in self.summaries() for rank in summary["ranks"]), 6)
 
     def go_on(self, job, restart):
-        """Waits for the requeue and lets it begin at once: Slurm holds a requeued job back for two minutes."""
-        def begun():
-            facts = self.slurm.facts(job)
-            if facts["Restarts"] != str(restart):
-                return False
-            if facts["JobState"] == "PENDING" and facts["EligibleTime"] > time.strftime("%Y-%m-%dT%H:%M:%S"):
-                time.sleep(1)  # until slurmd has cleared the first start away, or the second fails at once
-                self.slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
-            return facts["JobState"] in ("RUNNING", "COMPLETED", "FAILED")
-        self.assertTrue(until(begun), f"{self.slurm.facts(job)}\n{self.log(job)}")
+        """Waits for the requeue and lets it begin: Slurm holds a requeued job back for two minutes. It begins in a later
+        second than the one in which the first start ended: slurmd tells starts apart by that."""
+        def gone_further(facts):
+            return int(facts["Restarts"]) > restart or facts["JobState"] in ("RUNNING", "COMPLETED", "FAILED")
+        facts = self.slurm.until(job, lambda facts: int(facts["Restarts"]) >= restart and facts["JobState"] != "COMPLETING",
+                                 f"requeued\n{self.log(job)}")
+        if not gone_further(facts):
+            self.slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now+1")
+        self.slurm.until(job, gone_further, "started again")
 
     def test_requeued_before_the_limit_it_goes_on_to_the_end(self):
         job = self.submit("requeue", self.jobs(), LAUNCH_FINISH_SECONDS="1")
@@ -173,9 +177,10 @@ class OneNode(LaunchTest):
         self.assertEqual(made["mpirun"], made["srun"])
 
     def test_codes_of_the_run_arrive_unchanged(self):
-        """All at once: every form of launch with every code but 4. 75: no room is left on the disk that it may use."""
-        ends = ((0, [self.write_jobs(self.small("a"), name="good.jsonl")], {}),
-                (1, [self.write_jobs(self.small("a", prompt="step_ms=0 at=denoise:1 times=9 do=fail:renderer", max_attempts=1),
+        """All at once: every form of launch with every code but 4, and 0, which all others end with. 75: no room is left on
+        the disk that it may use."""
+        self.write_jobs(self.small("a"), name="good.jsonl")
+        ends = ((1, [self.write_jobs(self.small("a", prompt="step_ms=0 at=denoise:1 times=9 do=fail:renderer", max_attempts=1),
                                      name="fails.jsonl")], {}),
                 (2, [self.write_jobs({"promt": "x"}, name="bad.jsonl")], {}),
                 (3, [self.folder / "good.jsonl"], {"NIGHTREEL_MODEL": "/nowhere"}),
@@ -193,9 +198,8 @@ class OneNode(LaunchTest):
                 started.append((script, code, f"{job}_0" if script == "array" else job))
         for script, code, job in started:
             with self.subTest(script, code=code):
-                facts = self.slurm.wait(job, seconds=120)
-                self.assertEqual((facts["JobState"], facts["ExitCode"]), ("FAILED" if code else "COMPLETED", f"{code}:0"),
-                                 self.log(job.partition("_")[0]))
+                facts = self.slurm.wait(job)
+                self.assertEqual((facts["JobState"], facts["ExitCode"]), ("FAILED", f"{code}:0"), self.log(job.partition("_")[0]))
 
     def test_the_wrong_number_of_ranks_is_refused_under_every_form(self):
         """Launchers that start another number of ranks than the script asks for."""
@@ -239,10 +243,10 @@ class OneNode(LaunchTest):
         self.assertLessEqual({"--cpu-bind=none", "--gpu-bind=none", "--mpi=pmix"}, set(seen.read_text().split()))
 
     def test_preempted_it_gives_its_leases_back_and_goes_on_when_requeued(self):
-        job = self.submit("requeue", self.jobs())
+        job = self.submit("requeue", self.jobs(), options=[*TWO_RANKS, "--partition=preemptible", MOST_CPUS])
         self.wait_for_first(job)
-        urgent = self.slurm.call("sbatch", "--parsable", "--partition=urgent", "--nodes=1", "--gpus-per-node=3", "--wrap=true",
-                                 "--output=/dev/null", cwd=self.folder).strip()
+        urgent = self.slurm.call("sbatch", "--parsable", "--partition=urgent", "--nodes=1", "--ntasks-per-node=2", MOST_CPUS,
+                                 "--wrap=true", "--output=/dev/null", cwd=self.folder).strip()
         self.go_on(job, 1)
         self.assertEqual(self.slurm.wait(urgent)["JobState"], "COMPLETED")
         self.assert_job(job, "COMPLETED", 0)
@@ -267,7 +271,7 @@ class OneNode(LaunchTest):
                 self.assertEqual(set(seen.read_text().splitlines(True)), {started + run})
 
     def test_usr1_that_slurm_sends_before_the_limit_arrives(self):
-        self.assertTrue(until(lambda: self.slurm.facts(self.limited)["Restarts"] == "1", 60))
+        self.slurm.until(self.limited, lambda facts: facts["Restarts"] == "1", "requeued")
         log = (self.limited_folder / f"nightreel-{self.limited}.log").read_text()
         self.assertIn("exit code 75, ", log)
         self.assertIn("requeued, restart 1", log)

@@ -3,9 +3,10 @@ import json
 import pathlib
 import re
 
-from installing import BUILD, HIDDEN, SOURCE, TORCH, TreeTest, cached, install_libtorch, mapped, program, run
+from installing import BUILD, HIDDEN, SOURCE, TORCH, TreeTest, cached, install_libtorch, mapped, program, run, side_by_side
 from program import ENDLESS, MPIRUN, small, until
 
+load_tests = side_by_side.loader(threads=3)
 PLACES = ("bin/nightreel", "libexec/nightreel/nightreel-engine", "share/man/man1/nightreel.1.gz",
           "share/bash-completion/completions/nightreel", "share/zsh/vendor-completions/_nightreel",
           "share/fish/vendor_completions.d/nightreel.fish", "lib/systemd/system/nightreel-night.service",
@@ -19,21 +20,24 @@ PLACES = ("bin/nightreel", "libexec/nightreel/nightreel-engine", "share/man/man1
 def children(pid):
     found = []
     for tasks in pathlib.Path("/proc").glob(f"{pid}/task/*/children"):
-        found += [int(child) for child in tasks.read_text().split()]
+        try:
+            found += [int(child) for child in tasks.read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            pass
     return found
 
 
 class Installed(TreeTest):
-    def setUp(self):
-        super().setUp()
-        self.made_for = self.tree / "made for"
-        run("cmake", "--install", BUILD, "--prefix", self.made_for, "--component", "nightreel")
+    @classmethod
+    def make(cls, tree):
+        cls.made_for = tree / "made for"
+        run("cmake", "--install", BUILD, "--prefix", cls.made_for, "--component", "nightreel")
         if cached("NIGHTREEL_BUNDLE_TORCH") == "ON":
-            install_libtorch(self.made_for)
-        self.prefix = self.tree / "moved here"
-        self.made_for.rename(self.prefix)
-        self.program = self.prefix / "bin/nightreel"
-        self.shapes = self.prefix / "share/nightreel/models/shapes"
+            install_libtorch(cls.made_for)
+        cls.prefix = tree / "moved here"
+        cls.made_for.rename(cls.prefix)
+        cls.program = cls.prefix / "bin/nightreel"
+        cls.shapes = cls.prefix / "share/nightreel/models/shapes"
 
     def test_everything_is_in_its_place_and_names_its_own_tree(self):
         for place in PLACES:
@@ -94,9 +98,10 @@ class Installed(TreeTest):
         self.addCleanup(program.finish, process)
         self.addCleanup(process.terminate)
         renderer = until(lambda: [below for rank in children(process.pid) for below in children(rank)
-                                  if (self.prefix / "libexec").as_posix() in str(pathlib.Path(f"/proc/{below}/exe").resolve())])
+                                  if (self.prefix / "libexec").as_posix() in str(pathlib.Path(f"/proc/{below}/exe").resolve())],
+                         240)
         self.assertTrue(renderer)
-        self.assertTrue(until(lambda: any(file.name == "libtorch_cpu.so" for file in mapped(renderer[0]))))
+        self.assertTrue(until(lambda: any(file.name == "libtorch_cpu.so" for file in mapped(renderer[0])), 240))
         ranks = [rank for rank in children(process.pid) if renderer[0] in children(rank)]
         files = mapped(renderer[0]) | mapped(ranks[0])
         if cached("NIGHTREEL_BUNDLE_TORCH") == "ON":

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, str(pathlib.Path(os.environ["NIGHTREEL_SOURCE_DIR"]) / "tests/e2e"))
+sys.path[:0] = [f"{os.environ['NIGHTREEL_SOURCE_DIR']}/tests/{folder}" for folder in ("e2e", "support")]
 import program  # noqa: E402  (found by the line above)
+import side_by_side  # noqa: E402,F401
 from program import BUILD, SOURCE  # noqa: E402,F401
 
 
@@ -58,11 +59,13 @@ def mapped(pid):
 
 
 class TreeTest(program.ProgramTest):
-    def setUp(self):
-        super().setUp()
+    """One tree for all tests of a class, which leave it as it is: `make` fills it."""
+    @classmethod
+    def setUpClass(cls):
         folder = tempfile.mkdtemp(prefix="tree-", dir=BUILD)  # hard links need one file system
-        self.addCleanup(shutil.rmtree, folder)
-        self.tree = pathlib.Path(folder)
+        cls.addClassCleanup(shutil.rmtree, folder)
+        cls.tree = pathlib.Path(folder)
+        cls.make(cls.tree)
 
     def call(self, *command, timeout=120, **more):
         """Without anything of the caller's environment but what finds programs."""

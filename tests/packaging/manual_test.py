@@ -1,4 +1,5 @@
 """The man page and the completions say what the programs' --help says: every command, every flag, the words it takes."""
+import functools
 import pathlib
 import re
 import shutil
@@ -8,13 +9,17 @@ import tempfile
 import unittest
 
 from installing import BUILD, SOURCE, program, run
-from program import nightreel
+from program import engine, nightreel
 
 MANUAL = BUILD / "manual"
 TRY_BASH = """source "$1"; shift
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
 _nightreel
 printf '%s\\n' "${COMPREPLY[@]}"
+"""
+# A program that says of itself what the built ones were found to say.
+TELLS = """#!/bin/sh
+exec cat "${0%/*}/$*"
 """
 # zsh completes under a terminal only. Here its helpers print what they are handed: words typed behind the program's name
 # take _arguments to the next state, as they do under a terminal.
@@ -32,14 +37,26 @@ source $1
 """
 
 
-def helps(path=""):
-    """Every command's own words, found here without packaging/help_text.py."""
-    ended = nightreel(*path.split(), "--help")
+def help_of(path, of_engine):
+    words = (*path.split(), "--help")
+    return (engine if of_engine else nightreel)(*words)
+
+
+@functools.lru_cache(None)
+def helps(path="", of_engine=False):
+    """Every command's own words, found here without packaging/help_text.py. Those of the engine's without a start of it
+    for each, which takes a second."""
+    ended = help_of(path, of_engine)
+    assert ended.code == 0, ended.said
     found = {path: ended.out}
-    under = re.split(r"^(?:Subcommands|With the model.*):$", ended.out, flags=re.MULTILINE)[1:]
-    for block in under:
-        for name in re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ", block, re.MULTILINE):
-            found.update(helps(f"{path} {name}".strip()))
+    heading = ""
+    for line in ended.out.splitlines():
+        if re.fullmatch(r"\S.*:", line):
+            heading = line
+        name = re.match(r"  ([a-z]+(?: [a-z]+)?)  ", line)
+        if name and heading.startswith(("Subcommands", "With the model")):
+            own = of_engine or heading.startswith("With") and name[1] != "bench comm"
+            found.update(helps(f"{path} {name[1]}".strip(), own))
     return found
 
 
@@ -59,9 +76,19 @@ class TheManual(unittest.TestCase):
     def test_it_was_made_of_the_programs_that_are_built(self):
         with tempfile.TemporaryDirectory() as folder:
             data = re.search(r"scripts in\n\.I (.*)/nightreel/scripts", (MANUAL / "nightreel.1").read_text())[1]
-            run(sys.executable, SOURCE / "packaging/make_manual.py", BUILD / "bin/nightreel", folder, data.replace("\\-", "-"),
+            told = pathlib.Path(folder) / "told"
+            told.mkdir()
+            for path, text in self.helps.items():
+                (told / f"{path} --help".strip()).write_text(text)
+            (told / "--version").write_text(nightreel("--version").out)
+            tells = told / "nightreel"
+            tells.write_text(TELLS)
+            tells.chmod(0o755)
+            made = pathlib.Path(folder) / "made"
+            run(sys.executable, SOURCE / "packaging/make_manual.py", tells, made, data.replace("\\-", "-"),
                 data.replace("\\-", "-") + "/doc/nightreel")
-            for file in pathlib.Path(folder).iterdir():
+            self.assertEqual(len(list(made.iterdir())), 4)
+            for file in made.iterdir():
                 self.assertEqual(file.read_text(), (MANUAL / file.name).read_text(), f"build the target manual: {file.name}")
 
     def test_the_man_page_names_every_command_and_flag(self):

@@ -23,14 +23,17 @@ void damage_everywhere(const std::string& good, Use use) {
     }
   };
   CHECK(taken(good));
+  std::size_t refused = 0;
   for (std::size_t size = 0; size < good.size(); ++size) CHECK_FALSE(taken(good.substr(0, size)));
   for (std::size_t i = 0; i < good.size(); ++i) {
     for (const char flip : {'\x01', '\x10', '\x80', '\xff'}) {
       std::string changed = good;
       changed[i] = static_cast<char>(changed[i] ^ flip);
-      taken(changed);
+      refused += taken(changed) ? 0 : 1;
     }
   }
+  CHECK(refused > good.size());  // most bytes mean something
+  CHECK(refused < 4 * good.size());
 }
 
 }  // namespace nightreel::test
