@@ -37,12 +37,12 @@ TEST_CASE("a stream is cut into lines, however it arrives") {
   std::string line;
   pipe.put("one\ntwo\n\nthr");
   for (const char* expected : {"one", "two", ""}) {
-    REQUIRE(reader.next(line, milliseconds(1000)) == LineReader::Status::line);
+    REQUIRE(reader.next(line, milliseconds(60000)) == LineReader::Status::line);
     CHECK(line == expected);
   }
   CHECK(reader.next(line, milliseconds(10)) == LineReader::Status::timeout);
   pipe.put("ee\n");
-  REQUIRE(reader.next(line, milliseconds(1000)) == LineReader::Status::line);
+  REQUIRE(reader.next(line, milliseconds(60000)) == LineReader::Status::line);
   CHECK(line == "three");
 }
 
@@ -52,8 +52,8 @@ TEST_CASE("the end is told, and an unfinished last line is dropped") {
   pipe.out.reset();
   LineReader reader(pipe.in.get(), 1000);
   std::string line;
-  CHECK(reader.next(line, milliseconds(1000)) == LineReader::Status::line);
-  CHECK(reader.next(line, milliseconds(1000)) == LineReader::Status::closed);
+  CHECK(reader.next(line, milliseconds(60000)) == LineReader::Status::line);
+  CHECK(reader.next(line, milliseconds(60000)) == LineReader::Status::closed);
 }
 
 TEST_CASE("a line that is too long is an error, with and without its end") {
@@ -62,7 +62,7 @@ TEST_CASE("a line that is too long is an error, with and without its end") {
     pipe.put(text);
     LineReader reader(pipe.in.get(), 10);
     std::string line;
-    const auto error = thrown_by([&] { reader.next(line, milliseconds(1000)); });
+    const auto error = thrown_by([&] { reader.next(line, milliseconds(60000)); });
     CHECK(error.kind == ErrorKind::renderer);
     CHECK(contains(error.message, "longer than 10 bytes"));
   }
@@ -70,7 +70,7 @@ TEST_CASE("a line that is too long is an error, with and without its end") {
   pipe.put(std::string(10, 'x') + "\n");
   LineReader reader(pipe.in.get(), 10);
   std::string line;
-  CHECK(reader.next(line, milliseconds(1000)) == LineReader::Status::line);
+  CHECK(reader.next(line, milliseconds(60000)) == LineReader::Status::line);
 }
 
 TEST_CASE("a long line passes through a full pipe while the other end reads") {
@@ -79,7 +79,7 @@ TEST_CASE("a long line passes through a full pipe while the other end reads") {
   std::thread writer([&] { write_line(pipe.out.get(), text); });
   LineReader reader(pipe.in.get(), 2000000);
   std::string line;
-  const auto status = reader.next(line, milliseconds(10000));
+  const auto status = reader.next(line, milliseconds(60000));
   writer.join();
   REQUIRE(status == LineReader::Status::line);
   CHECK(line == text);

@@ -5,23 +5,16 @@
 
 #include <cstdlib>
 
+#include "cluster/environment.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 
 using namespace nightreel;
 using cluster::Environment;
 using cluster::Gpu;
+using test::environment_of;
 
 namespace {
-
-Environment environment_of(std::vector<std::pair<std::string, std::string>> values) {
-  return [values = std::move(values)](const std::string& name) -> std::optional<std::string> {
-    for (const auto& [key, value] : values) {
-      if (key == name) return value;
-    }
-    return std::nullopt;
-  };
-}
 
 // The stand-in reading `json`; the file is gone after the object.
 class FakeNvml {

@@ -4,21 +4,12 @@
 
 #include <map>
 
+#include "cluster/environment.h"
 #include "nightreel/base/error.h"
 
 using namespace nightreel;
+using test::environment_of;
 using Variables = std::map<std::string, std::string>;
-
-namespace {
-
-cluster::Environment environment_of(const Variables& variables) {
-  return [variables](const std::string& name) -> std::optional<std::string> {
-    const auto found = variables.find(name);
-    return found == variables.end() ? std::nullopt : std::optional<std::string>(found->second);
-  };
-}
-
-}  // namespace
 
 TEST_CASE("a launch is what was asked for and what the launcher promised, or a reason") {
   struct Case {

@@ -36,7 +36,8 @@ Member::Member(const std::function<std::string()>& work) {
   out_ = base::Fd(ends[0]);
 }
 
-Member::Member(Member&& other) noexcept : pid_(std::exchange(other.pid_, -1)), out_(std::move(other.out_)) {}
+Member::Member(Member&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)), out_(std::move(other.out_)), text_(std::move(other.text_)) {}
 
 Member::~Member() {
   if (pid_ <= 0) return;
@@ -49,13 +50,12 @@ void Member::signal(int number) const {
 }
 
 std::string Member::outcome(std::chrono::milliseconds timeout) {
-  std::string text;
   std::array<char, 4096> buffer{};
   pollfd ready{out_.get(), POLLIN, 0};
   while (::poll(&ready, 1, static_cast<int>(timeout.count())) > 0) {
     const ssize_t got = ::read(out_.get(), buffer.data(), buffer.size());
-    if (got <= 0) return text.empty() ? "(no answer)" : text;
-    text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (got <= 0) return text_.empty() ? "(no answer)" : text_;
+    text_.append(buffer.data(), static_cast<std::size_t>(got));
   }
   return "(no answer)";
 }

@@ -22,12 +22,13 @@ class Member {
   Member& operator=(Member&&) = delete;
   ~Member();
   void signal(int number) const;
-  /// "(no answer)" when it was killed or is late.
+  /// "(no answer)" when it was killed or is late; who is late may be asked again.
   std::string outcome(std::chrono::milliseconds timeout);
 
  private:
   pid_t pid_ = -1;
   base::Fd out_;
+  std::string text_;  // what has come of it
 };
 
 /// A text that the test process knows only after its members were forked.

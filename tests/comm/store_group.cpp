@@ -1,10 +1,16 @@
 #include "comm/store_group.h"
 
+#include <ATen/Parallel.h>
+
 #include <memory>
 
 #include "comm/members.h"
 
 namespace nightreel::test {
+
+void compute_in_one_thread() {
+  at::set_num_threads(1);
+}
 
 std::vector<std::string> with_store(int size, const std::function<std::string(const std::string&, int)>& work) {
   const Announcement address;

@@ -10,6 +10,12 @@
 
 namespace nightreel::test {
 
+/// For exchanges that must succeed: what only a hang reaches.
+constexpr std::chrono::seconds kLong{60};
+
+/// To be called by a process that computes and then forks members: threads of LibTorch's do not live on in a fork.
+void compute_in_one_thread();
+
 /// Outcomes of `size` members that know a store's address.
 std::vector<std::string> with_store(int size, const std::function<std::string(const std::string& address, int)>& work);
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "nightreel/base/json.h"
+#include "nightreel/job/model_card.h"
 #include "support/temp_folder.h"
 
 namespace nightreel::test {
@@ -96,6 +97,12 @@ inline CheckpointFiles wan21_14b(int in_channels, int pos_embed_seq_len) {
 
 inline void write_checkpoint(const TempFolder& folder, const CheckpointFiles& files) {
   for (const auto& [name, content] : files) folder.write(name, content.dump());
+}
+
+inline job::ModelCard card_of(const CheckpointFiles& files) {
+  const TempFolder folder;
+  write_checkpoint(folder, files);
+  return job::read_model_card(folder.path());
 }
 
 }  // namespace nightreel::test

@@ -16,16 +16,11 @@ namespace nightreel::job {
 namespace {
 
 using base::ErrorKind;
+using test::card_of;
 using test::CheckpointFiles;
 using test::contains;
 using test::TempFolder;
 using test::thrown_by;
-
-ModelCard card_of(const CheckpointFiles& files) {
-  TempFolder folder;
-  test::write_checkpoint(folder, files);
-  return read_model_card(folder.path());
-}
 
 Settings settings_of(const std::string& job, const CheckpointFiles& files,
                      RecipeChoice choice = RecipeChoice::automatic) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <thread>
 
@@ -27,7 +28,7 @@ const std::vector<float>& latents() {
   return values;
 }
 
-ArchiveView sample(const Frames& frames = {}) {
+ArchiveView sample_archive(const Frames& frames = {}) {
   ArchiveView archive;
   archive.job = {{"prompt", "a cat, \"naïve\" 猫"}, {"seed", 18446744073709551615U}};
   archive.settings = {{"fps", 23.976}, {"long", std::string(100000, 'x')}};
@@ -46,7 +47,7 @@ TEST_CASE("an archive comes back as it was, with and without frames") {
   const TempFolder folder;
   const Clip clip = moving_clip(9, 48, 40);
   for (const Frames& frames : {Frames{}, clip.view}) {
-    const ArchiveView written = sample(frames);
+    const ArchiveView written = sample_archive(frames);
     write_archive(folder / "a.h5", written);
     const Archive read = read_archive(folder / "a.h5");
     CHECK(read.job == written.job);
@@ -64,9 +65,10 @@ TEST_CASE("an archive comes back as it was, with and without frames") {
 TEST_CASE("equal content gives equal bytes at any time") {
   const TempFolder folder;
   const Clip clip = moving_clip(9, 48, 40);
-  write_archive(folder / "a.h5", sample(clip.view));
-  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // HDF5's times are whole seconds
-  write_archive(folder / "b.h5", sample(clip.view));
+  write_archive(folder / "a.h5", sample_archive(clip.view));
+  const std::time_t written = std::time(nullptr);  // HDF5's times are whole seconds
+  while (std::time(nullptr) == written) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  write_archive(folder / "b.h5", sample_archive(clip.view));
   CHECK(content(folder / "a.h5") == content(folder / "b.h5"));
 }
 
@@ -75,7 +77,7 @@ TEST_CASE("archives are written from several threads at once") {
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
-      ArchiveView archive = sample();
+      ArchiveView archive = sample_archive();
       archive.job["seed"] = i;
       for (int round = 0; round < 10; ++round) write_archive(folder / (std::to_string(i) + ".h5"), archive);
     });
@@ -88,11 +90,11 @@ TEST_CASE("latents that do not fit their shape are refused") {
   const TempFolder folder;
   for (const std::array<std::int64_t, 4>& shape :
        {std::array<std::int64_t, 4>{4, 3, 6, 6}, {0, 3, 6, 5}, {-4, -3, 6, 5}, {65536, 65536, 65536, 65536}}) {
-    ArchiveView archive = sample();
+    ArchiveView archive = sample_archive();
     archive.latents_shape = shape;
     error_of(ErrorKind::internal, [&] { write_archive(folder / "a.h5", archive); });
   }
-  ArchiveView none = sample();
+  ArchiveView none = sample_archive();
   none.latents = {};
   none.latents_shape = {65536, 65536, 65536, 65536};  // their product is 2^64
   error_of(ErrorKind::internal, [&] { write_archive(folder / "a.h5", none); });
@@ -103,9 +105,9 @@ TEST_CASE("a full disk and a missing folder are errors, and nothing is left") {
   const TempFolder folder;
   for (const rlim_t limit : {rlim_t{0}, rlim_t{1000}}) {
     const FileSizeLimit full(limit);
-    error_of(ErrorKind::storage, [&] { write_archive(folder / "a.h5", sample()); });
+    error_of(ErrorKind::storage, [&] { write_archive(folder / "a.h5", sample_archive()); });
   }
-  error_of(ErrorKind::storage, [&] { write_archive(folder / "missing/a.h5", sample()); });
+  error_of(ErrorKind::storage, [&] { write_archive(folder / "missing/a.h5", sample_archive()); });
   error_of(ErrorKind::storage, [&] { read_archive(folder / "missing.h5"); });
   CHECK(folder.empty());
 }
@@ -155,7 +157,7 @@ TEST_CASE("a file that is no archive of this version is refused by the thing tha
 
 TEST_CASE("files that are not HDF5, or cut off, are refused") {
   const TempFolder folder;
-  write_archive(folder / "good", sample());
+  write_archive(folder / "good", sample_archive());
   const std::string good = content(folder / "good");
   for (const std::string& bytes : {std::string(), std::string("x"), std::string(4096, '\0'), good.substr(0, 8),
                                    good.substr(0, good.size() / 2), good.substr(0, good.size() - 1), good.substr(1)}) {
@@ -167,24 +169,29 @@ TEST_CASE("files that are not HDF5, or cut off, are refused") {
 
 TEST_CASE("bytes that crash HDF5 1.10.8 or keep it busy are errors") {
   const TempFolder folder;
-  write_archive(folder / "good", sample());
+  write_archive(folder / "good", sample_archive());
   const std::string good = content(folder / "good");
   const std::size_t heap = good.find("GCOL");  // where strings live, the one structure without a checksum
   REQUIRE(heap != std::string::npos);
+  int read = 0;
   for (std::size_t at = heap; at < heap + 40; ++at) {
     for (const int mask : {1, 0xFF}) {
       std::string bytes = good;
       bytes[at] = static_cast<char>(bytes[at] ^ mask);
       put(folder / "a.h5", bytes);
-      CHECK(survives(ErrorKind::usage, [&] { read_archive(folder / "a.h5"); }));
+      CHECK(survives(ErrorKind::usage, [&] {
+        read_archive(folder / "a.h5");
+        ++read;
+      }));
     }
   }
+  CHECK(read < 80 / 2);  // most of them are found
 }
 
 TEST_CASE("a flipped bit in the latents or the frames is found") {
   const TempFolder folder;
   std::vector<float> ones(4 * 3 * 6 * 5, 1.0F);
-  ArchiveView archive = sample();
+  ArchiveView archive = sample_archive();
   archive.latents = ones;
   const Clip clip(2, 16, 16, [](auto, auto, auto, int) { return std::uint8_t{7}; });
   archive.frames = clip.view;

@@ -14,7 +14,7 @@ namespace {
 
 using base::ErrorKind;
 
-StateFile sample() {
+StateFile sample_state() {
   StateFile state;
   state.job_hash = "abc";
   state.model_digest = "def";
@@ -29,7 +29,7 @@ StateFile sample() {
 
 TEST_CASE("a state comes back as it was") {
   const TempFolder folder;
-  const StateFile written = sample();
+  const StateFile written = sample_state();
   write_state(folder / "c.h5", written);
   const StateFile read = read_state(folder / "c.h5");
   CHECK(read.job_hash == "abc");
@@ -52,7 +52,7 @@ TEST_CASE("states are written and read from several threads at once") {
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
       const std::string path = folder / std::to_string(i);
-      StateFile state = sample();
+      StateFile state = sample_state();
       for (int round = 0; round < 10; ++round) {
         state.info["step"] = 100 * i + round;
         write_state(path, state);
@@ -65,7 +65,7 @@ TEST_CASE("states are written and read from several threads at once") {
 }
 
 TEST_CASE("values are asked for by name, type and shape") {
-  const StateFile state = sample();
+  const StateFile state = sample_state();
   CHECK(state.values<double>("sigmas", {3}).at(0) == 1.0);
   CHECK(contains(error_of(ErrorKind::storage, [&] { state.values<double>("sigma", {3}); }), "sigma is missing"));
   error_of(ErrorKind::storage, [&] { state.values<float>("sigmas", {3}); });
@@ -74,8 +74,8 @@ TEST_CASE("values are asked for by name, type and shape") {
 
 TEST_CASE("a new state replaces the old one, and the old one stays when the new one cannot be written") {
   const TempFolder folder;
-  write_state(folder / "c.h5", sample());
-  StateFile next = sample();
+  write_state(folder / "c.h5", sample_state());
+  StateFile next = sample_state();
   next.info["step"] = 8;
   {
     const FileSizeLimit full(2000);
@@ -108,10 +108,11 @@ TEST_CASE("arrays that do not fit their shape, and names that no file could hold
 
 TEST_CASE("a hostile file whose checksum is right costs the file, not the process") {
   const TempFolder folder;
-  write_state(folder / "good", sample());
+  write_state(folder / "good", sample_state());
   const std::string good = content(folder / "good").substr(512);
   const std::size_t heap = good.find("GCOL");  // where strings live: bytes that crash HDF5 1.10.8 or keep it busy
   REQUIRE(heap != std::string::npos);
+  int read = 0;
   for (std::size_t at = heap; at < heap + 40; ++at) {
     for (const int mask : {1, 0xFF}) {
       std::string image = good;
@@ -119,14 +120,18 @@ TEST_CASE("a hostile file whose checksum is right costs the file, not the proces
       std::string block = "nightreel-checkpoint xxh3-128 " + base::xxh128_hex(image) + "\n";
       block.resize(512, '\0');
       put(folder / "c.h5", block + image);
-      CHECK(survives(ErrorKind::storage, [&] { read_state(folder / "c.h5"); }));
+      CHECK(survives(ErrorKind::storage, [&] {
+        read_state(folder / "c.h5");
+        ++read;
+      }));
     }
   }
+  CHECK(read < 80 / 2);  // most of them are found
 }
 
 TEST_CASE("any flipped bit and any cut is found, and the file is named") {
   const TempFolder folder;
-  write_state(folder / "good", sample());
+  write_state(folder / "good", sample_state());
   const std::string good = content(folder / "good");
   const auto refused = [&](const std::string& bytes) {
     put(folder / "c.h5", bytes);

@@ -18,7 +18,7 @@ std::string bytes_of(const std::string& name) {
 }
 
 /// What decode_image says of damaged bytes: empty where it takes them. Anything but an Error{job} fails the test.
-std::string refusal(const std::string& bytes) {
+std::string complaint(const std::string& bytes) {
   try {
     const Image image = decode_image(bytes, "a.png");
     CHECK(image.rgb.size() == static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3);
@@ -27,10 +27,6 @@ std::string refusal(const std::string& bytes) {
     CHECK(e.kind() == base::ErrorKind::job);
     return e.what();
   }
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 /// A JPEG file with another height and width in its frame header (FF C0, length, precision, height, width).
@@ -54,15 +50,21 @@ TEST_CASE("a picture that is cut off anywhere is refused or whole, and never cra
   for (const char* name : kFiles) {
     CAPTURE(name);
     const std::string whole = bytes_of(name);
+    int cuts = 0;
+    int refused = 0;
     for (std::size_t length = 0; length < whole.size(); length += 1 + whole.size() / 150) {
-      refusal(whole.substr(0, length));
+      ++cuts;
+      refused += complaint(whole.substr(0, length)).empty() ? 0 : 1;
     }
-    CHECK(contains(refusal(whole.substr(0, whole.size() / 2)), "damaged or cut off"));
-    CHECK(contains(refusal(whole.substr(0, 3 * whole.size() / 4)), "damaged or cut off"));
+    CHECK(refused > cuts / 2);
+    CHECK(contains(complaint(whole.substr(0, whole.size() / 2)), "damaged or cut off"));
+    CHECK(contains(complaint(whole.substr(0, 3 * whole.size() / 4)), "damaged or cut off"));
   }
 }
 
 TEST_CASE("flipped bytes never crash the reader") {
+  int refused = 0;
+  int taken = 0;
   for (const char* name : kFiles) {
     CAPTURE(name);
     const std::string whole = bytes_of(name);
@@ -70,31 +72,27 @@ TEST_CASE("flipped bytes never crash the reader") {
       for (const char change : {'\xff', '\x01', '\x80'}) {
         std::string damaged = whole;
         damaged[at] = static_cast<char>(damaged[at] ^ change);
-        refusal(damaged);
+        ++(complaint(damaged).empty() ? taken : refused);
       }
     }
   }
+  CHECK(refused > 100);
+  CHECK(taken > 100);
 }
 
 TEST_CASE("what is no picture, or claims to be a huge one, is refused by name") {
   for (const std::string& bytes : {std::string(), std::string("GIF89a"), std::string("RIFF"), std::string("\xff\xd8"),
                                    std::string("RIFF\0\0\0\0WAVE", 12), std::string(100, '\0')}) {
-    CHECK(contains(refusal(bytes), "a.png: is no PNG, JPEG or WebP picture"));
+    CHECK(contains(complaint(bytes), "a.png: is no PNG, JPEG or WebP picture"));
   }
-  CHECK_FALSE(refusal("\x89PNG\r\n\x1a\n").empty());
-  CHECK_FALSE(refusal("\xff\xd8\xff\xd9").empty());
+  CHECK_FALSE(complaint("\x89PNG\r\n\x1a\n").empty());
+  CHECK_FALSE(complaint("\xff\xd8\xff\xd9").empty());
   // 30000 x 30000 pixels in less than a kilobyte.
-  CHECK(contains(refusal(with_jpeg_size(bytes_of("turned.jpg"), "\x75\x30\x75\x30")), "100000000 pixels"));
+  CHECK(contains(complaint(with_jpeg_size(bytes_of("turned.jpg"), "\x75\x30\x75\x30")), "100000000 pixels"));
 }
 
 TEST_CASE("a file that is not there is the job's error, with its path") {
-  try {
-    read_image("/nowhere/a.png");
-    FAIL("read");
-  } catch (const base::Error& e) {
-    CHECK(e.kind() == base::ErrorKind::job);
-    CHECK(contains(e.what(), "/nowhere/a.png"));
-  }
+  CHECK(contains(error_of(base::ErrorKind::job, [] { read_image("/nowhere/a.png"); }), "/nowhere/a.png"));
 }
 
 TEST_CASE("an Exif orientation is found in little and big endian, and nonsense counts for nothing") {

@@ -1,6 +1,6 @@
 """Pictures of every kind that is read, and what Pillow and diffusers make of them.
 
-Usage: make_images.py DIR
+Usage: make_images.py DIR; tests/parity/make_goldens.py makes them along with the goldens.
 Writes NAME.png, NAME.jpg or NAME.webp, and beside each NAME.EXT.rgb (raw bytes [height, width, 3] as diffusers'
 load_image gives them) and, brought to 96x64 by diffusers' VideoProcessor, NAME.EXT.sized. cases.json lists the names
 and sizes. resample.json lists sizes of DIR/*.raw, made from photo.raw by Pillow with each filter.
@@ -15,7 +15,6 @@ from diffusers.utils import load_image
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
-out = Path(sys.argv[1])
 random = numpy.random.default_rng(3)
 
 
@@ -61,24 +60,31 @@ CASES = {
     "lossy_even.webp": (photo(64, 48), dict(quality=40)),
 } | {f"turned_{n}.jpg": (base, turned_jpeg(n)) for n in range(1, 9)}  # fmt: skip
 
-sizes = {}
-for name, (image, options) in CASES.items():
-    image.save(out / name, **options)
-    read = load_image(str(out / name))
-    (out / f"{name}.rgb").write_bytes(read.tobytes())
-    sized = VideoProcessor(vae_scale_factor=8).preprocess(read, height=64, width=96)[0]
-    sized = ((sized + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous()
-    (out / f"{name}.sized").write_bytes(sized.numpy().tobytes())
-    sizes[name] = read.size
-(out / "cases.json").write_text(json.dumps(sizes))
 
-resampled = []
-source = photo(101, 57)
-(out / "photo.raw").write_bytes(source.tobytes())
-for width, height in [(101, 57), (50, 57), (101, 20), (37, 91), (303, 171), (7, 5), (1, 1), (102, 56)]:
-    for filter_name in ("bicubic", "lanczos"):
-        sized = source.resize((width, height), getattr(Image.Resampling, filter_name.upper()))
-        name = f"{filter_name}_{width}x{height}.raw"
-        (out / name).write_bytes(sized.tobytes())
-        resampled.append([filter_name, width, height, name])
-(out / "resample.json").write_text(json.dumps(resampled))
+def make(out):
+    out.mkdir(parents=True, exist_ok=True)
+    sizes = {}
+    for name, (image, options) in CASES.items():
+        image.save(out / name, **options)
+        read = load_image(str(out / name))
+        (out / f"{name}.rgb").write_bytes(read.tobytes())
+        sized = VideoProcessor(vae_scale_factor=8).preprocess(read, height=64, width=96)[0]
+        sized = ((sized + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous()
+        (out / f"{name}.sized").write_bytes(sized.numpy().tobytes())
+        sizes[name] = read.size
+    (out / "cases.json").write_text(json.dumps(sizes))
+
+    resampled = []
+    source = photo(101, 57)
+    (out / "photo.raw").write_bytes(source.tobytes())
+    for width, height in [(101, 57), (50, 57), (101, 20), (37, 91), (303, 171), (7, 5), (1, 1), (102, 56)]:
+        for filter_name in ("bicubic", "lanczos"):
+            sized = source.resize((width, height), getattr(Image.Resampling, filter_name.upper()))
+            name = f"{filter_name}_{width}x{height}.raw"
+            (out / name).write_bytes(sized.tobytes())
+            resampled.append([filter_name, width, height, name])
+    (out / "resample.json").write_text(json.dumps(resampled))
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))

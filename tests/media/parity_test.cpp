@@ -91,22 +91,28 @@ print('{}')
 
 TEST_CASE("an archive whose data lie elsewhere is refused") {
   const TempFolder folder;
-  const std::string head = R"(
-import h5py, numpy as np
-with h5py.File(p, 'w') as f:
+  const std::vector<std::string> lines{
+      "f['latents'] = h5py.ExternalLink('/etc/passwd', '/x')",
+      "f['latents'] = h5py.SoftLink('/y')",
+      "f.create_dataset('latents', (1, 1, 2, 2), 'f4', external=[('/etc/passwd', 0, 16)])",
+      "f.create_dataset('latents', (60000, 60000, 2, 2), 'f4', chunks=True)",
+      "f['latents'] = np.zeros((1, 1, 2, 2), 'f8')",
+      "f.create_group('latents')"};
+  std::string code = "import h5py, numpy as np\n";
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    code += "with h5py.File(p + '/" + std::to_string(i) + R"(.h5', 'w') as f:
   f.attrs['format'] = 'nightreel-archive'
   f.attrs['format_version'] = 1
   for name in ('job', 'settings', 'model'): f.attrs[name] = '{}'
-)";
-  for (const std::string& line :
-       {std::string("  f['latents'] = h5py.ExternalLink('/etc/passwd', '/x')\n"),
-        std::string("  f['latents'] = h5py.SoftLink('/y')\n"),
-        std::string("  f.create_dataset('latents', (1, 1, 2, 2), 'f4', external=[('/etc/passwd', 0, 16)])\n"),
-        std::string("  f.create_dataset('latents', (60000, 60000, 2, 2), 'f4', chunks=True)\n"),
-        std::string("  f['latents'] = np.zeros((1, 1, 2, 2), 'f8')\n"), std::string("  f.create_group('latents')\n")}) {
-    CAPTURE(line);
-    python(head + line + "print('{}')\n", folder / "a.h5");
-    CHECK(contains(error_of(base::ErrorKind::usage, [&] { read_archive(folder / "a.h5"); }), "latents"));
+  )" + lines[i] +
+            "\n";
+  }
+  python(code + "print('{}')\n", folder.path());
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    CAPTURE(lines[i]);
+    const std::string file = folder / (std::to_string(i) + ".h5");
+    const std::string error = error_of(base::ErrorKind::usage, [&] { read_archive(file); });
+    CHECK_MESSAGE(contains(error, "latents"), error);
   }
 }
 

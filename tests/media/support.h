@@ -1,4 +1,4 @@
-// What the tests of this layer share: a folder that goes away, pictures, and errors as values.
+// What the tests of this layer share: a folder that goes away, and pictures.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -16,8 +16,12 @@
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
 #include "nightreel/media/frames.h"
+#include "support/error.h"
 
 namespace nightreel::media::test {
+
+using nightreel::test::contains;
+using nightreel::test::error_of;
 
 class TempFolder {
  public:
@@ -75,22 +79,6 @@ inline Clip moving_clip(std::int64_t frames, std::int64_t height, std::int64_t w
             const std::int64_t base = c == 0 ? 4 * (x + f) : c == 1 ? 3 * (y - f) : 2 * (x + y);
             return static_cast<std::uint8_t>(((base % 224) + 224) % 224 + (state >> 28U));
           }};
-}
-
-/// The error that `call` throws, checked to be of `kind`; "" and a failed check where it throws none.
-inline std::string error_of(base::ErrorKind kind, const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const base::Error& e) {
-    CHECK_MESSAGE(e.kind() == kind, e.what());
-    return e.what();
-  }
-  FAIL_CHECK("no error");
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 /// True when `call` either returns or throws a base::Error of `kind`: what hostile bytes may do, short of a crash.

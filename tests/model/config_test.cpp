@@ -11,16 +11,10 @@
 
 using namespace nightreel;
 using test::contains;
+using test::refusal;
 using Json = nlohmann::json;
 
 namespace {
-
-template <class Call>
-std::string refusal(Call call) {
-  const test::Thrown thrown = test::thrown_by(call);
-  CHECK(thrown.kind == base::ErrorKind::model);
-  return thrown.message;
-}
 
 struct BadSetting {
   const char* key;

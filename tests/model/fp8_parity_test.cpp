@@ -15,9 +15,9 @@ using test::Golden;
 
 namespace {
 
-const std::vector<std::string> kCases{"clip", "experts", "plain"};
+const std::vector<std::string> kConverted{"clip", "experts", "plain"};
 
-model::Transformer load(const std::string& folder, bool fp8, at::ScalarType dtype = at::kFloat) {
+model::Transformer held_in(const std::string& folder, bool fp8, at::ScalarType dtype = at::kFloat) {
   const std::string path = folder + "/config.json";
   model::WeightMap weights = model::WeightMap::open(folder);
   model::Transformer transformer(model::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype,
@@ -46,23 +46,23 @@ at::Tensor answer(const model::Transformer& transformer, const std::string& name
 
 TEST_CASE("a checkpoint in fp8 that is held in fp8 answers as if its weights had been brought back beforehand") {
   const test::TempFolder folder;
-  for (const std::string& name : kCases) {
+  for (const std::string& name : kConverted) {
     CAPTURE(name);
     const std::string path = converted(name, folder);
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-      CHECK(at::equal(answer(load(path, true, dtype), name), answer(load(path, false, dtype), name)));
+      CHECK(at::equal(answer(held_in(path, true, dtype), name), answer(held_in(path, false, dtype), name)));
     }
   }
 }
 
 TEST_CASE("a checkpoint is rounded to fp8 as it is loaded: what convert writes, and near the float32 answer") {
   const test::TempFolder folder;
-  for (const std::string& name : kCases) {
+  for (const std::string& name : kConverted) {
     CAPTURE(name);
     const std::string path = test::golden_path(name + "/model/transformer");
-    model::Transformer narrow = load(path, true);
-    model::Transformer written = load(converted(name, folder), true);
-    model::Transformer wide = load(path, false);
+    model::Transformer narrow = held_in(path, true);
+    model::Transformer written = held_in(converted(name, folder), true);
+    model::Transformer wide = held_in(path, false);
     const at::Tensor exact = answer(wide, name);
     const std::vector<model::Parameter> held = narrow.parameters();
     const std::vector<model::Parameter> stored = written.parameters();

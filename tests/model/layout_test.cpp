@@ -1,5 +1,5 @@
 // Original Wan folders, conversion and checks, on the goldens' checkpoints: make_originals.py made an original folder
-// of each with diffusers' own names as the judge.
+// of each, with diffusers' own names as the judge.
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
@@ -14,8 +14,8 @@
 #include "nightreel/model/digest.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/quantised.h"
+#include "support/error.h"
 #include "support/golden.h"
-#include "support/refusal.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
@@ -31,7 +31,9 @@ namespace fs = std::filesystem;
 namespace {
 
 std::vector<std::string> cases() {
-  return test::golden_cases("vae.safetensors");
+  const auto all = test::golden_cases("vae.safetensors");
+  REQUIRE(all.size() >= 6);
+  return all;
 }
 
 std::string diffusers_folder(const std::string& name) {
@@ -98,12 +100,14 @@ TEST_CASE("an original folder has the digest and the tensors of its Diffusers fo
   for (const std::string& name : cases()) {
     CAPTURE(name);
     CHECK(model::model_digest(original_folder(name)) == model::model_digest(diffusers_folder(name)));
+    CHECK(job::components_of(diffusers_folder(name)).size() >= 3);
     CHECK(job::components_of(original_folder(name)) == job::components_of(diffusers_folder(name)));
     for (const std::string& component : job::components_of(diffusers_folder(name))) {
       CAPTURE(component);
       check_settings(name, component);
       const WeightMap ours = WeightMap::open(original_folder(name) + "/" + component);
       const WeightMap theirs = WeightMap::open(diffusers_folder(name) + "/" + component);
+      CHECK_FALSE(ours.names().empty());
       for (const std::string& tensor : ours.names()) {
         const std::string known = theirs.has(tensor) ? tensor : tensor.substr(tensor.find('.') + 1);
         CAPTURE(tensor);

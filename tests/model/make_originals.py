@@ -1,13 +1,11 @@
 """Makes an original Wan folder of each of the goldens' Diffusers folders: the same numbers under Wan's names.
 
-Usage: make_originals.py --goldens DIR --out DIR
-The names are the inverse of diffusers' own converters (loaders/single_file_utils.py), which is checked by running those
+Part of tests/parity/make_goldens.py. The names are the inverse of diffusers' own converters (loaders/single_file_utils.py), which is checked by running those
 on the result wherever they know the shape; the text and image encoder follow wan/modules/{t5,clip}.py. The VAE, the text
 encoder and the image encoder are written by torch.save, the transformers as safetensors, as Wan publishes them.
 Does nothing where a stamp says that OUT was made of these goldens; torch is imported only where it is needed.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -185,19 +183,11 @@ def make(model, out):
     shutil.copytree(model / "tokenizer", out / "google" / "umt5-xxl")
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--goldens", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    stamp = (arguments.goldens / "STAMP").read_text() + Path(__file__).read_text()
-    if (arguments.out / "STAMP").exists() and (arguments.out / "STAMP").read_text() == stamp:
+def make_all(goldens, out):
+    stamp = (goldens / "STAMP").read_text() + Path(__file__).read_text()
+    if (out / "STAMP").exists() and (out / "STAMP").read_text() == stamp:
         return
-    shutil.rmtree(arguments.out, ignore_errors=True)
-    for model in sorted(arguments.goldens.glob("*/model")):
-        make(model, arguments.out / model.parent.name)
-    (arguments.out / "STAMP").write_text(stamp)
-
-
-if __name__ == "__main__":
-    main()
+    shutil.rmtree(out, ignore_errors=True)
+    for model in sorted(goldens.glob("*/model")):
+        make(model, out / model.parent.name)
+    (out / "STAMP").write_text(stamp)

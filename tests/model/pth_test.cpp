@@ -7,7 +7,7 @@
 
 #include "model/pth_files.h"
 #include "support/damage.h"
-#include "support/refusal.h"
+#include "support/error.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
@@ -35,12 +35,12 @@ std::string file_of_one(const std::string& value) {
   return pth_of(pickle::state_dict({{"w", value}}), {{"0", kFour}});
 }
 
-struct BadFile {
+struct BadPth {
   const char* why;
   std::string content;
 };
 
-std::vector<BadFile> bad_zips() {
+std::vector<BadPth> bad_zips() {
   const std::string program = pickle::state_dict({{"w", pickle::tensor(four(), 0, {4}, {1})}});
   const ZipPart good{"archive/data.pkl", program};
   const ZipPart data{"archive/data/0", kFour};
@@ -82,7 +82,7 @@ std::vector<BadFile> bad_zips() {
   };
 }
 
-std::vector<BadFile> bad_pickles() {
+std::vector<BadPth> bad_pickles() {
   const auto program = [](const std::string& opcodes) { return pth_of(opcodes, {{"0", kFour}}); };
   const auto shaped = [](std::int64_t offset, std::vector<std::int64_t> shape, std::vector<std::int64_t> strides) {
     return file_of_one(pickle::tensor(four(), offset, shape, strides));
@@ -161,10 +161,10 @@ std::vector<BadFile> bad_pickles() {
   };
 }
 
-void check_all(const std::vector<BadFile>& files) {
+void check_all(const std::vector<BadPth>& files) {
   const TempFolder folder;
   int number = 0;
-  for (const BadFile& bad : files) {
+  for (const BadPth& bad : files) {
     CAPTURE(number);
     CAPTURE(bad.why);
     const std::string path = folder.write("bad" + std::to_string(number++) + ".pth", bad.content);

@@ -8,7 +8,7 @@
 
 #include "model/checkpoint_files.h"
 #include "support/damage.h"
-#include "support/refusal.h"
+#include "support/error.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;

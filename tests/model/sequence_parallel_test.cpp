@@ -5,8 +5,8 @@
 #include <c10/core/InferenceMode.h>
 #include <doctest/doctest.h>
 
-#include <optional>
 #include <sstream>
+#include <vector>
 
 #include "comm/host_copies.h"
 #include "comm/store_group.h"
@@ -18,21 +18,22 @@
 
 using namespace nightreel;
 using test::Golden;
+using test::kLong;
 
 namespace {
 
 constexpr double kTolerance = 1e-5;
-constexpr std::chrono::seconds kLong{60};
 
 // The checkpoints' widths cut into other numbers of heads: 4, 6 and 10 share factors with some groups and none with
 // others. Together the goldens have 72, 12, 6 and 4 tokens, batches, time steps of the first frame and pictures.
-struct Case {
+struct ParallelCase {
   const char* name;
   std::int64_t heads;
 };
-constexpr Case kCases[]{{"deep", 4}, {"deep", 6}, {"pixels", 10}, {"ti2v", 6}, {"clip", 4}, {"patches", 2}};
+constexpr ParallelCase kInParallel[]{{"deep", 4}, {"deep", 6}, {"pixels", 10},
+                                     {"ti2v", 6}, {"clip", 4}, {"patches", 2}};
 
-model::Transformer load(const Case& c, at::Device device) {
+model::Transformer load_cut(const ParallelCase& c, at::Device device) {
   const std::string folder = test::golden_path(std::string(c.name) + "/model/transformer");
   model::TransformerConfig config = model::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
   config.attention_head_dim = config.width() / c.heads;
@@ -43,28 +44,52 @@ model::Transformer load(const Case& c, at::Device device) {
   return transformer;
 }
 
-/// Differences between a forward pass of the group and one alone that are too large, as text.
-std::string wrong_passes(const Case& c, comm::Communicator& group, at::Device device = at::kCPU) {
-  const model::Transformer transformer = load(c, device);
-  model::SequenceParallel sequence(group, c.heads);
+/// What goes into a forward pass, and what comes out without a group.
+struct Pass {
+  std::string name;
+  at::Tensor latents, timestep, text, image, first_timestep;
+  at::Tensor velocity = {};
+};
+
+/// The passes that the goldens have of a case, computed once, before the members are forked.
+std::vector<Pass> passes_alone(const ParallelCase& c, at::Device device = at::kCPU) {
+  test::compute_in_one_thread();
+  const c10::InferenceMode inference;
+  const model::Transformer transformer = load_cut(c, device);
   const Golden golden(std::string(c.name) + "/transformer");
-  std::ostringstream wrong;
+  std::vector<Pass> passes;
   for (const char* suffix : {"_0", "_1", "_2", "_3"}) {
     const auto given = [&](const std::string& name) {
       return golden.has(name + suffix) ? golden.tensor(name + suffix).to(device) : at::Tensor();
     };
     if (!given("latents").defined()) continue;
-    const model::TransformerText text = transformer.prepare_text(given("text"), /*keep_keys=*/false, given("image"));
-    const auto pass = [&](const model::SequenceParallel& over) {
-      return transformer.forward(given("latents"), given("timestep"), text, given("first_timestep"), over);
-    };
-    const at::Tensor together = pass(sequence);
-    const double error = test::relative_error(together, pass({}));
-    if (!(error < kTolerance)) wrong << c.name << " with " << c.heads << " heads" << suffix << ": " << error << "; ";
+    Pass pass{suffix, given("latents"), given("timestep"), given("text"), given("image"), given("first_timestep")};
+    const model::TransformerText text = transformer.prepare_text(pass.text, /*keep_keys=*/false, pass.image);
+    pass.velocity = transformer.forward(pass.latents, pass.timestep, text, pass.first_timestep, {});
+    passes.push_back(pass);
+  }
+  return passes;
+}
+
+/// Differences between a forward pass of the group and one alone that are too large, as text.
+std::string wrong_passes(const ParallelCase& c, const std::vector<Pass>& alone, comm::Communicator& group,
+                         at::Device device = at::kCPU) {
+  const c10::InferenceMode inference;
+  const model::Transformer transformer = load_cut(c, device);
+  model::SequenceParallel sequence(group, c.heads);
+  std::ostringstream wrong;
+  for (const Pass& pass : alone) {
+    const model::TransformerText text = transformer.prepare_text(pass.text, /*keep_keys=*/false, pass.image);
+    const at::Tensor together = transformer.forward(pass.latents, pass.timestep, text, pass.first_timestep, sequence);
+    const double error = test::relative_error(together, pass.velocity);
+    if (!(error < kTolerance)) wrong << c.name << " with " << c.heads << " heads" << pass.name << ": " << error << "; ";
     at::Tensor first = together.clone(at::MemoryFormat::Contiguous);
     group.broadcast(first, 0);
-    if (!first.eq(together).all().item<bool>()) wrong << c.name << suffix << ": not the same bits on every rank; ";
+    if (!first.eq(together).all().item<bool>()) {
+      wrong << c.name << pass.name << ": not the same bits on every rank; ";
+    }
   }
+  if (alone.size() < 2) wrong << c.name << ": too few passes; ";
   sequence.finalize();
   return wrong.str();
 }
@@ -72,12 +97,13 @@ std::string wrong_passes(const Case& c, comm::Communicator& group, at::Device de
 }  // namespace
 
 TEST_CASE("1, 2, 3, 4 and 8 ranks give one rank's velocities, whatever the heads and the tokens") {
+  std::vector<std::vector<Pass>> alone;
+  for (const ParallelCase& c : kInParallel) alone.push_back(passes_alone(c));
   for (const int size : {1, 2, 3, 4, 8}) {
     CAPTURE(size);
-    const auto outcomes = test::in_group(size, kLong, [](comm::Communicator& group) {
-      const c10::InferenceMode inference;
+    const auto outcomes = test::in_group(size, kLong, [&](comm::Communicator& group) {
       std::string wrong;
-      for (const Case& c : kCases) wrong += wrong_passes(c, group);
+      for (std::size_t i = 0; i < alone.size(); ++i) wrong += wrong_passes(kInParallel[i], alone[i], group);
       group.finalize();
       return wrong + "end";
     });
@@ -87,11 +113,14 @@ TEST_CASE("1, 2, 3, 4 and 8 ranks give one rank's velocities, whatever the heads
 
 TEST_CASE("they do so on another device, from tensors of that device alone") {
   // Six heads over four ranks: twice three heads on two blocks of keys.
-  const auto outcomes = test::in_group(4, kLong, [](comm::Communicator& group) {
-    const c10::InferenceMode inference;
+  const at::Device device = test::checked_device();
+  const std::vector<ParallelCase> cases{{"deep", 6}, {"ti2v", 6}};
+  std::vector<std::vector<Pass>> alone;
+  for (const ParallelCase& c : cases) alone.push_back(passes_alone(c, device));
+  const auto outcomes = test::in_group(4, kLong, [&](comm::Communicator& group) {
     test::HostCopies copies(group);
-    const at::Device device = test::checked_device();
-    const std::string wrong = wrong_passes({"deep", 6}, copies, device) + wrong_passes({"ti2v", 6}, copies, device);
+    std::string wrong;
+    for (std::size_t i = 0; i < cases.size(); ++i) wrong += wrong_passes(cases[i], alone[i], copies, device);
     group.finalize();
     return wrong + "end";
   });

@@ -13,10 +13,9 @@
 #include "support/golden.h"
 
 using namespace nightreel;
+using test::kLong;
 
 namespace {
-
-constexpr std::chrono::seconds kLong{60};
 
 /// "BYTES" that this rank has read of the checkpoint, with what is wrong before it.
 std::string read_all(const std::string& folder, comm::Communicator& group) {

@@ -5,29 +5,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "nightreel/base/error.h"
+#include "support/error.h"
 
 using namespace nightreel;
+using test::contains;
+using test::error_of;
 using Json = nlohmann::json;
-
-namespace {
-
-template <class Call>
-std::string error_of(base::ErrorKind kind, Call call) {
-  try {
-    call();
-  } catch (const base::Error& error) {
-    CHECK(error.kind() == kind);
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-}  // namespace
 
 TEST_CASE("a transformer's configuration is read, silence means diffusers' defaults") {
   const Json wan{{"_class_name", "WanTransformer3DModel"},

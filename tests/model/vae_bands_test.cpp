@@ -5,7 +5,9 @@
 #include <c10/core/InferenceMode.h>
 #include <doctest/doctest.h>
 
+#include <map>
 #include <sstream>
+#include <vector>
 
 #include "comm/host_copies.h"
 #include "comm/store_group.h"
@@ -15,10 +17,9 @@
 
 using namespace nightreel;
 using test::Golden;
+using test::kLong;
 
 namespace {
-
-constexpr std::chrono::seconds kLong{60};
 
 at::Tensor decode(const model::Vae& vae, const at::Tensor& latents_1CTYX, comm::Communicator* group) {
   std::vector<at::Tensor> pieces;
@@ -27,27 +28,45 @@ at::Tensor decode(const model::Vae& vae, const at::Tensor& latents_1CTYX, comm::
   return at::cat(pieces, 2);
 }
 
-/// What is not as it is alone, as text. Eleven latent rows, which no group divides; three, which are too few for some.
-std::string wrong_codings(const std::string& name, comm::Communicator& group, at::Device device = at::kCPU) {
+/// A clip, and what becomes of it without a group. Computed once, before the members are forked.
+struct Coded {
+  at::Tensor latents_1CTYX, frames_B3FHW;
+  at::Tensor decoded, encoded;
+};
+
+/// Eleven latent rows, which no group divides; three, which are too few for some.
+std::vector<Coded> coded_alone(const std::string& name, at::Device device = at::kCPU) {
+  test::compute_in_one_thread();
   const auto vae = model::Vae::load(test::golden_path(name + "/model/vae"), device, at::kFloat);
   const Golden golden(name + "/vae");
-  std::ostringstream wrong;
-  const auto compare = [&](const char* what, const at::Tensor& together, const at::Tensor& alone) {
-    const double error = test::relative_error(together, alone);
-    if (!(error < 1e-5)) wrong << name << " " << what << ": " << error << "; ";
-  };
+  std::vector<Coded> all;
   for (const auto& [latents, frames] :
        {std::pair{"tiled.latents", "tiled.frames"}, std::pair{"latents_1", "frames_1"}}) {
-    const at::Tensor latents_1CTYX = golden.tensor(latents).slice(0, 0, 1);
-    const at::Tensor pixels = decode(vae, latents_1CTYX, &group).to(at::kCPU);
-    const at::Tensor alone = decode(vae, latents_1CTYX, nullptr).to(at::kCPU);
-    compare("decode", pixels, alone);
+    Coded one{golden.tensor(latents).slice(0, 0, 1), golden.tensor(frames), {}, {}};
+    one.decoded = decode(vae, one.latents_1CTYX, nullptr).to(at::kCPU);
+    one.encoded = vae.encode(one.frames_B3FHW);
+    all.push_back(one);
+  }
+  return all;
+}
+
+/// What is not as it is alone, as text.
+std::string wrong_codings(const std::string& name, const std::vector<Coded>& alone, comm::Communicator& group,
+                          at::Device device = at::kCPU) {
+  const auto vae = model::Vae::load(test::golden_path(name + "/model/vae"), device, at::kFloat);
+  std::ostringstream wrong;
+  const auto compare = [&](const char* what, const at::Tensor& together, const at::Tensor& expected) {
+    const double error = test::relative_error(together, expected);
+    if (!(error < 1e-5)) wrong << name << " " << what << ": " << error << "; ";
+  };
+  for (const Coded& one : alone) {
+    const at::Tensor pixels = decode(vae, one.latents_1CTYX, &group).to(at::kCPU);
+    compare("decode", pixels, one.decoded);
     // A convolution of fewer rows may add in another order: a value between two bytes may go to the other one.
-    const at::Tensor apart = (model::to_bytes(pixels).to(at::kInt) - model::to_bytes(alone).to(at::kInt)).abs();
+    const at::Tensor apart = (model::to_bytes(pixels).to(at::kInt) - model::to_bytes(one.decoded).to(at::kInt)).abs();
     if (apart.max().item<int>() > 1) wrong << name << ": other bytes; ";
     if (apart.count_nonzero().item<std::int64_t>() * 1000 > apart.numel()) wrong << name << ": more than rounding; ";
-    const at::Tensor frames_B3FHW = golden.tensor(frames);
-    compare("encode", vae.encode(frames_B3FHW, &group), vae.encode(frames_B3FHW));
+    compare("encode", vae.encode(one.frames_B3FHW, &group), one.encoded);
   }
   return wrong.str();
 }
@@ -55,11 +74,13 @@ std::string wrong_codings(const std::string& name, comm::Communicator& group, at
 }  // namespace
 
 TEST_CASE("1, 2, 3, 4 and 8 ranks code a video as one does, with the Wan 2.1 and the Wan 2.2 VAE") {
+  std::map<std::string, std::vector<Coded>> alone;
+  for (const char* name : {"plain", "ti2v"}) alone[name] = coded_alone(name);
   for (const int size : {1, 2, 3, 4, 8}) {
     CAPTURE(size);
-    const auto outcomes = test::in_group(size, kLong, [](comm::Communicator& group) {
+    const auto outcomes = test::in_group(size, kLong, [&](comm::Communicator& group) {
       std::string wrong;
-      for (const char* name : {"plain", "ti2v"}) wrong += wrong_codings(name, group);
+      for (const auto& [name, coded] : alone) wrong += wrong_codings(name, coded, group);
       group.finalize();
       return wrong + "end";
     });
@@ -68,9 +89,10 @@ TEST_CASE("1, 2, 3, 4 and 8 ranks code a video as one does, with the Wan 2.1 and
 }
 
 TEST_CASE("they do so on another device, from tensors of that device alone") {
-  const auto outcomes = test::in_group(2, kLong, [](comm::Communicator& group) {
+  const auto alone = coded_alone("plain", test::checked_device());
+  const auto outcomes = test::in_group(2, kLong, [&](comm::Communicator& group) {
     test::HostCopies copies(group);
-    const std::string wrong = wrong_codings("plain", copies, test::checked_device());
+    const std::string wrong = wrong_codings("plain", alone, copies, test::checked_device());
     group.finalize();
     return wrong + "end";
   });

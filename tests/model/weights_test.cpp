@@ -7,7 +7,7 @@
 
 #include "model/checkpoint_files.h"
 #include "nightreel/model/digest.h"
-#include "support/refusal.h"
+#include "support/error.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;

@@ -5,7 +5,10 @@
 
 #include <cmath>
 
+#include "support/gap.h"
+
 using namespace nightreel;
+using test::gap;
 
 namespace {
 
@@ -14,10 +17,6 @@ at::Tensor attention_f64(const at::Tensor& q, const at::Tensor& k, const at::Ten
   at::Tensor scores = at::matmul(qd, k.to(at::kDouble).permute({0, 2, 3, 1}));
   scores = scores / std::sqrt(static_cast<double>(q.size(3))) + bias_T.to(at::kDouble);
   return at::matmul(scores.softmax(-1), v.to(at::kDouble).transpose(1, 2)).transpose(1, 2);
-}
-
-double gap(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
 }
 
 }  // namespace

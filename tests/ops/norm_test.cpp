@@ -4,14 +4,12 @@
 #include <doctest/doctest.h>
 
 #include "nightreel/ops/modulation.h"
+#include "support/gap.h"
 
 using namespace nightreel;
+using test::gap;
 
 namespace {
-
-double gap(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
 
 at::Tensor layer_norm_f64(const at::Tensor& x, double eps) {
   const at::Tensor wide = x.to(at::kDouble);

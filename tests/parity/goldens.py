@@ -89,17 +89,25 @@ def vae(module, folder, generator):
     mean = torch.tensor(module.config.latents_mean).view(1, -1, 1, 1, 1)
     std_inverse = 1.0 / torch.tensor(module.config.latents_std).view(1, -1, 1, 1, 1)
 
-    def check_rounding(latents, decoded):
-        """A norm over few channels blows rounding up; where diffusers is far from itself, agreement means nothing."""
-        exact = copy.deepcopy(module).double().decode(latents.double(), return_dict=False)[0]
-        error = ((decoded - exact).abs().max() / exact.abs().max()).item()
-        assert error < 4e-6, f"{folder}: diffusers' float32 is {error:.1e} off its float64; choose a wider VAE"
+    precise = copy.deepcopy(module).double()
+
+    def decodable(shape):
+        """Latents and what they are decoded to. A norm over few channels blows rounding up, on one CPU at these latents
+        and on another at those (AVX2 and AVX512 differ). Where diffusers is far from itself, agreement means nothing:
+        then others are drawn. Less than half of what the parity tests allow, since both sides round."""
+        for _ in range(8):
+            latents = torch.randn(shape, generator=generator)
+            given = latents / std_inverse + mean
+            decoded = module.decode(given, return_dict=False)[0]
+            exact = precise.decode(given.double(), return_dict=False)[0]
+            error = ((decoded - exact).abs().max() / exact.abs().max()).item()
+            if error < 4e-6:
+                return latents, decoded
+        raise SystemExit(f"{folder}: diffusers' float32 is {error:.1e} off its float64; choose a wider VAE")
 
     def both_ways(prefix, suffix, batch, t, h, w):
-        latents = torch.randn((batch, module.config.z_dim, t, h, w), generator=generator)
+        latents, decoded = decodable((batch, module.config.z_dim, t, h, w))
         frames = torch.rand((batch, 3, 4 * t - 3, h * scale, w * scale), generator=generator) * 2 - 1
-        decoded = module.decode(latents / std_inverse + mean, return_dict=False)[0]
-        check_rounding(latents / std_inverse + mean, decoded)
         encoded = (module.encode(frames).latent_dist.mode() - mean) * std_inverse
         for name, value in dict(latents=latents, decoded=decoded, frames=frames, encoded=encoded).items():
             tensors[f"{prefix}{name}{suffix}"] = value
@@ -108,7 +116,8 @@ def vae(module, folder, generator):
     both_ways("", "_1", 2, 1, 3, 2)
     tile = dict(tile_sample_min_height=8 * scale, tile_sample_min_width=6 * scale,
                 tile_sample_stride_height=6 * scale, tile_sample_stride_width=4 * scale)  # fmt: skip
-    module.enable_tiling(**tile)
+    for one in (module, precise):
+        one.enable_tiling(**tile)
     both_ways("tiled.", "", 1, 2, 11, 9)
     module.disable_tiling()
     write(folder / "vae.safetensors", tensors, **tile)

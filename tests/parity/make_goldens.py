@@ -1,8 +1,9 @@
-"""Makes random tiny checkpoints and the tensors that diffusers and transformers compute with them.
+"""Makes random tiny checkpoints and the tensors that diffusers and transformers compute with them; beside them pictures
+(tests/media/make_images.py) and, in ORIGINALS, the same checkpoints as Wan publishes them (tests/model/make_originals.py).
 
-Usage: make_goldens.py --out DIR
-Does nothing where DIR was made by these very scripts with these library versions (a stamp tells): the imports alone
-cost ten seconds. DIR appears whole: a run that is cut off leaves no stamp.
+Usage: make_goldens.py --out DIR --originals ORIGINALS
+All in one process, since the imports alone cost ten seconds, and nothing where DIR was made by these very scripts with
+these library versions (a stamp tells). DIR appears whole: a run that is cut off leaves no stamp.
 """
 
 import argparse
@@ -13,13 +14,15 @@ import shutil
 import sys
 from pathlib import Path
 
-LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "sentencepiece", "tokenizers", "numpy")
+LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "sentencepiece", "tokenizers", "numpy", "pillow")
+HERE = Path(__file__).resolve().parent
+IMAGES = HERE.parent / "media/make_images.py"
 
 
 def stamp():
     """Equal stamps mean equal goldens: a hash over the scripts and the libraries' versions."""
     digest = hashlib.sha256()
-    for script in sorted(Path(__file__).parent.glob("*.py")):
+    for script in [*sorted(HERE.glob("*.py")), IMAGES]:
         digest.update(script.name.encode() + b"\0" + script.read_bytes())
     for library in LIBRARIES:
         digest.update(f"{library}={importlib.metadata.version(library)}\n".encode())
@@ -32,6 +35,7 @@ def make(out):
 
     import goldens
     import loras
+    import make_images
     from cases import CASES
     from checkpoints import modules, save, scheduler
 
@@ -59,12 +63,19 @@ def make(out):
                 pipe = pipelines[1 if "image" in case["pipeline"] else 0]
                 loras.record(case, pipe, folder, generator)
     goldens.samplers(out / "samplers")
+    make_images.make(out / "images")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    parser.add_argument("--originals", type=Path, required=True)
+    arguments = parser.parse_args()
+    make_whole(arguments.out)
+    make_originals.make_all(arguments.out, arguments.originals)
+
+
+def make_whole(out):
     now = stamp()
     if (out / "STAMP").is_file() and (out / "STAMP").read_text() == now:
         print(f"{out} is up to date")
@@ -80,6 +91,8 @@ def main():
     print(f"{out}: {size / 1e6:.1f} MB")
 
 
+sys.path[:0] = [str(HERE), str(IMAGES.parent), str(HERE.parent / "model")]
+import make_originals  # noqa: E402  (found by the line above)
+
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     main()

@@ -5,37 +5,18 @@
 
 #include <limits>
 
-#include "nightreel/base/error.h"
 #include "pipeline/golden_run.h"
+#include "support/error.h"
+#include "support/gap.h"
 
 using namespace nightreel;
 using pipeline::AfterStep;
 using pipeline::Denoiser;
 using pipeline::DenoiseState;
+using test::contains;
+using test::error_of;
+using test::gap;
 using test::GoldenRun;
-
-namespace {
-
-template <class Call>
-std::string error_of(base::ErrorKind kind, Call call) {
-  try {
-    call();
-  } catch (const base::Error& error) {
-    CHECK(error.kind() == kind);
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-float gap(const at::Tensor& a, const at::Tensor& b) {
-  return (a - b).abs().max().item<float>();
-}
-
-}  // namespace
 
 TEST_CASE("a whole run gives diffusers' latents, from the seed alone, with one expert and with two, by any sampler") {
   const std::vector<std::pair<const char*, const char*>> runs{
@@ -157,7 +138,7 @@ TEST_CASE("the caller sees every step, may stop after one, and may cancel") {
     return AfterStep::go_on;
   };
   seen.clear();
-  error_of(base::ErrorKind::interrupted, run);
+  CHECK(contains(error_of(base::ErrorKind::interrupted, run), "cancelled"));
   CHECK(seen == std::vector<std::int64_t>{1, 2});
 }
 

@@ -11,10 +11,12 @@
 #include "nightreel/pipeline/pipeline.h"
 #include "pipeline/golden_run.h"
 #include "support/error.h"
+#include "support/gap.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
 using pipeline::Pipeline;
+using test::gap;
 using test::GoldenRun;
 
 namespace {
@@ -28,11 +30,6 @@ at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
   CHECK(pipeline.use_loras(open_loras(golden.settings.loras)).empty());
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
   return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
-}
-
-float gap(const at::Tensor& a, const at::Tensor& b) {
-  REQUIRE(a.sizes() == b.sizes());
-  return (a - b).abs().max().item<float>();
 }
 
 }  // namespace

@@ -5,17 +5,14 @@
 #include "nightreel/render/video_maker.h"
 #include "pipeline/golden_run.h"
 #include "support/error.h"
+#include "support/gap.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
+using test::gap;
 using test::GoldenRun;
 
 namespace {
-
-float gap(const at::Tensor& a, const at::Tensor& b) {
-  REQUIRE(a.sizes() == b.sizes());
-  return (a - b).abs().max().item<float>();
-}
 
 /// The run's settings with its prompts and the picture files that diffusers was given.
 job::Settings settings_of(const std::string& name, const std::string& recorded) {

@@ -6,10 +6,12 @@
 
 #include "pipeline/golden_run.h"
 #include "support/error.h"
+#include "support/gap.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
 using pipeline::Pipeline;
+using test::gap;
 using test::GoldenRun;
 
 namespace {
@@ -25,11 +27,6 @@ std::vector<std::int64_t> tokens_of(const at::Tensor& ids) {
   }
   FAIL("the recorded prompt does not end");
   return tokens;
-}
-
-float gap(const at::Tensor& a, const at::Tensor& b) {
-  REQUIRE(a.sizes() == b.sizes());
-  return (a - b).abs().max().item<float>();
 }
 
 struct Decoded {

@@ -11,11 +11,10 @@
 using namespace nightreel;
 using pipeline::Pipeline;
 using test::GoldenRun;
+using test::kLong;
 using Experts = job::MemoryPlan::Experts;
 
 namespace {
-
-constexpr std::chrono::seconds kLong{60};
 
 pipeline::PipelineOptions options_for(const model::ShardSeat& seat, at::Device device = at::kCPU) {
   pipeline::PipelineOptions options;
@@ -25,10 +24,12 @@ pipeline::PipelineOptions options_for(const model::ShardSeat& seat, at::Device d
 }
 
 at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
+  job::Settings settings = golden.settings;
+  if (settings.sigmas.empty()) settings.num_inference_steps = 4;  // enough for both experts
   pipeline::LoraFiles files;
   pipeline.use_loras(pipeline::open_loras(golden.settings.loras, files));
-  const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
-  return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+  const auto image = pipeline.encode_pictures(settings, golden.pictures());
+  return pipeline.denoise(settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
 }
 
 /// The latents of `runs`, one after the other, over all of `group`.

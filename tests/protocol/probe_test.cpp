@@ -11,7 +11,7 @@ using base::ErrorKind;
 using test::contains;
 using test::thrown_by;
 
-ProbeRequest some_request() {
+ProbeRequest some_probe() {
   ProbeRequest request;
   request.what = "group";
   request.model = "/models/日本";
@@ -22,7 +22,7 @@ ProbeRequest some_request() {
 }
 
 TEST_CASE("a probe and its answer come back as they were sent") {
-  const std::string asked = encode(some_request());
+  const std::string asked = encode(some_probe());
   CHECK(encode(probe_request(decode_request(asked))) == asked);
   const ProbedEvent event{{{"digest", "00ff"}}, {{"attention", "all_to_all", 8192, 0.25, true}}};
   const std::string told = encode(event);
@@ -34,7 +34,7 @@ TEST_CASE("a probe without fields asks for the versions") {
 }
 
 TEST_CASE("a probe that asks for what there is not, or too much of it, is an error") {
-  const Json good = Json::parse(encode(some_request()));
+  const Json good = Json::parse(encode(some_probe()));
   const std::vector<std::pair<const char*, const char*>> changes{
       {R"({"what": "dance"})", "what is none of"},
       {R"({"what": 7})", "probe: "},

@@ -43,7 +43,6 @@ class FakeServer {
     address.unix_path = path();
     options.addresses = {address};
     options.check_server = check;
-    options.command_timeout = std::chrono::milliseconds(200);
     return options;
   }
 

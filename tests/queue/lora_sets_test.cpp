@@ -13,7 +13,7 @@ using Fixture = test::QueueFixture;
 namespace {
 
 Submission of(const std::string& set, const std::string& id, std::int64_t priority = 0) {
-  Submission one = test::job(id, priority);
+  Submission one = test::a_job(id, priority);
   one.lora_set = set;
   return one;
 }

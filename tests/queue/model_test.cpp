@@ -14,7 +14,7 @@
 
 using namespace nightreel;
 using namespace nightreel::queue;
-using test::job;
+using test::a_job;
 
 namespace {
 
@@ -234,7 +234,7 @@ class Walk {
 
   void submit() {
     last_ = "submit";
-    Submission one = job(some_id(), static_cast<std::int64_t>(pick(3)) - 1, pick(4) == 0 ? 1 : 0);
+    Submission one = a_job(some_id(), static_cast<std::int64_t>(pick(3)) - 1, pick(4) == 0 ? 1 : 0);
     if (pick(10) == 0) one.identity = "changed";
     one.lora_set = kSets[pick(kSets.size())];
     SubmitOptions options;

@@ -6,17 +6,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "queue/test_server.h"
+#include "support/error.h"
 
 using namespace nightreel;
 using namespace nightreel::queue;
 using namespace std::chrono_literals;
-using test::job;
+using test::a_job;
 
 namespace {
 
@@ -39,15 +40,9 @@ unsigned mode_of(const std::string& path) {
   return info.st_mode & 0777U;
 }
 
-std::string environment_error(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const base::Error& e) {
-    CHECK(e.kind() == base::ErrorKind::environment);
-    return e.what();
-  }
-  FAIL("no error");
-  return "";
+template <typename Call>
+std::string environment_error(Call call) {
+  return test::error_of(base::ErrorKind::environment, call);
 }
 
 // A child that runs `act` and then sleeps until it is killed with SIGKILL; its first byte tells that act() has ended.
@@ -94,7 +89,7 @@ Victim killed_run(const std::string& out, const std::string& purpose = "run") {
     PrivateServerOptions options = options_for(out);
     options.purpose = purpose;
     auto* server = new PrivateServer(options);
-    queue_at(server->address()).submit({job("kept")}, {});
+    queue_at(server->address()).submit({a_job("kept")}, {});
   });
 }
 
@@ -105,7 +100,7 @@ TEST_CASE("a private server keeps its jobs from one run to the next, and its sec
   const std::string out = folder.path() + "/a \"b\"\n out";
   {
     PrivateServer server(options_for(out));
-    queue_at(server.address()).submit({job("a"), job("b")}, {});
+    queue_at(server.address()).submit({a_job("a"), a_job("b")}, {});
     CHECK(mode_of(out + "/queue") == 0700);
     CHECK(mode_of(out + "/queue/data") == 0700);
     CHECK(mode_of(out + "/queue/address") == 0600);
@@ -176,7 +171,7 @@ TEST_CASE("a call joins a run's server, starts one at rest, and waits for anothe
   environment_error([&] { PrivateQueue::open(folder.path(), "status", false, log); });
   {
     const PrivateServer run(options_for(folder.path()));
-    queue_at(run.address()).submit({job("a")}, {});
+    queue_at(run.address()).submit({a_job("a")}, {});
     const auto joined = PrivateQueue::open(folder.path(), "status", false, log);
     CHECK(joined.address().port == run.address().port);
     CHECK(queue_at(joined.address()).counts("").pending == 1);
@@ -188,13 +183,16 @@ TEST_CASE("a call joins a run's server, starts one at rest, and waits for anothe
     CHECK(environment_error([&] { PrivateServer refused(run); }).find("nightreel status") != std::string::npos);
   }
   auto call = killed_run(folder.path(), "status");
+  std::atomic<bool> ended{false};
   std::thread end([&] {
-    std::this_thread::sleep_for(300ms);
+    std::this_thread::sleep_for(100ms);  // the run waits meanwhile
+    ended = true;
     call.kill();
   });
   PrivateServerOptions patient = options_for(folder.path());
-  patient.wait = 5s;
+  patient.wait = 60s;
   const PrivateServer run(patient);
+  CHECK(ended);
   end.join();
   CHECK(queue_at(run.address()).counts("").pending == 2);
 }

@@ -16,7 +16,7 @@ inline const std::string kPrefix = "nightreel:{default}:";
 /// An inbox entry is the id of a job, or begins with "bad".
 inline queue::InboxJob validated(const std::string& entry) {
   if (entry.rfind("bad", 0) == 0) return {std::nullopt, "prompt: is missing"};
-  return {job(entry), ""};
+  return {a_job(entry), ""};
 }
 
 struct QueueFixture {

@@ -6,13 +6,13 @@
 using namespace nightreel;
 using namespace nightreel::queue;
 using namespace std::chrono_literals;
-using test::job;
+using test::a_job;
 using test::request;
 using test::validated;
 using Fixture = test::QueueFixture;
 
 TEST_CASE_FIXTURE(Fixture, "what strangers do to the private keys is survived") {
-  queue.submit({job("a"), job("b"), job("c")}, {});
+  queue.submit({a_job("a"), a_job("b"), a_job("c")}, {});
   claim();
   raw.command({"DEL", test::kPrefix + "job:a", test::kPrefix + "job:b"});
   expire("a");
@@ -29,12 +29,12 @@ TEST_CASE_FIXTURE(Fixture, "what strangers do to the private keys is survived") 
 
 TEST_CASE_FIXTURE(Fixture,
                   "a job whose hash was deleted by hand leaves no trace in counts or line, and may come again") {
-  queue.submit({job("a"), job("b"), job("c")}, {});
+  queue.submit({a_job("a"), a_job("b"), a_job("c")}, {});
   claim();
   claim();
   raw.command({"DEL", test::kPrefix + "job:a", test::kPrefix + "job:c"});
   CHECK(queue.counts("run-1").leased_by_run == 2);
-  queue.submit({job("a"), job("c")}, {});
+  queue.submit({a_job("a"), a_job("c")}, {});
   CHECK(queue.counts("run-1").running == 1);
   CHECK(queue.counts("run-1").leased_by_run == 1);
   CHECK(queue.counts("run-1").pending == 2);
@@ -51,7 +51,7 @@ TEST_CASE_FIXTURE(Fixture, "a call whose reply was lost is made again, and answe
   RedisQueueOptions options = server.queue_options();
   options.redis.addresses[0].unix_path = proxy.path();
   RedisQueue rank(options);
-  queue.submit({job("a"), job("b"), job("c")}, {});
+  queue.submit({a_job("a"), a_job("b"), a_job("c")}, {});
   int lost = 0;
   const auto losing = [&](auto call) {
     proxy.lose_next();
@@ -71,23 +71,19 @@ TEST_CASE_FIXTURE(Fixture, "a call whose reply was lost is made again, and answe
   const Lease c = *losing([&] { return rank.claim(request()).lease; });
   CHECK(losing([&] { return rank.release(c.ref); }) == JobState::pending);
   CHECK(view("c").attempts == 0);
-  CHECK(losing([&] { return rank.submit({job("d")}, {}); }).size() == 1);
+  CHECK(losing([&] { return rank.submit({a_job("d")}, {}); }).size() == 1);
   CHECK(view("d").state == JobState::pending);
   const Reply events = raw.command({"XRANGE", test::kPrefix + "events", "-", "+"});
   CHECK(events.array().size() == 4 + 3 + 3);  // submitted, running, and done, delayed, released: each once
 }
 
 TEST_CASE_FIXTURE(Fixture, "a full server refuses new jobs and lets those in hand end") {
-  queue.submit({job("a"), job("b"), job("c")}, {});
+  queue.submit({a_job("a"), a_job("b"), a_job("c")}, {});
   const Lease a = claim();
   raw.command({"CONFIG", "SET", "maxmemory", "1"});
   queue.set_patience({100ms, {}});
-  try {
-    queue.submit({job("d")}, {});
-    FAIL("accepted");
-  } catch (const RedisError& e) {
-    CHECK(e.fault() == RedisFault::full);
-  }
+  CHECK(test::redis_error_of([&] { queue.submit({a_job("d")}, {}); }).fault() == RedisFault::full);
+  queue.set_patience({60s, {}});
   CHECK(queue.renew(a.ref, {"denoise", 1, 2, {}}).held);
   CHECK(queue.begin_publish(a.ref) == Fence::open);
   CHECK(queue.complete(a.ref, {"v", "s", 1}));
@@ -97,7 +93,7 @@ TEST_CASE_FIXTURE(Fixture, "a full server refuses new jobs and lets those in han
 
 TEST_CASE_FIXTURE(Fixture, "a server that is killed loses nothing that it acknowledged") {
   std::vector<Submission> jobs;
-  for (int i = 0; i < 40; ++i) jobs.push_back(job("j" + std::to_string(i)));
+  for (int i = 0; i < 40; ++i) jobs.push_back(a_job("j" + std::to_string(i)));
   queue.submit(jobs, {});
   std::vector<LeaseRef> held;
   for (int i = 0; i < 10; ++i) held.push_back(claim().ref);

@@ -1,16 +1,19 @@
 // A redis-server for one test on a private unix socket, and fakes. Test code of the queue layer.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <csignal>
 #include <filesystem>
 #include <string>
-#include <thread>
 
+#include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/pipe.h"
 #include "nightreel/base/process.h"
 #include "nightreel/queue/redis.h"
 #include "nightreel/queue/redis_queue.h"
+#include "support/comes.h"
 #include "support/temp_folder.h"
 
 namespace nightreel::test {
@@ -27,11 +30,15 @@ class TestServer {
     base::write_line(child_.stdin_fd(), "port 0\nunixsocket " + address().unix_path + "\ndir " + folder_.path() +
                                             "\nlogfile " + folder_.path() + "/log\nsave \"\"\n" + more_);
     child_.close_stdin();
-    while (!std::filesystem::exists(address().unix_path)) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    const auto is_up = [&] { return std::filesystem::exists(address().unix_path); };
+    const auto has_ended = [&] { return child_.wait(std::chrono::milliseconds(0)).has_value(); };
+    if (comes([&] { return is_up() || has_ended(); }) && is_up()) return;
+    throw base::Error(base::ErrorKind::environment,
+                      "redis-server does not start; its log: " + base::read_file(folder_.path() + "/log", 1U << 20U));
   }
   void kill() {
     child_.kill(SIGKILL);
-    child_.wait(std::chrono::seconds(5));
+    child_.wait(std::chrono::seconds(60));
     std::filesystem::remove(address().unix_path);
   }
   void signal(int number) { child_.kill(number); }
@@ -62,7 +69,19 @@ class TestServer {
   base::Child child_;
 };
 
-inline queue::Submission job(const std::string& id, std::int64_t priority = 0, std::int64_t max_attempts = 0) {
+/// The RedisError that `call` throws; anything else fails the test.
+template <typename Call>
+queue::RedisError redis_error_of(Call call) {
+  try {
+    call();
+  } catch (const queue::RedisError& e) {
+    return e;
+  }
+  FAIL("no RedisError was thrown");
+  return {queue::RedisFault::protocol, ""};
+}
+
+inline queue::Submission a_job(const std::string& id, std::int64_t priority = 0, std::int64_t max_attempts = 0) {
   return {id, "hash-" + id, "hash-" + id, R"({"prompt":")" + id + "\"}", priority, max_attempts};
 }
 

@@ -1,7 +1,10 @@
 // A drain loop whose renderers die, hang, talk nonsense or report errors: who is charged, and when the rank steps down.
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <future>
 #include <thread>
 
 #include "rank/night.h"
@@ -11,34 +14,28 @@ using namespace nightreel;
 using namespace nightreel::test;
 using queue::JobState;
 
-TEST_CASE_FIXTURE(Night, "a renderer that dies, hangs or talks nonsense costs its job one attempt, whatever the way") {
-  for (const char* how : {"kill", "exit", "garbage", "long", "flood", "stop", "hang"}) {
-    add(how, std::string("at=denoise:2 do=") + how);
-  }
-  const auto summary = drain();
-  CHECK(summary.error == "");
-  CHECK(summary.jobs.size() == 7);
-  for (const char* how : {"kill", "exit", "garbage", "long", "flood", "stop", "hang"}) check_done(how, 2);
-  CHECK(litter() == 0);
-}
-
-TEST_CASE_FIXTURE(Night, "a renderer's end, garbage and flood are noticed within two seconds") {
-  const std::vector<std::string> ways{"kill", "exit", "eat", "garbage", "long", "flood"};
-  for (const auto& how : ways) add(how, "times=3 at=denoise:2 do=" + how, {{"max_attempts", 9}});
-  drain();
-  for (const auto& how : ways) {
-    CAPTURE(how);
-    check_done(how, 4);
-    std::int64_t quickest = 3'600'000;
-    int number = 0;
-    for (const auto& event : told(how)) {
-      if (!contains(event, "event delayed")) continue;
-      const std::string done = base::read_file(folder / (how + "." + std::to_string(++number)), 100);
-      quickest = std::min<std::int64_t>(quickest, std::stoll(event) - std::stoll(done));
+TEST_CASE_FIXTURE(Night, "a renderer's end, garbage and flood cost its job one attempt and are noticed within 2 s") {
+  std::vector<std::string> left{"kill", "exit", "eat", "garbage", "long", "flood"};
+  for (int tries = 0; tries < 5 && !left.empty(); ++tries) {  // a busy machine may need several
+    const std::string again = std::to_string(tries);
+    for (const auto& how : left) add(how + again, "at=denoise:2 do=" + how);
+    const auto summary = drain();
+    CHECK(summary.error == "");
+    CHECK(summary.jobs.size() == left.size());
+    std::vector<std::string> slow;
+    for (const auto& how : left) {
+      CAPTURE(how);
+      check_done(how + again, 2);
+      const auto events = told(how + again);  // submitted, running, delayed, …
+      REQUIRE(events.size() > 2);
+      CHECK(contains(events[2], "event delayed"));
+      const std::string done = base::read_file(folder / (how + again + ".1"), 100);
+      if (std::stoll(events[2]) - std::stoll(done) >= 2000) slow.push_back(how);
     }
-    CHECK(number == 3);
-    CHECK(quickest < 2000);
+    left = slow;
   }
+  for (const auto& how : left) FAIL_CHECK(how << " is noticed late");
+  CHECK(litter() == 0);
 }
 
 TEST_CASE_FIXTURE(Night, "a video that does not decode is not published, and made again") {
@@ -49,46 +46,96 @@ TEST_CASE_FIXTURE(Night, "a video that does not decode is not published, and mad
   CHECK(litter() == 0);
 }
 
-TEST_CASE_FIXTURE(Night, "a renderer that hangs is noticed at the limit of the stage it is in, and at no other's") {
+TEST_CASE_FIXTURE(Night, "a renderer that is frozen is noticed by its silence") {
+  add("stop", "at=denoise:2 do=stop", {{"max_attempts", 9}});
+  silence_limit_s = 1;  // on a busy machine it may cost more attempts
+  CHECK(drain().error == "");
+  check_done("stop", view("stop").attempts);
+  CHECK(view("stop").attempts >= 2);
+  CHECK(contains(told("stop").at(2), "hung: no event for "));
+}
+
+namespace {
+
+struct Hang {
+  std::string prompt;
+  double rank::StageLimits::*limit;
+  const char* said;
+};
+
+struct HungNight {
+  std::string error;
+  double took_s;
+  queue::JobView job;
+  bool has_video;
+  std::vector<std::string> told;
+};
+
+/// A night in which one stage alone has a limit, of a second: a busy machine may cost more attempts.
+HungNight night_of(const Hang& hang) {
+  Night night;
+  night.add("a", hang.prompt, {{"max_attempts", 9}});
+  Rank one = night.rank();
+  one.limits.stages = {3600, 3600, 3600, 3600, 3600, 3600, 0, 3600};
+  one.limits.stages.*hang.limit = 1;
+  const base::Stopwatch watch;
+  const std::string error = one.drain().error;
+  return {error, watch.seconds(), night.view("a"), night.has_video("a"), night.told("a")};
+}
+
+}  // namespace
+
+TEST_CASE("a renderer that hangs is noticed at the limit of the stage it is in, and at no other's") {
   using rank::StageLimits;
-  struct Row {
-    std::string prompt;
-    double StageLimits::*limit;
-    const char* said;
-  };
-  const std::vector<Row> rows{{"at=text:0 do=hang", &StageLimits::text, "stage 'text'"},
-                              {"at=denoise:0 do=hang", &StageLimits::step, "stage 'denoise'"},
-                              {"at=denoise:4 do=hang", &StageLimits::least, "stage 'denoise'"},  // after quick ones
-                              {"at=decode:0 do=hang", &StageLimits::decode, "stage 'decode'"},
-                              {"at=encode:0 do=hang", &StageLimits::encode, "stage 'encode'"}};
-  for (const Row& row : rows) {
-    CAPTURE(row.prompt);
-    const std::string id = "job" + std::to_string(&row - rows.data());
-    add(id, row.prompt);
-    Rank one = rank();
-    one.limits.stages = {5, 3600, 3600, 3600, 3600, 3600, 0, 3600};
-    one.limits.stages.*row.limit = 2.5;
-    const base::Stopwatch watch;
-    CHECK(one.drain().error == "");
-    CHECK(watch.seconds() > 2.5);
-    check_done(id, 2);
-    CHECK(contains(told(id).at(2), row.said));  // submitted, running, delayed
+  const std::vector<Hang> hangs{{"at=text:0 do=hang", &StageLimits::text, "stage 'text'"},
+                                {"at=denoise:0 do=hang", &StageLimits::step, "stage 'denoise'"},
+                                {"at=denoise:4 do=hang", &StageLimits::least, "stage 'denoise'"},  // after quick ones
+                                {"at=decode:0 do=hang", &StageLimits::decode, "stage 'decode'"},
+                                {"at=encode:0 do=hang", &StageLimits::encode, "stage 'encode'"}};
+  std::vector<std::future<HungNight>> nights;
+  for (const Hang& hang : hangs) nights.push_back(std::async(std::launch::async, night_of, hang));
+  for (std::size_t i = 0; i < hangs.size(); ++i) {
+    CAPTURE(hangs[i].prompt);
+    const HungNight night = nights[i].get();
+    CHECK(night.error == "");
+    CHECK(night.took_s > 1);
+    CHECK(night.job.state == JobState::done);
+    CHECK(night.job.attempts >= 2);
+    CHECK(night.has_video);
+    CHECK(std::any_of(night.told.begin(), night.told.end(),
+                      [&](const std::string& event) { return contains(event, hangs[i].said); }));
   }
 }
 
 TEST_CASE_FIXTURE(Night, "a lease is renewed as long as its video is within the limit of its stage") {
-  add("a", "at=denoise:0 do=hang");
-  lease = 2s;
-  Rank one = rank();
-  one.limits.stages.step = 5;
-  CHECK(one.drain().error == "");
-  check_done("a", 2);
-  CHECK(contains(told("a").at(2), "event delayed"));  // not lease_lost
+  std::int64_t neglected_ms = 3'600'000;
+  for (int tries = 0; tries < 5 && neglected_ms > 700; ++tries) {  // a busy machine may need several
+    const std::string id = "job" + std::to_string(tries);
+    add(id, "at=denoise:0 do=hang", {{"max_attempts", 9}});
+    Rank one = rank();
+    one.limits.stages.step = 1.5;
+    std::atomic<bool> over{false};
+    std::int64_t renewed_until = 0;
+    std::jthread watcher([&] {
+      while (!over) {
+        const queue::Reply end = raw.command({"ZSCORE", "nightreel:{default}:run", id});
+        if (!end.is_nil() && told(id).size() == 2) renewed_until = std::max(renewed_until, end.integer());
+        std::this_thread::sleep_for(5ms);
+      }
+    });
+    CHECK(one.drain().error == "");
+    over = true;
+    watcher.join();
+    check_done(id, view(id).attempts);
+    CHECK(contains(told(id).at(2), "event delayed"));  // not lease_lost
+    neglected_ms = std::stoll(told(id).at(2)) - (renewed_until - lease.count());
+  }
+  CHECK(neglected_ms < 700);
 }
 
 TEST_CASE_FIXTURE(Night, "a renderer that hangs while it loads again is ended at that limit, too") {
   add("a", "at=denoise:1 do=kill");
-  loading_limit_s = 4;
+  loading_limit_s = 1;
   Rank one = rank();
   folder.write("load.hang", "1");
   CHECK(one.drain().error == "");
@@ -96,8 +143,8 @@ TEST_CASE_FIXTURE(Night, "a renderer that hangs while it loads again is ended at
 }
 
 TEST_CASE_FIXTURE(Night, "the job that was denoising is charged; one past denoising goes back free and runs alone") {
-  add("writing", "encode_ms=1200");
-  add("killer", "at=denoise:3 do=kill step_ms=30");
+  add("writing", "at=encode:0 do=hang");
+  add("killer", "at=denoise:3 do=kill after=writing.1");
   add("last", "a circle");
   drain();
   check_done("writing", 1);
@@ -127,34 +174,35 @@ TEST_CASE_FIXTURE(Night, "a renderer that died while a job was being claimed cos
 }
 
 TEST_CASE_FIXTURE(Night, "a job that is to be alone shares its renderer with none") {
-  for (const char* id : {"a", "alone", "b", "c"}) add(id, "step_ms=30 encode_ms=150");
+  for (const char* id : {"a", "b", "c"}) add(id, "step_ms=30 encode_ms=150");
+  add("alone", "encode_until=watched");
+  add("last", "step_ms=5", {{"priority", -1}});
   raw.command({"HSET", "nightreel:{default}:job:alone", "alone", "1"});
-  add("killer", "step_ms=5", {{"priority", -1}});
-  std::jthread watcher;
+  renewal = 50ms;  // renewals carry the stages
+  std::atomic<bool> over{false};
   std::size_t most = 0;
-  {
-    std::atomic<bool> over{false};
-    watcher = std::jthread([&] {
-      queue::RedisQueue mine(server.queue_options());
-      while (!over) {
-        bool there = false;
-        std::size_t moving = 0;
-        for (const auto& view : mine.list(JobState::running)) {
-          there = there || (view.id == "alone" && !view.progress.stage.empty());
-          moving += view.progress.stage.empty() ? 0 : 1;
-        }
-        if (there) most = std::max(most, moving);
-        std::this_thread::sleep_for(5ms);
+  std::jthread watcher([&] {
+    base::Stopwatch watch;
+    while (!over) {
+      bool there = false;
+      std::size_t moving = 0;
+      for (const auto& one : jobs.list(JobState::running)) {
+        there = there || (one.id == "alone" && !one.progress.stage.empty());
+        moving += one.progress.stage.empty() ? 0 : 1;
       }
-    });
-    lease = 300ms;  // renewals carry the stages, every 100 ms
-    drain();
-    over = true;
-    watcher.join();
-  }
+      if (there) most = std::max(most, moving);
+      if (!there && most == 0) watch = base::Stopwatch();
+      if (there && watch.seconds() > 1)
+        folder.write("watched", "1");  // long enough for another to be claimed and begun
+      std::this_thread::sleep_for(5ms);
+    }
+  });
+  drain();
+  over = true;
+  watcher.join();
   check_done("alone", 1);
   check_done("c", 1);
-  CHECK(most <= 1);
+  CHECK(most == 1);
 }
 
 TEST_CASE_FIXTURE(Night, "a job that always kills its renderer fails as poison, and the others are done") {
@@ -172,9 +220,9 @@ TEST_CASE_FIXTURE(Night, "a job that always kills its renderer fails as poison, 
 }
 
 TEST_CASE_FIXTURE(Night, "deaths between which steps are finished never make a rank step down") {
-  add("a", "at=denoise:2 do=kill times=7", {{"max_attempts", 9}});
+  add("a", "at=denoise:2 do=kill times=5", {{"max_attempts", 9}});
   const auto summary = drain();
-  check_done("a", 8);
+  check_done("a", 6);
   CHECK(summary.error == "");
 }
 

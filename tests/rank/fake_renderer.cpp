@@ -2,9 +2,11 @@
 //
 // fake_renderer FOLDER. A prompt is a list of words:
 //   step_ms=20 encode_ms=0   how long a step and the encoding take
+//   until=go encode_until=go the first step, the end of the encoding: not before there is a file FOLDER/go
 //   wave=4 wait=2            the first time: so many jobs make a wave, which is begun when all have come; each waits
 //                            after this step until the others have come there too
 //   at=denoise:2 do=kill     what happens when this stage has come to this step, `times=1` times (FOLDER counts)
+//   after=other.1            it does not happen before there is a file FOLDER/other.1: JOB other's first misdeed
 //   who=1           in a group of renderers that stays: the member that misbehaves (0, as is one alone)
 //   do= kill, exit, stop (SIGSTOP), eat (more memory than it may have), hang (heartbeats go on), garbage, long (an
 //   endless line), flood, tear (half of the video is lost), fail:KIND
@@ -162,11 +164,13 @@ class Fake {
     const std::string here = folder_ + "/" + group_.address + "/" + point + ".";
     base::replace_file(here + std::to_string(group_.rank), "");
     for (int other = 0; other < group_.size; std::this_thread::sleep_for(milliseconds(2))) {
-      if (!job.empty() && std::filesystem::exists(let_go_of(job))) {
-        throw base::Error(base::ErrorKind::interrupted, "the first member has let go of it");
-      }
+      if (!job.empty()) throw_if_let_go(job);
       while (other < group_.size && std::filesystem::exists(here + std::to_string(other))) ++other;
     }
+  }
+  void throw_if_let_go(const std::string& job) const {
+    if (!std::filesystem::exists(let_go_of(job))) return;
+    throw base::Error(base::ErrorKind::interrupted, "the first member has let go of it");
   }
   std::string let_go_of(const std::string& job) const { return folder_ + "/" + group_.address + "/" + job + ".over"; }
   static std::string name_of(const protocol::RenderRequest& r) { return r.job + "-" + std::to_string(r.token); }
@@ -181,6 +185,7 @@ class Fake {
     auto wish = words(r.settings.prompt);
     if (std::stoi(wish["who"]) != group_.rank) return;
     if (wish["at"] != stage + ":" + std::to_string(step)) return;
+    await(r, "after", [] {});
     if (!once_more(folder_ + "/" + r.job, std::stoi(wish["times"]))) return;
     if (wish["do"] == "tear") std::filesystem::resize_file(r.video, std::filesystem::file_size(r.video) / 2);
     misbehave(wish["do"]);
@@ -252,7 +257,23 @@ class Fake {
   void begin(const protocol::RenderRequest& r, std::int64_t until) {
     reach(r, "text", 0, 0);
     reach(r, "denoise", 0, r.settings.num_inference_steps);
+    await(r, "until", [&] {
+      throw_if_cancelled(r);
+      throw_if_let_go(name_of(r));
+    });
     step(r, 1, until);
+  }
+
+  /// The file that the prompt names with this word; `meanwhile` is called again and again.
+  template <typename Work>
+  void await(const protocol::RenderRequest& r, const std::string& word, Work meanwhile) const {
+    const auto wish = words(r.settings.prompt);
+    const auto file = wish.find(word);
+    if (file == wish.end()) return;
+    while (!std::filesystem::exists(folder_ + "/" + file->second)) {
+      meanwhile();
+      std::this_thread::sleep_for(milliseconds(2));
+    }
   }
 
   void end(const protocol::RenderRequest& r, std::int64_t from) {
@@ -290,6 +311,7 @@ class Fake {
         if (!r.archive.empty()) base::replace_file(r.archive, "archive of " + r.job);
         reach(r, "encode", 0, 0);
         std::this_thread::sleep_for(milliseconds(std::stoi(words(s.prompt)["encode_ms"])));
+        await(r, "encode_until", [] {});
         say_done(r);
       });
     }

@@ -25,15 +25,16 @@ struct Group {
   rank::GroupLimits limits;
   std::optional<rank::GroupRenderer> group;
 
-  // Members 0, 1, …; a member's log is FOLDER/K.log.
-  void form(std::size_t size, double loading_limit_s = 20) {
+  // Members 0, 1, …; a member's log is FOLDER/K.log. The limits: no machine is so busy that they are reached.
+  void form(std::size_t size, double loading_limit_s = 60, double silence_limit_s = 60) {
     limits.loading_s = loading_limit_s;
     std::vector<rank::GroupRenderer::Member> members;
     protocol::ReadyEvent ready;
     for (std::size_t at = 0; at < size; ++at) {
       const std::string log = folder / (std::to_string(at) + ".log");
-      renderers.emplace_back(rank::RendererCommand{{FAKE_RENDERER, folder.path()}, log, loading_limit_s, 3, nullptr},
-                             base::Logger());
+      renderers.emplace_back(
+          rank::RendererCommand{{FAKE_RENDERER, folder.path()}, log, loading_limit_s, silence_limit_s, nullptr},
+          base::Logger());
       renderers.back().start();
       ready = renderers.back().wait_ready([] { return false; });
       members.push_back({renderers.back(), static_cast<int>(at), "rank " + std::to_string(at)});
@@ -105,7 +106,7 @@ TEST_CASE_FIXTURE(Group, "a group dies of any of its renderers, is told by its n
 }
 
 TEST_CASE_FIXTURE(Group, "a member that is frozen is who the group dies of") {
-  form(2);
+  form(2, 60, 4);
   REQUIRE(next("ready").message);
   render("frozen", "at=denoise:1 do=stop who=1");
   const auto died = next("done");
@@ -201,7 +202,7 @@ TEST_CASE_FIXTURE(Group, "a member whose renderer does not come up within its li
 TEST_CASE_FIXTURE(Group, "a cancelled video leaves the group standing") {
   form(2);
   REQUIRE(next("ready").message);
-  render("long", "step_ms=200");
+  render("long", "until=never");
   REQUIRE(next("progress").message);
   group->send(protocol::encode_plain("cancel", {{"job", "long"}, {"token", 7}}));
   const auto failed = next("failed");

@@ -17,7 +17,7 @@ namespace nightreel::test {
 /// The next event of this type, or how the group died; a heartbeat more or less does not matter.
 inline rank::RenderUnit::Event next_event(rank::GroupRenderer& group, const std::string& type) {
   const base::Stopwatch watch;
-  while (watch.seconds() < 20) {
+  while (watch.seconds() < 60) {
     auto event = group.poll(std::chrono::milliseconds(50));
     if (event && (!event->message || event->message->type == type)) return *event;
   }

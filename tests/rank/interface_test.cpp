@@ -31,8 +31,8 @@ TEST_CASE("without such an address every rank says the same, and the fix") {
 }
 
 int main(int argc, char** argv) {
-  cluster::World the_world(std::chrono::seconds(30));
+  cluster::World the_world(std::chrono::seconds(100));
   world = &the_world;
   const int failed = doctest::Context(argc, argv).run();
-  return the_world.agree_exit_code(failed == 0 ? 0 : 1, std::chrono::seconds(30));
+  return the_world.agree_exit_code(failed == 0 ? 0 : 1, std::chrono::seconds(100));
 }

@@ -15,11 +15,13 @@
 #include "nightreel/rank/group_renderer.h"
 #include "nightreel/rank/remote_renderer.h"
 #include "rank/group_steps.h"
+#include "support/comes.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
 using namespace std::chrono_literals;
+using test::comes;
 using test::contains;
 using Kind = rank::MemberEnd::Kind;
 
@@ -27,21 +29,17 @@ namespace {
 
 cluster::World* world = nullptr;
 
-template <typename Condition>
-bool comes(Condition condition) {
-  const base::Stopwatch watch;
-  while (!condition() && watch.seconds() < 20) std::this_thread::sleep_for(5ms);
-  return condition();
-}
+constexpr auto kLong = 100s;        // what only a hang reaches
+constexpr double kSilence_s = 4.5;  // a rank that is well lets one second pass
 
 // One on every rank, made and ended together.
 struct Night {
   std::unique_ptr<test::TempFolder> own = world->rank() == 0 ? std::make_unique<test::TempFolder>() : nullptr;
-  std::string folder = world->broadcast(own ? own->path() : "", 0, 20s, "the folder");
-  std::unique_ptr<cluster::GroupLink> link = world->split({{0, 1, 2}}, 20s);
+  std::string folder = world->broadcast(own ? own->path() : "", 0, kLong, "the folder");
+  std::unique_ptr<cluster::GroupLink> link = world->split({{0, 1, 2}}, kLong);
   rank::Signals signals{1h};
-  rank::Renderer renderer{{{FAKE_RENDERER, folder}, log_of(world->rank()), 20, 20, nullptr}, base::Logger()};
-  std::vector<std::string> pids = world->all_gather(std::to_string(::getpid()), 20s, "the processes");
+  rank::Renderer renderer{{{FAKE_RENDERER, folder}, log_of(world->rank()), 60, 60, nullptr}, base::Logger()};
+  std::vector<std::string> pids = world->all_gather(std::to_string(::getpid()), kLong, "the processes");
   std::list<rank::RemoteRenderer> others;
   std::optional<rank::GroupRenderer> group;
   rank::Ask asked = rank::Ask::go_on;
@@ -49,7 +47,7 @@ struct Night {
   double silence_limit_s;
 
   /// In seconds without a sign of life: how long the first rank bears a member's, and members the first's.
-  explicit Night(double member_s = 60, double first_s = 60) : silence_limit_s(first_s) {
+  explicit Night(double member_s = 3600, double first_s = 3600) : silence_limit_s(first_s) {
     renderer.start();
     ready = renderer.wait_ready([] { return false; });
     if (world->rank() > 0) return;
@@ -62,7 +60,7 @@ struct Night {
     }
     group.emplace(members, rank::Meeting{"store", ""}, ready, rank::GroupLimits(), base::Logger());
   }
-  ~Night() { world->all_gather("", 20s, "the end of the test"); }
+  ~Night() { world->all_gather("", kLong, "the end of the test"); }
 
   std::string log_of(int rank) const { return folder + "/" + std::to_string(rank) + ".log"; }
   rank::MemberEnd serve() {
@@ -109,7 +107,7 @@ TEST_CASE("a group over ranks renders, dies of a member's renderer with its last
 }
 
 TEST_CASE("a rank that is frozen is out; the others go on, and it learns so when it wakes") {
-  Night night(6);
+  Night night(kSilence_s);
   if (world->rank() > 0) {
     const auto end = night.serve();
     CHECK(contains(end.why, world->rank() == 1 ? "no sign of life" : ""));
@@ -132,10 +130,12 @@ TEST_CASE("a rank that is frozen is out; the others go on, and it learns so when
   night.end();
 }
 
-TEST_CASE("a first rank that is silent is left: members render alone, and it finds its group gone") {
-  Night night(60, 6);
+TEST_CASE("a silence that the first rank announces is borne; one that it does not ends its group, and it finds so") {
+  Night night(3600, kSilence_s);
   if (world->rank() > 0) {
+    const base::Stopwatch watch;
     const auto end = night.serve();
+    CHECK(watch.seconds() > 2 * kSilence_s);
     CHECK(end.kind == Kind::left);
     CHECK(contains(end.why, "no sign of life of rank 0 for "));
     CHECK_FALSE(night.renderer.running());
@@ -147,13 +147,19 @@ TEST_CASE("a first rank that is silent is left: members render alone, and it fin
     const std::string id = "alone" + std::to_string(world->rank());
     test::send_render(alone, night.folder, id, "step_ms=1");
     CHECK(test::next_event(alone, "done").message);
-    world->all_gather("", 60s, "the members' end");
+    world->all_gather("", kLong, "the members' end");
     return;
   }
   CHECK(night.next("ready").message);
-  night.render("asleep", "at=denoise:1 do=stop who=1");  // so that it cannot end meanwhile
+  night.group->expect_silence(1h);
+  std::this_thread::sleep_for(std::chrono::duration<double>(kSilence_s + 0.5));  // longer than they would bear
+  night.check_renders("still");
+  CHECK(night.group->size() == 3);
+  const base::Stopwatch watch;
+  while (watch.seconds() < 1.5) night.group->poll(50ms);  // a usual sign goes out
+  night.render("asleep", "at=denoise:1 do=stop who=1");   // so that it cannot end meanwhile
   CHECK(night.next("progress").message);
-  world->all_gather("", 60s, "the members' end");  // it says nothing to its group until they have left it
+  world->all_gather("", kLong, "the members' end");  // it says nothing to its group until they have left it
   CHECK(std::filesystem::exists(night.folder + "/alone1.mp4"));
   CHECK(std::filesystem::exists(night.folder + "/alone2.mp4"));
   const auto died = night.next("done");
@@ -167,23 +173,6 @@ TEST_CASE("a first rank that is silent is left: members render alone, and it fin
   CHECK(night.next("ready").message);
   night.check_renders("alone0");
   night.end();
-}
-
-TEST_CASE("members bear a silence that the first rank has announced, and are rid of it by its next sign") {
-  Night night(60, 6);
-  if (world->rank() > 0) {
-    CHECK(night.serve().kind == Kind::left);
-    world->all_gather("", 60s, "the members' end");
-    return;
-  }
-  CHECK(night.next("ready").message);
-  night.group->expect_silence(1h);
-  std::this_thread::sleep_for(9s);
-  night.check_renders("still");
-  CHECK(night.group->size() == 3);
-  const base::Stopwatch watch;
-  while (watch.seconds() < 1.5) night.group->poll(50ms);  // a usual sign goes out
-  world->all_gather("", 60s, "the members' end");
 }
 
 TEST_CASE("what a signal asks of a member, the first rank learns") {
@@ -203,7 +192,7 @@ TEST_CASE("a member that is asked to stop waits for the first rank no longer tha
     const base::Stopwatch watch;
     night.signals.ask(rank::Ask::stop);
     CHECK(night.serve().kind == Kind::over);
-    CHECK(watch.seconds() < 20);
+    CHECK(watch.seconds() < 60);  // of 3600 that it would wait for a sign
     CHECK_FALSE(night.renderer.running());
     return;
   }
@@ -212,8 +201,8 @@ TEST_CASE("a member that is asked to stop waits for the first rank no longer tha
 }
 
 int main(int argc, char** argv) {
-  cluster::World the_world(std::chrono::seconds(30));
+  cluster::World the_world(kLong);
   world = &the_world;
   const int failed = doctest::Context(argc, argv).run();
-  return the_world.agree_exit_code(failed == 0 ? 0 : 1, std::chrono::seconds(30));
+  return the_world.agree_exit_code(failed == 0 ? 0 : 1, kLong);
 }

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +18,7 @@
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/renderer.h"
 #include "queue/test_server.h"
+#include "support/comes.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
 
@@ -33,30 +35,48 @@ class WatchedQueue : public queue::RedisQueue {
     if (claimed.lease && on_claim) std::exchange(on_claim, nullptr)();
     return claimed;
   }
+  queue::Fence begin_publish(const queue::LeaseRef& ref) override {
+    try {
+      return RedisQueue::begin_publish(ref);
+    } catch (const queue::RedisError&) {
+      ++unanswered;
+      throw;
+    }
+  }
   std::function<void()> on_claim;
+  std::atomic<int> unanswered{0};  // videos that could not be published
+};
+
+/// What runs out only when a test wants it to: no machine is so busy that it does so by itself.
+struct Pace {
+  std::chrono::milliseconds lease = 60s;
+  std::chrono::milliseconds renewal = 200ms;
+  double loading_limit_s = 60;
+  double silence_limit_s = 60;
+  std::chrono::milliseconds patience = 10s;  // of the queue
 };
 
 /// One rank: its own connections, lease keeper and renderer.
 class Rank {
  public:
-  Rank(const TestServer& server, const std::string& folder, std::chrono::milliseconds lease, int number,
-       double loading_limit_s)
+  Rank(const TestServer& server, const std::string& folder, const Pace& pace, int number)
       : out_(folder + "/out"),
-
-        keeper_(renewing(server, lease), lease / 3, stop_, base::Logger()),
-        renderer({{FAKE_RENDERER, folder}, folder + "/renderer.log", loading_limit_s, 3, nullptr}, base::Logger()),
-        jobs(server.queue_options(lease)) {
+        keeper_(renewing(server, pace.lease), pace.renewal, stop_, base::Logger()),
+        renderer(
+            {{FAKE_RENDERER, folder}, folder + "/renderer.log", pace.loading_limit_s, pace.silence_limit_s, nullptr},
+            base::Logger()),
+        jobs(server.queue_options(pace.lease)) {
     number_ = number;
     options.out = out_.root();
-    jobs.set_patience({300ms, {}, true});
+    jobs.set_patience({pace.patience, {}, true});
     out_.make();
     card_ = job::read_model_card(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
     recipe_ = job::recipe_for(card_, job::RecipeChoice::automatic);
-    limits.stages = {20, 4, 4, 4, 4, 4};
-    limits.queue_away_s = 1;
+    limits.stages = {3600, 3600, 3600, 3600, 3600, 3600};
+    limits.queue_away_s = 60;
     limits.first_pause_s = 0.02;
-    renderer.start();
-    ready_ = renderer.wait_ready([] { return false; });
+    while (!come_up()) {
+    }
   }
   report::RankSummary drain() {
     queue::ClaimRequest who;
@@ -77,6 +97,17 @@ class Rank {
   }
 
  private:
+  /// A short loading limit is about later starts: a slow first one is made again.
+  bool come_up() {
+    try {
+      renderer.start();
+      ready_ = renderer.wait_ready([] { return false; });
+      return true;
+    } catch (const base::Error&) {
+      if (++failed_starts_ == 5) throw;
+      return false;
+    }
+  }
   std::unique_ptr<queue::RedisQueue> renewing(const TestServer& server, std::chrono::milliseconds lease) const {
     auto queue = std::make_unique<queue::RedisQueue>(server.queue_options(lease));
     queue->set_patience({lease / 3, stop_});
@@ -90,6 +121,7 @@ class Rank {
   job::Recipe recipe_;
   protocol::ReadyEvent ready_;
   int number_ = 0;
+  int failed_starts_ = 0;
 
  public:
   using Drain = rank::Drain;
@@ -104,11 +136,9 @@ class Rank {
   WatchedQueue jobs;
 };
 
-struct Night {
+struct Night : Pace {
   TempFolder folder;
   TestServer server;
-  std::chrono::milliseconds lease = 3s;
-  double loading_limit_s = 20;
   queue::RedisQueue jobs{server.queue_options()};
   queue::Redis raw{server.options()};
 
@@ -118,7 +148,7 @@ struct Night {
     spec.update(more);
     queue::submit_jobs(jobs, {job::parse_job(spec.dump(), {"/", ""})}, {});
   }
-  Rank rank(int number = 0) { return Rank(server, folder.path(), lease, number, loading_limit_s); }
+  Rank rank(int number = 0) { return {server, folder.path(), *this, number}; }
   report::RankSummary drain() { return rank().drain(); }
 
   queue::JobView view(const std::string& id) { return jobs.lookup({id}).at(0); }
@@ -155,13 +185,9 @@ struct Night {
     CHECK(view(id).attempts == attempts);
     CHECK(has_video(id));
   }
+  bool starts(const std::string& id) {
+    return comes([&] { return view(id).state == queue::JobState::running; });
+  }
 };
-
-template <typename Condition>
-bool comes(Condition condition, std::chrono::milliseconds limit = 10s) {
-  const auto until = std::chrono::steady_clock::now() + limit;
-  while (!condition() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(5ms);
-  return condition();
-}
 
 }  // namespace nightreel::test

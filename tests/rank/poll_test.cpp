@@ -22,7 +22,7 @@ TEST_CASE_FIXTURE(Night,
   REQUIRE(other.claim(who).lease);
   Rank one = rank();
   one.options.wait_for_all = true;
-  one.limits.poll_s = 0.4;
+  one.limits.poll_s = 0.2;
   const auto calls = [&] {
     const std::string stats = raw.command({"INFO", "commandstats"}).text();
     const auto at = stats.find("cmdstat_evalsha:calls=");
@@ -30,12 +30,12 @@ TEST_CASE_FIXTURE(Night,
   };
   const long before = calls();
   std::jthread stop([&] {
-    std::this_thread::sleep_for(2s);
+    CHECK(comes([&] { return calls() - before >= 8; }));
     one.signals.ask(rank::Ask::finish);
   });
   const base::Stopwatch watch;
   CHECK(one.drain().stopped_early);
   const double asked_s = watch.seconds();
-  CHECK(calls() - before >= 2);
-  CHECK(static_cast<double>(calls() - before) <= asked_s / 0.4 + 1 + asked_s / 2 + 1);  // claims, looks into the inbox
+  stop.join();
+  CHECK(static_cast<double>(calls() - before) <= asked_s / 0.2 + 1 + asked_s / 2 + 1);  // claims, looks into the inbox
 }

@@ -16,8 +16,8 @@ struct OnGpu {
   std::function<bool()> listed = [] { return false; };
   rank::Renderer renderer{{{FAKE_RENDERER, folder.path()},
                            folder / "renderer.log",
-                           5,
-                           5,
+                           60,
+                           60,
                            [this](pid_t process) {
                              asked.push_back(process);
                              return listed();

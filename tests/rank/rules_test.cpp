@@ -1,11 +1,10 @@
 // The rules of the drain loop that need no process: who is charged for a death, when to start again, the exit code.
 #include <doctest/doctest.h>
 
-#include <thread>
-
 #include "nightreel/rank/deaths.h"
 #include "nightreel/rank/judgement.h"
 #include "rank/fake_queue.h"
+#include "support/comes.h"
 
 using namespace nightreel;
 using namespace nightreel::rank;
@@ -38,8 +37,7 @@ TEST_CASE("the pause before a restart doubles, and five deaths without a finishe
   for (const int expected_ms : {20, 40, 80, 160}) {
     const base::Stopwatch watch;
     deaths.died();
-    CHECK(!deaths.may_restart());
-    while (!deaths.may_restart() && watch.seconds() < 5) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    REQUIRE(test::comes([&] { return deaths.may_restart(); }));
     CHECK(watch.seconds() * 1000 >= expected_ms);
     CHECK(!deaths.too_many());
   }
@@ -55,6 +53,8 @@ TEST_CASE("a finished step ends the row of deaths") {
     CHECK(!deaths.too_many());
     deaths.step_finished();
   }
+  for (int i = 0; i < Deaths::kMost; ++i) deaths.died();
+  CHECK(deaths.too_many());
 }
 
 namespace {

@@ -3,13 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <bit>
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <limits>
 #include <random>
 #include <string>
 
-#include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
@@ -107,10 +107,11 @@ std::string failure(const Folder& folder) {
   return "";
 }
 
-// Nothing worse than an Error{model} with the folder's path may come of a damaged file.
-void check_survives(const Folder& folder) {
+// Nothing worse than an Error{model} with the folder's path may come of a damaged file. Whether it is refused.
+bool refuses(const Folder& folder) {
   const std::string why = failure(folder);
   if (!why.empty()) CHECK(why.find(folder.path()) != std::string::npos);
+  return !why.empty();
 }
 
 }  // namespace
@@ -274,20 +275,26 @@ TEST_CASE("a spiece.model that is cut anywhere, or has any byte changed, gives a
   const std::string whole = spiece();
   std::mt19937 random(11);  // NOLINT: the same bytes in every run
   const Folder folder;
+  int tried = 0;
+  int refused = 0;
+  const auto feed = [&](const std::string& bytes) {
+    folder.write("spiece.model", bytes);
+    ++tried;
+    refused += refuses(folder) ? 1 : 0;
+  };
   for (std::size_t i = 0; i < whole.size(); i += i < 200 ? 1 : 37) {
-    folder.write("spiece.model", whole.substr(0, i));
-    check_survives(folder);
+    feed(whole.substr(0, i));
     std::string changed = whole;
     changed[i] = static_cast<char>(random());
-    folder.write("spiece.model", changed);
-    check_survives(folder);
+    feed(changed);
   }
   for (int i = 0; i < 100; ++i) {  // tables of random bytes
     std::string units(64, '\0');
     for (char& c : units) c = static_cast<char>(random());
-    folder.write("spiece.model", spiece(1, little_endian(48) + units.substr(0, 48) + std::string("ab\0c", 4)));
-    check_survives(folder);
+    feed(spiece(1, little_endian(48) + units.substr(0, 48) + std::string("ab\0c", 4)));
   }
+  CHECK(refused > tried / 4);
+  CHECK(refused < tried);
 }
 
 TEST_CASE("a megabyte without a blank is tokenised in seconds") {
@@ -295,11 +302,11 @@ TEST_CASE("a megabyte without a blank is tokenised in seconds") {
   folder.write("spiece.model", spiece());
   const Tokenizer tokenizer = Tokenizer::load(folder.path());
   for (const std::string part : {"a", "\xCC\x81", "z", "<pad", "\xE2\x96\x81"}) {
-    const base::Stopwatch watch;
+    const std::clock_t begun = std::clock();  // of the processor: the machine may be busy
     std::string text;
     while (text.size() < 1'000'000) text += part;
     CHECK(tokenizer.encode(text).size() <= 512);
-    CHECK(watch.seconds() < 30);
+    CHECK(std::clock() - begun < 30 * CLOCKS_PER_SEC);
   }
 }
 
