@@ -15,6 +15,10 @@ target_link_directories(nightreel_torch INTERFACE ${NIGHTREEL_TORCH_ROOT}/lib)
 target_link_libraries(nightreel_torch INTERFACE torch_cpu c10 Threads::Threads)
 set(CMAKE_BUILD_RPATH ${NIGHTREEL_TORCH_ROOT}/lib)
 
+# For the few layers that call CUDA themselves; empty in a build without it. In nightreel_torch its macro and its headers
+# would make each file that uses tensors another one than without CUDA, and a compiler cache could not serve both builds.
+add_library(nightreel_cuda INTERFACE)
+
 if(NIGHTREEL_CUDA)
   find_program(NIGHTREEL_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin ${nightreel_site}/nvidia/cu13/bin)
   if(NOT NIGHTREEL_NVCC)
@@ -35,8 +39,9 @@ if(NIGHTREEL_CUDA)
   target_link_libraries(nightreel_nccl INTERFACE ${NIGHTREEL_NCCL_LIBRARY})
   # libtorch_cuda registers its kernels when it is mapped: the linker must keep it although no symbol asks for it.
   target_link_libraries(nightreel_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed
-    CUDA::cudart)
-  target_compile_definitions(nightreel_torch INTERFACE NIGHTREEL_CUDA)
+    $<LINK_ONLY:CUDA::cudart>)
+  target_compile_definitions(nightreel_cuda INTERFACE NIGHTREEL_CUDA)
+  target_link_libraries(nightreel_cuda INTERFACE CUDA::cudart)
 endif()
 
 # ATen/ATen.h costs 16 s a file; precompiled once and shared by all layers that use tensors it costs 3 s.

@@ -2,7 +2,7 @@
 # Bare Debian root file systems, for rootfs and scripts/newcomer; POSIX sh, sourced, as root. No mount outlives a command.
 #
 #   root_make DIR              debootstrap's smallest bookworm; one that is there is taken as it is
-#   root_run DIR COMMAND...    COMMAND in it, with /proc, /sys, /dev and the network of this host
+#   root_run DIR COMMAND...    COMMAND in it, with /proc, /sys, /dev and the network of this host, and its NIGHTREEL_CUDA
 
 root_mirror=${NIGHTREEL_MIRROR:-http://deb.debian.org/debian}
 
@@ -47,5 +47,5 @@ root_run() {
     shift
     exec chroot "$root" "$@"' sh "$root_dir" env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    NIGHTREEL_CUDA="${NIGHTREEL_CUDA:-ON}" PIP_CERT=/root/trusted.crt "$@"
+    ${NIGHTREEL_CUDA:+NIGHTREEL_CUDA="$NIGHTREEL_CUDA"} PIP_CERT=/root/trusted.crt "$@"
 }

@@ -70,7 +70,9 @@ std::unique_ptr<Rendezvous> make_store_rendezvous(const std::string& interface_a
 /// Returns when all `size` members have come.
 std::unique_ptr<Communicator> make_store(const std::string& address, int rank, int size, const Options& options);
 
-#ifdef NIGHTREEL_CUDA
+// From here on only in a build with CUDA; another one does not link a call. No #ifdef: the layers that include this
+// file are then the same in both.
+
 /// Of the library that is loaded: "2.28.9".
 std::string nccl_version();
 
@@ -78,6 +80,5 @@ std::unique_ptr<Rendezvous> make_nccl_rendezvous();
 /// Uses the current CUDA device, and at each call the current stream; the call returns when the work is done. Returns
 /// when all `size` members have come.
 std::unique_ptr<Communicator> make_nccl(const std::string& address, int rank, int size, const Options& options);
-#endif
 
 }  // namespace nightreel::comm
