@@ -66,7 +66,7 @@ TEST_CASE("what NVML shows each rank is judged: GPUs that do not fit, each with 
   const std::string four =
       R"("default": [{"uuid": "GPU-a0"}, {"uuid": "GPU-a1"}, {"uuid": "GPU-a2"}, {"uuid": "GPU-a3"}])";
   struct Case {
-    const char* name;
+    std::string name;
     int ranks;
     std::string nvml;
     DeviceRequest request;

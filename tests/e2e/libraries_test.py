@@ -38,7 +38,7 @@ class Libraries(program.ProgramTest):
         process = program.start([*MPIRUN, "-np", 1, NIGHTREEL, "run", jobs, "--model", SHAPES, "--out", self.out,
                                  "--threads", "1"])
         self.addCleanup(program.finish, process)
-        self.addCleanup(process.terminate)
+        self.addCleanup(program.stop_at_once, process)  # in order: its private redis-server ends too
         return process
 
     def test_a_rank_and_status_map_no_libtorch_and_no_cuda(self):

@@ -162,10 +162,10 @@ TEST_CASE("decoding and encoding take about what the plan says, whole and in til
     const auto vae = model::Vae::load(v.dir + "/vae", at::kCPU, at::kFloat);
     const at::Tensor latents = at::randn({1, m.vae.z_dim, (v.settings.num_frames - 1) / m.vae.temporal + 1,
                                           v.settings.height / m.vae.spatial, v.settings.width / m.vae.spatial});
-    const auto decode = [&] { vae.decode(latents, [](const at::Tensor&) {}); };
-    decode();  // weights in oneDNN's format are made once
+    const auto decode = [&](const at::Tensor& some) { vae.decode(some, [](const at::Tensor&) {}); };
+    decode(latents.slice(2, 0, 2));  // weights in oneDNN's format are made once, for a first frame and for later ones
     memory.start();
-    decode();
+    decode(latents);
     check_near(job::activations_of(m, v.settings, {}).decode, memory.most());
 
     job::Settings with_picture = v.settings;
@@ -173,7 +173,7 @@ TEST_CASE("decoding and encoding take about what the plan says, whole and in til
     const bool one_frame = m.transformer.in_channels == m.transformer.out_channels;
     const at::Tensor pixels =
         at::zeros({1, 3, one_frame ? 1 : v.settings.num_frames, v.settings.height, v.settings.width});
-    vae.encode(pixels);
+    vae.encode(pixels.slice(2, 0, 5));
     memory.start();
     vae.encode(pixels);
     check_near(job::activations_of(m, with_picture, {}).picture, memory.most());

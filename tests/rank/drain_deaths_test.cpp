@@ -26,11 +26,12 @@ TEST_CASE_FIXTURE(Night, "a renderer's end, garbage and flood cost its job one a
     for (const auto& how : left) {
       CAPTURE(how);
       check_done(how + again, 2);
-      const auto events = told(how + again);  // submitted, running, delayed, …
-      REQUIRE(events.size() > 2);
-      CHECK(contains(events[2], "event delayed"));
+      const auto events = told(how + again);  // submitted, running, delayed, …; behind another's death also released
+      const auto delayed = std::find_if(events.begin(), events.end(),
+                                        [](const std::string& event) { return contains(event, "event delayed"); });
+      REQUIRE(delayed != events.end());
       const std::string done = base::read_file(folder / (how + again + ".1"), 100);
-      if (std::stoll(events[2]) - std::stoll(done) >= 2000) slow.push_back(how);
+      if (std::stoll(*delayed) - std::stoll(done) >= 2000) slow.push_back(how);
     }
     left = slow;
   }
