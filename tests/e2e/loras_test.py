@@ -36,6 +36,8 @@ class Loras(program.ProgramTest):
         two = [{"path": "kohya.safetensors"}, *one]
         jobs = [small("plain"), small("one", loras=one), small("plain-2", seed=2), small("two", loras=two),
                 small("other-order", loras=two[::-1]), small("one-again", loras=one, num_frames=1), small("last", steps=3)]
+        # Among jobs of one priority a rank prefers those of the LoRAs that it has: so they come in this order and no other.
+        jobs = [{**job, "priority": -place} for place, job in enumerate(jobs)]
         together = self.write_jobs(*jobs, small("lost", loras=[{"path": "foreign.safetensors"}]))
         self.assert_ended(nightreel("run", together, "--model", SHAPES, "--out", self.out, "--threads", "1"), 1)
         failed = [job for job in self.run_json()["jobs"] if job["state"] == "failed"]
