@@ -132,6 +132,12 @@ TEST_CASE("run: what only the model can judge is refused too, before anything st
   }
 }
 
+TEST_CASE("run: a recipe that the model has not is refused, with the one that it has") {
+  const Refused a;
+  const std::string path = a.folder.write("jobs.jsonl", line_of("a"));
+  check_refused(a.run({path, "--recipe", "official"}), 3, {"models/shapes", "--recipe checkpoint"});
+}
+
 TEST_CASE("run: nothing outside the input root is read") {
   const Refused a;
   const std::string inputs = a.folder / "inputs";

@@ -51,6 +51,23 @@ TEST_CASE_FIXTURE(Night, "a Redis that stays away ends the rank's work, and leav
   CHECK(litter() == 0);
 }
 
+TEST_CASE_FIXTURE(Night, "while Redis is away OUT is looked at, and named where it takes nothing") {
+  patience = 500ms;
+  add("a", "until=never");
+  Rank one = rank();
+  one.limits.queue_away_s = 3600;
+  std::jthread fault([&] {
+    CHECK(starts("a"));
+    server.kill();
+    std::filesystem::rename(folder / "out/videos", folder / "videos");
+  });
+  const auto summary = one.drain();
+  fault.join();
+  CHECK(summary.stopped_early);
+  CHECK(summary.error_kind == "storage");
+  CHECK_MESSAGE(contains(summary.error, folder / "out/videos"), summary.error);
+}
+
 TEST_CASE_FIXTURE(Night, "a disk that takes nothing stops the rank before it uses up every job's attempts") {
   for (const char* id : {"a", "b", "c", "d"}) add(id, "a circle", {{"max_attempts", 1}});
   Rank one = rank();
@@ -114,16 +131,23 @@ TEST_CASE_FIXTURE(Night, "asked to stop, a rank keeps the state of what it denoi
 }
 
 TEST_CASE_FIXTURE(Night, "asked to finish, a rank ends what it has and claims no more") {
-  for (const char* id : {"a", "b", "c"}) add(id, "until=asked");
+  add("a", "until=asked");
+  add("b", "until=later");
+  add("c", "a circle");
   Rank one = rank();
   std::jthread asker([&] {
     CHECK(starts("a"));
+    CHECK(starts("b"));
     one.signals.ask(rank::Ask::finish);
     folder.write("asked", "1");
+    CHECK(comes([&] { return view("a").state == JobState::done; }));
+    std::this_thread::sleep_for(500ms);  // there would be room for "c"
+    folder.write("later", "1");
   });
   const auto summary = one.drain();
   asker.join();
   CHECK(summary.stopped_early);
   check_done("a", 1);
+  check_done("b", 1);
   CHECK(view("c").state == JobState::pending);
 }

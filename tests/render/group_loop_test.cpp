@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "render/loop_rig.h"
 
@@ -62,10 +63,10 @@ TEST_CASE("all members render what rank 0 says, in its order, and rank 0 alone h
 TEST_CASE("the others are given no sheet and no archive to write either") {
   GroupRig group(2);
   group.give("a");
-  const auto led = group.first().to_write.take();
-  const auto followed = group.last().to_write.take();
-  CHECK(led->work.request.sheet + led->work.request.archive == "a.jpga.h5");
-  CHECK(followed->work.request.sheet + followed->work.request.archive == "");
+  const auto led = group.first().take();
+  const auto followed = group.last().take();
+  CHECK(led.work.request.sheet + led.work.request.archive == "a.jpga.h5");
+  CHECK(followed.work.request.sheet + followed.work.request.archive == "");
   CHECK(group.end() == Said(2));
 }
 
@@ -75,7 +76,7 @@ TEST_CASE("while there is nothing to do rank 0 says so, again and again; in the 
   two.real.give("a");
   REQUIRE(two.order() == "render a");
   two.agree();
-  CHECK(two.real.to_write.take()->work.request.job == "a");
+  CHECK(two.real.take().work.request.job == "a");
   two.real.to_render.close();
   REQUIRE(two.order() == "end");
   two.group->finalize();  // rank 0 does so, too
@@ -92,14 +93,14 @@ TEST_CASE("while a video waits to be written rank 0 says so, renders the next on
   }
   for (int i = 0; i < 3; ++i) REQUIRE(two.agreement->hear().verb == Order::Verb::wait);
   CHECK_FALSE(two.real.maker.diary->has("render c"));
-  CHECK(two.real.to_write.take()->work.request.job == "a");
+  CHECK(two.real.take().work.request.job == "a");
   REQUIRE(two.order() == "render c");
-  CHECK(two.real.to_write.take()->work.request.job == "b");
+  CHECK(two.real.take().work.request.job == "b");
   two.agree();
   two.real.to_render.close();
   REQUIRE(two.order() == "end");
   two.group->finalize();
-  CHECK(two.real.to_write.take()->work.request.job == "c");
+  CHECK(two.real.take().work.request.job == "c");
   CHECK(two.real.outcome() == "");
 }
 
@@ -113,8 +114,8 @@ TEST_CASE("a video that is done is written, whatever becomes of the group meanwh
   REQUIRE(two.agreement->hear().verb == Order::Verb::wait);
   two.rendezvous.reset();
   CHECK(two.real.outcome().rfind("comm: ", 0) == 0);
-  CHECK(two.real.to_write.take()->work.request.job == "a");
-  CHECK(two.real.to_write.take()->work.request.job == "b");
+  CHECK(two.real.take().work.request.job == "a");
+  CHECK(two.real.take().work.request.job == "b");
 }
 
 TEST_CASE("a member that is lost while nothing is to do is missed") {
@@ -254,6 +255,7 @@ TEST_CASE("who is told to end, and hears for too long that there is nothing to d
   two.agreement->tell({});
   CHECK(two.real.outcome() == "");
   CHECK_FALSE(two.real.maker.diary->has("part"));
+  CHECK_FALSE(two.real.maker.diary->has("lost"));
 }
 
 TEST_CASE("who hears that the group is over parts from it, and waits to be told to end itself") {
@@ -279,8 +281,13 @@ TEST_CASE("who loses the group, and is told to end soon after, ends in good orde
   CHECK(two.real.said().size() == 1);  // the rendezvous
 }
 
-TEST_CASE("who loses the group, and is not told to end, cannot go on") {
-  PlayedRig two(1, without(&Limits::farewell));
+TEST_CASE("who loses the group, and is not told to end in time, cannot go on") {
+  constexpr milliseconds kFarewell{200};
+  Limits limits = test::rig_limits();
+  limits.farewell = kFarewell;
+  PlayedRig two(1, limits);
+  const base::Stopwatch watch;
   two.rendezvous.reset();
   CHECK(two.real.outcome().find("lost the store") != std::string::npos);
+  CHECK(watch.seconds() >= std::chrono::duration<double>(kFarewell).count());
 }

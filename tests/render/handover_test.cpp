@@ -22,9 +22,9 @@ bool is_even(int item) {
   return item % 2 == 0;
 }
 
-/// Runs `wait` on a thread, and `wake` here; whether that ends it in time.
+/// Runs `wait` on a thread, and `wake` here; whether that ends it in time. Else all that wakes anybody lets it go.
 template <typename Wait, typename Wake>
-bool woken(const Wait& wait, const Wake& wake) {
+bool woken(Handover<int>& queue, const Wait& wait, const Wake& wake) {
   test::Diary diary;
   auto waiting = std::async(std::launch::async, [&] {
     diary.add("there");
@@ -32,7 +32,10 @@ bool woken(const Wait& wait, const Wake& wake) {
   });
   diary.wait_for("there");
   wake();
-  return waiting.wait_for(test::kHang) == std::future_status::ready;
+  if (waiting.wait_for(test::kHang) == std::future_status::ready) return true;
+  queue.close();
+  queue.put(0);
+  return false;
 }
 
 }  // namespace
@@ -97,12 +100,14 @@ TEST_CASE("each who waits is woken by what it waits for") {
   SUBCASE("take by put") {
     Handover<int> queue;
     std::optional<int> taken;
-    CHECK(woken([&] { taken = queue.take(); }, [&] { queue.put(7); }));
+    CHECK(woken(
+        queue, [&] { taken = queue.take(); }, [&] { queue.put(7); }));
     CHECK(taken == 7);
   }
   SUBCASE("take by close") {
     Handover<int> queue;
-    CHECK(woken([&] { queue.take(); }, [&] { queue.close(); }));
+    CHECK(woken(
+        queue, [&] { queue.take(); }, [&] { queue.close(); }));
   }
   SUBCASE("take_wanted by what is wanted, not by what is not") {
     Handover<int> queue;
@@ -111,35 +116,42 @@ TEST_CASE("each who waits is woken by what it waits for") {
       queue.put(1);
       queue.put(2);
     };
-    CHECK(woken([&] { taken = queue.take_wanted(is_even, 2 * test::kHang); }, wake));
+    CHECK(woken(
+        queue, [&] { taken = queue.take_wanted(is_even, 2 * test::kHang); }, wake));
     CHECK(taken == 2);
   }
   SUBCASE("take_wanted by close") {
     Handover<int> queue;
     queue.put(1);
-    CHECK(woken([&] { queue.take_wanted(is_even, 2 * test::kHang); }, [&] { queue.close(); }));
+    CHECK(woken(
+        queue, [&] { queue.take_wanted(is_even, 2 * test::kHang); }, [&] { queue.close(); }));
   }
   SUBCASE("wait_for_any by put") {
     Handover<int> queue;
-    CHECK(woken([&] { queue.wait_for_any(2 * test::kHang); }, [&] { queue.put(1); }));
+    CHECK(woken(
+        queue, [&] { queue.wait_for_any(2 * test::kHang); }, [&] { queue.put(1); }));
   }
   SUBCASE("wait_for_any by close") {
     Handover<int> queue;
-    CHECK(woken([&] { queue.wait_for_any(2 * test::kHang); }, [&] { queue.close(); }));
+    CHECK(woken(
+        queue, [&] { queue.wait_for_any(2 * test::kHang); }, [&] { queue.close(); }));
   }
   SUBCASE("wait_closed by close") {
     Handover<int> queue;
-    CHECK(woken([&] { CHECK(queue.wait_closed(2 * test::kHang)); }, [&] { queue.close(); }));
+    CHECK(woken(
+        queue, [&] { CHECK(queue.wait_closed(2 * test::kHang)); }, [&] { queue.close(); }));
   }
   SUBCASE("wait_empty by take") {
     Handover<int> queue;
     queue.put(1);
-    CHECK(woken([&] { CHECK(queue.wait_empty(2 * test::kHang)); }, [&] { queue.take(); }));
+    CHECK(woken(
+        queue, [&] { CHECK(queue.wait_empty(2 * test::kHang)); }, [&] { queue.take(); }));
   }
   SUBCASE("wait_empty by close") {
     Handover<int> queue;
     queue.put(1);
-    CHECK(woken([&] { CHECK(queue.wait_empty(2 * test::kHang)); }, [&] { queue.close(); }));
+    CHECK(woken(
+        queue, [&] { CHECK(queue.wait_empty(2 * test::kHang)); }, [&] { queue.close(); }));
   }
 }
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <future>
 #include <set>
-#include <thread>
+#include <stdexcept>
 
 #include "nightreel/base/file.h"
 #include "render/load_group.h"
@@ -35,6 +35,11 @@ struct WaitingToLoad {
       std::async(std::launch::async, [this] { return render::meet_to_load(reader, groups, events, log); });
 
   ~WaitingToLoad() { requests.close_in(); }
+  /// What it came back with. Throws std::runtime_error after kHang.
+  std::unique_ptr<comm::Communicator> group() {
+    if (met.wait_for(test::kHang) != std::future_status::ready) throw std::runtime_error("it still waits");
+    return met.get();
+  }
   void send(const std::string& line) { base::write_line(requests.in(), line); }
   void join(const std::string& address, int size, int deadline_ms) {
     protocol::GroupRequest request = test::seat_at(address, 0, size);
@@ -90,7 +95,7 @@ TEST_CASE("who waits for a group to load with answers where to meet, passes over
   one.join("", 1, 60000);
   const std::string address = one.heard.wait_for({{"type", "rendezvous"}, {"joined", false}}).at("address");
   one.join(address, 1, 60000);
-  const auto group = one.met.get();
+  const auto group = one.group();
   REQUIRE(group);
   CHECK(group->size() == 1);
   one.heard.wait_for({{"type", "rendezvous"}, {"address", address}, {"joined", true}});
@@ -101,7 +106,7 @@ TEST_CASE("a group whose last member never comes is no group: the weights are re
   WaitingToLoad one;
   const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
   one.join(rendezvous->address(), 2, 30);
-  const auto group = one.met.get();
+  const auto group = one.group();
   CHECK(group == nullptr);
   CHECK(contains(one.said(), "reading the weights alone, since the group did not meet"));
 }
@@ -110,7 +115,7 @@ TEST_CASE("who is told to end, or left, while it waits for its group ends") {
   for (const bool told : {true, false}) {
     WaitingToLoad one;
     told ? one.send(protocol::encode_plain("shutdown")) : one.requests.close_in();
-    CHECK(test::thrown_text([&] { one.met.get(); }) == "interrupted: told to end before loading");
+    CHECK(test::thrown_text([&] { one.group(); }) == "interrupted: told to end before loading");
   }
 }
 

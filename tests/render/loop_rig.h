@@ -4,8 +4,10 @@
 
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "render/fake_maker.h"
@@ -49,11 +51,21 @@ struct LoopRig {
     jobs.add(work);
     to_render.put(std::move(work));
   }
-  void start() {
-    thread_ = std::thread([this] { thrown_ = thrown_text([this] { loop.run(); }); });
+  /// The next video that is handed over. Throws std::runtime_error after kHang.
+  render::Finished take() {
+    auto finished = to_write.take_wanted([](const render::Finished&) { return true; }, kHang);
+    if (!finished) throw std::runtime_error("no video was handed over");
+    return std::move(*finished);
   }
-  /// What run() threw once it has ended of itself.
+  void start() {
+    thread_ = std::thread([this] {
+      thrown_ = thrown_text([this] { loop.run(); });
+      ended_.add("ended");
+    });
+  }
+  /// What run() threw once it has ended of itself. Throws std::runtime_error after kHang.
   std::string outcome() {
+    ended_.wait_for("ended");
     thread_.join();
     return thrown_;
   }
@@ -75,6 +87,7 @@ struct LoopRig {
  private:
   std::thread thread_;
   std::string thrown_;
+  Diary ended_;
 };
 
 /// Threads that have met, of which each has its own maker.
@@ -110,8 +123,8 @@ struct GroupRig {
   std::vector<std::string> take() {
     std::vector<std::string> taken;
     for (const auto& member : members) {
-      const auto finished = member->to_write.take();
-      taken.push_back(finished->work.request.job + ">" + finished->work.request.video);
+      const protocol::RenderRequest request = member->take().work.request;
+      taken.push_back(request.job + ">" + request.video);
     }
     return taken;
   }

@@ -19,17 +19,17 @@ TEST_CASE("videos are rendered in their order, and handed over with what belongs
   one.give("a", 11);
   one.give("b", 12);
   one.start();
-  const auto a = one.to_write.take();
-  const auto b = one.to_write.take();
+  const auto a = one.take();
+  const auto b = one.take();
   CHECK(one.end() == "");
   CHECK(one.maker.diary->all() == Names{"render a", "render b"});
-  CHECK(a->work.request.job == "a");
-  CHECK(a->work.request.token == 11);
-  CHECK(a->rendered.resumed_step == 3);
-  CHECK(b->work.request.job == "b");
-  CHECK(b->work.request.video == "b.mp4");
-  CHECK(b->work.request.sheet == "b.jpg");
-  CHECK(b->work.request.archive == "b.h5");
+  CHECK(a.work.request.job == "a");
+  CHECK(a.work.request.token == 11);
+  CHECK(a.rendered.resumed_step == 3);
+  CHECK(b.work.request.job == "b");
+  CHECK(b.work.request.video == "b.mp4");
+  CHECK(b.work.request.sheet == "b.jpg");
+  CHECK(b.work.request.archive == "b.h5");
   CHECK(one.said().empty());
 }
 
@@ -43,7 +43,7 @@ TEST_CASE("what one video throws is said of it alone, and the next one is render
   };
   for (const char* job : {"odd", "large", "late", "bug", "good"}) one.give(job, 9);
   one.start();
-  CHECK(one.to_write.take()->work.request.job == "good");
+  CHECK(one.take().work.request.job == "good");
   CHECK(one.end() == "");
   const auto failed = [&](const char* job, const char* kind, const char* why) {
     return one.heard.has({{"type", "failed"}, {"job", job}, {"token", 9}, {"kind", kind}, {"message", why}});
@@ -68,7 +68,7 @@ TEST_CASE("a video that is cancelled while it waits is not begun; one that is ca
   one.jobs.cancel("waiting");
   one.jobs.cancel("long");
   one.maker.diary->add("cancelled");
-  one.to_write.take();
+  one.take();
   CHECK(one.end() == "");
   CHECK(one.maker.diary->all("render") == Names{"render long", "render next"});
   one.said();
@@ -105,8 +105,8 @@ TEST_CASE("what waits when it is told to end is still dealt with") {
   one.give("b");
   one.to_render.close();
   one.start();
-  one.to_write.take();
-  one.to_write.take();
+  one.take();
+  one.take();
   CHECK(one.end() == "");
 }
 
@@ -116,8 +116,8 @@ TEST_CASE("one video is rendered while the one before waits to be written") {
   one.give("b");
   one.start();
   one.maker.diary->wait_for("render b");
-  CHECK(one.to_write.take()->work.request.job == "a");
-  CHECK(one.to_write.take()->work.request.job == "b");
+  CHECK(one.take().work.request.job == "a");
+  CHECK(one.take().work.request.job == "b");
   CHECK(one.end() == "");
 }
 
@@ -127,7 +127,7 @@ TEST_CASE("where experts take turns, videos are begun and finished in waves") {
   for (const char* job : {"a", "b", "c", "d"}) one.give(job);
   one.to_render.close();
   one.start();
-  for (const char* job : {"a", "b", "c", "d"}) CHECK(one.to_write.take()->work.request.job == job);
+  for (const char* job : {"a", "b", "c", "d"}) CHECK(one.take().work.request.job == job);
   CHECK(one.end() == "");
   CHECK(one.maker.diary->all() ==
         Names{"begin a", "begin b", "begin c", "finish a", "finish b", "finish c", "begin d", "finish d"});
@@ -142,7 +142,7 @@ TEST_CASE("what comes while a wave is begun joins it; what comes later waits for
   };
   one.give("a");
   one.start();
-  for (const char* job : {"a", "b", "c"}) CHECK(one.to_write.take()->work.request.job == job);
+  for (const char* job : {"a", "b", "c"}) CHECK(one.take().work.request.job == job);
   CHECK(one.end() == "");
   CHECK(one.maker.diary->all() == Names{"begin a", "begin b", "finish a", "finish b", "begin c", "finish c"});
 }
@@ -157,7 +157,7 @@ TEST_CASE("what fails in one half of a wave, or is cancelled in it, leaves the o
   };
   for (const char* job : {"a", "b", "c", "d"}) one.give(job);
   one.start();
-  CHECK(one.to_write.take()->work.request.job == "d");
+  CHECK(one.take().work.request.job == "d");
   CHECK(one.end() == "");
   CHECK(one.maker.diary->all("finish") == Names{"finish b", "finish d"});
   one.said();
@@ -175,8 +175,8 @@ TEST_CASE("a place in a group that is told of between two videos ends a wave") {
   one.give("b");
   one.to_render.close();
   one.start();
-  one.to_write.take();
-  one.to_write.take();
+  one.take();
+  one.take();
   CHECK(one.end() == "");
   CHECK(one.maker.diary->all() == Names{"begin a", "finish a", "share 0/1", "begin b", "finish b"});
   one.said();
@@ -193,7 +193,7 @@ TEST_CASE("a group that is not to be had is said, and the renderer may be told o
   one.start();
   const auto failed = one.heard.wait_for({{"type", "failed"}, {"job", ""}});
   CHECK(failed.at("kind") == "comm");
-  one.to_write.take();
+  one.take();
   CHECK_FALSE(one.loop.in_group());
   CHECK(one.loop.enter_group());
   CHECK(one.end() == "");

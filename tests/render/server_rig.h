@@ -14,6 +14,7 @@
 #include "render/fake_maker.h"
 #include "render/serving.h"
 #include "render/support.h"
+#include "support/comes.h"
 
 namespace nightreel::test {
 
@@ -27,6 +28,7 @@ class ServerRig {
       : thread_([this, serve] {
           code_ = serve(requests_.out(), events_.in());
           events_.close_in();  // as the end of a process does
+          ended_.add("ended");
         }) {}
   ServerRig(const ServerRig&) = delete;
   ServerRig& operator=(const ServerRig&) = delete;
@@ -46,8 +48,9 @@ class ServerRig {
   }
   void close_requests() { requests_.close_in(); }
   void close_events() { events_.close_out(); }
-  /// Once it has ended of itself.
+  /// Once it has ended of itself. Throws std::runtime_error after kHang.
   int code() {
+    ended_.wait_for("ended");
     thread_.join();
     return code_;
   }
@@ -59,16 +62,13 @@ class ServerRig {
 
  private:
   int code_ = -1;
+  Diary ended_;
   std::thread thread_;
 };
 
 /// For as long as nobody cancels it. Throws what a maker throws then.
 inline void work_until_cancelled(const render::RenderObserver& observer) {
-  const auto until = std::chrono::steady_clock::now() + kHang;
-  while (std::chrono::steady_clock::now() < until) {
-    observer.cancel.throw_if_cancelled();
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  if (comes([&] { return observer.cancel.cancelled(); })) observer.cancel.throw_if_cancelled();
 }
 
 /// What `heartbeat` and `look` are to a rank is nobody's waiting here.

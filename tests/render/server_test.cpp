@@ -160,7 +160,7 @@ TEST_CASE("a job that is cancelled on request ends, one that is unknown is nobod
 TEST_CASE("a job that is to be stopped on request hears so, and what it says of its state is passed on") {
   FakeRenderer one([](const FakeMaker::Call& call) {
     if (call.verb != "render") return;
-    while (!call.observer->stop_asked()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (!test::comes([&] { return call.observer->stop_asked(); })) return;
     call.observer->saved(5);
     throw Error(ErrorKind::interrupted, "stopped after step 5");
   });

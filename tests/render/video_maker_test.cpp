@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <iterator>
 
+#include "comm/host_copies.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/media/archive.h"
@@ -121,6 +122,19 @@ void check_same_video(const Rendered& ours, const Rendered& theirs) {
   CHECK(off.count_nonzero().item<std::int64_t>() * 1000 < off.numel());
 }
 
+/// Tells whether it was ended in good order.
+class EndedGroup final : public test::HostCopies {
+ public:
+  EndedGroup(Group group, bool& ended) : HostCopies(std::move(group)), ended_(ended) {}
+  void finalize() override {
+    HostCopies::finalize();
+    ended_ = true;
+  }
+
+ private:
+  bool& ended_;
+};
+
 /// One line a member of what it threw; each member has its Watched and its Checkpointing. The group renders on.
 template <typename Prepare>
 std::vector<std::string> interrupted(int size, const Prepare& prepare) {
@@ -157,6 +171,19 @@ TEST_CASE("groups of 2, 3 and 4 render the video that one renders") {
       check_same_video(video, rendered_alone());
     }
   }
+}
+
+TEST_CASE("members that part end their group in good order, and each renders alone from then on") {
+  const auto thrown = test::in_threads(2, [&](Group group) {
+    VideoMaker maker(shapes_on_cpu());
+    bool ended = false;
+    CHECK(maker.share(std::make_unique<EndedGroup>(std::move(group), ended), kHang) != nullptr);
+    render_with(maker, red_circle(1));
+    CHECK(maker.share(nullptr, kHang) == nullptr);
+    CHECK(ended);
+    CHECK(at::equal(render_with(maker, red_circle()).latents_CFYX, rendered_alone().latents_CFYX));
+  });
+  for (const std::string& one : thrown) CHECK(one == "");
 }
 
 TEST_CASE("groups that keep the weights in shards render the same bits, also those that lack a member") {
