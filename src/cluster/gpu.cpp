@@ -120,6 +120,7 @@ struct Nvml::Library {
       if (found == kNotFound) continue;  // slices are numbered with gaps
       check(found, "cannot open a MIG slice of " + gpu.device.uuid);
       gpu.slices.push_back(describe(part));
+      gpu.slices.back().board = gpu.device.uuid;
     }
   }
 };

@@ -105,6 +105,25 @@ std::string shared_gpus(const std::vector<RankFacts>& ranks, const std::vector<s
   return "";
 }
 
+// The GPU that a rank's device is, or is a slice of.
+std::string board_of(const RankFacts& rank, const std::string& device) {
+  for (const GpuDevice& gpu : rank.gpus) {
+    if (gpu.uuid == device && !gpu.board.empty()) return gpu.board;
+  }
+  return device;
+}
+
+std::string sharing_ranks(const std::vector<RankFacts>& ranks, const std::vector<std::string>& devices) {
+  std::map<std::string, Ranks> users;
+  for (std::size_t r = 0; r < ranks.size(); ++r) users[board_of(ranks[r], devices[r])].push_back(&ranks[r]);
+  for (const auto& [board, group] : users) {
+    if (group.size() < 2) continue;
+    const bool whole = devices[static_cast<std::size_t>(group[0]->rank)] == board;
+    return list(group) + (whole ? " share the GPU " : " have slices of the GPU ") + board;
+  }
+  return "";
+}
+
 }  // namespace
 
 DeviceRequest parse_device_request(const std::string& text) {
@@ -133,7 +152,7 @@ RankFacts own_facts(int rank, const Place& place, DeviceRequest request, bool sh
 std::string to_json(const RankFacts& facts) {
   Json gpus = Json::array();
   for (const GpuDevice& gpu : facts.gpus) {
-    gpus.push_back({{"uuid", gpu.uuid}, {"name", gpu.name}, {"memory_bytes", gpu.memory_bytes}});
+    gpus.push_back({{"uuid", gpu.uuid}, {"name", gpu.name}, {"memory_bytes", gpu.memory_bytes}, {"board", gpu.board}});
   }
   return Json{{"rank", facts.rank},
               {"host", facts.host},
@@ -159,7 +178,7 @@ RankFacts rank_facts(const std::string& json) {
     facts.share_gpu = body.at("share_gpu").get<bool>();
     for (const Json& gpu : body.at("gpus")) {
       facts.gpus.push_back({gpu.at("uuid").get<std::string>(), gpu.at("name").get<std::string>(),
-                            gpu.at("memory_bytes").get<std::uint64_t>()});
+                            gpu.at("memory_bytes").get<std::uint64_t>(), gpu.at("board").get<std::string>()});
     }
     return facts;
   } catch (const std::exception& e) {
@@ -182,6 +201,7 @@ GpuMap assign_gpus(const std::vector<RankFacts>& ranks) {
     if (map.error.empty()) map.error = assign_host(members, map.devices);
   }
   if (map.error.empty() && !ranks[0].share_gpu) map.error = shared_gpus(ranks, map.devices);
+  if (map.error.empty()) map.sharing = sharing_ranks(ranks, map.devices);
   return map;
 }
 

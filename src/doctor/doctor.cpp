@@ -124,6 +124,7 @@ class Examination {
                                      env = environment_] { return gpu_facts(rank, place, request, share, env); });
     const auto judged = judge_gpus(context.places(), gpu_answers_);
     devices_ = judged.devices;
+    sharing_ = judged.sharing;
     std::vector<RankPlace> ranks;
     for (std::size_t r = 0; r < context.places().size(); ++r) {
       const auto& where = context.places()[r];
@@ -249,11 +250,14 @@ class Examination {
       const bool fit = answer.has_facts() && answer.facts.gpu_problem.empty();
       if (!fit) return {not_checked(check, "not every rank has a renderer on its device: see engine")};
     }
+    const bool needed = options_.ranks_per_video > 1;
+    if (!sharing_.empty()) return {judge_sharing(sharing_, needed)};
     GroupPlan plan;
+    plan.group_size = needed ? options_.ranks_per_video : 0;
     plan.gpu = on_gpus();
     plan.bytes = plan.gpu ? 0 : kSmallExchange;
     plan.roads = roads_;
-    return judge_groups(context.places(), probe_groups(context, renderer_, plan), plan.gpu);
+    return judge_groups(context.places(), probe_groups(context, renderer_, plan), plan.gpu, needed);
   }
 
   int conclude(Context& context) {
@@ -308,6 +312,7 @@ class Examination {
   std::vector<Answer<GpuFacts>> gpu_answers_;
   std::vector<Answer<RendererFacts>> engine_answers_;
   std::vector<std::string> devices_;  // of each rank; empty: there is no map
+  std::string sharing_;               // see GpuJudgement
   std::vector<Road> roads_;
   std::optional<Queued> queued_;
   bool lost_ = false;

@@ -138,6 +138,7 @@ GpuJudgement judge_gpus(const Places& places, const std::vector<Answer<GpuFacts>
     return out;
   }
   out.devices = map.devices;
+  out.sharing = map.sharing;
   if (map.devices.front() == "cpu") {
     out.findings.push_back(judge_no_gpu(places, answers, ranks.front().request));
     return out;

@@ -28,6 +28,7 @@ GpuFacts gpu_facts(int rank, const cluster::Place& place, cluster::DeviceRequest
 struct GpuJudgement {
   Findings findings;
   std::vector<std::string> devices;  // of each rank; empty: there is no map
+  std::string sharing;               // cluster::GpuMap's
 };
 
 GpuJudgement judge_gpus(const Places& places, const std::vector<Answer<GpuFacts>>& answers);

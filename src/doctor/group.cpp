@@ -151,13 +151,24 @@ std::vector<GroupResult> group_results(const std::vector<Answer<GroupFacts>>& an
   return results;
 }
 
-Findings judge_groups(const Places& places, const std::vector<Answer<GroupFacts>>& answers, bool gpu) {
+Finding judge_sharing(const std::string& sharing, bool needed) {
+  const std::string why = sharing + ", and renderers of one GPU cannot meet over NCCL";
+  if (!needed) return not_checked("nccl", why + "; with one rank a video they need not");
+  return failure("nccl", why, "start one rank a GPU, or leave --ranks-per-video at 1");
+}
+
+Findings judge_groups(const Places& places, const std::vector<Answer<GroupFacts>>& answers, bool gpu, bool needed) {
   const std::string check = gpu ? "nccl" : "group";
   Findings out = failures_of(
       check, places, answers,
       gpu ? "NCCL_DEBUG=INFO says which link fails: see NCCL_SOCKET_IFNAME, firewalls between the hosts, /dev/shm, one "
             "NCCL on all hosts"
           : "open all TCP ports between the hosts; see interfaces");
+  for (Finding& one : out) {
+    if (needed) continue;
+    one.text += "; runs of one rank a video go on, and each rank reads the weights itself";
+    one.level = Level::warning;
+  }
   if (!out.empty()) return out;
   const std::string who = std::to_string(places.size()) + (places.size() == 1 ? " renderer" : " renderers");
   std::string speeds;

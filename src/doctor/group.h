@@ -60,6 +60,11 @@ struct GroupResult {
 /// Of groups all of whose members have facts.
 std::vector<GroupResult> group_results(const std::vector<Answer<GroupFacts>>& answers);
 
-Findings judge_groups(const Places& places, const std::vector<Answer<GroupFacts>>& answers, bool gpu);
+/// Renderers that do not meet are a failure where they are `needed` to, for several ranks a video; else a warning.
+/// Wrong bytes are a failure always: ranks read the weights together.
+Findings judge_groups(const Places& places, const std::vector<Answer<GroupFacts>>& answers, bool gpu, bool needed);
+
+/// Of ranks that share a GPU, which NCCL does not let meet; `sharing` says who.
+Finding judge_sharing(const std::string& sharing, bool needed);
 
 }  // namespace nightreel::doctor

@@ -8,8 +8,8 @@
 //   looking at the text: x, normed, q, mixed, out (5 e), and for each of its rows keys and values, one way and another
 // where turning q on a CPU goes through float32 (4 bytes, and 4 more for a copy where e < 4), and where e < 4 the gated
 // sum behind the feed-forward does so with three tensors of 4 bytes. Attention itself keeps no matrix of scores:
-// LibTorch's fused kernels. The VAE: src/model/vae_layers.cpp; every causal convolution keeps its last two frames
-// beside those of the piece until the video's end, in float32.
+// LibTorch's fused kernels. The VAE: src/model/vae_layers.cpp; every causal convolution keeps its last two frames until
+// the video's end, and all share one window, as large as the largest of two frames and the piece's own. In float32.
 //
 // On the CPU these are held against measured peaks (tests/pipeline/memory_test.cpp). On a GPU, where cuDNN chooses
 // workspaces and attention another kernel, nothing has been measured: plan_memory() keeps a reserve.
@@ -93,8 +93,11 @@ class Walk {
  public:
   Walk(std::int64_t frames, std::int64_t cells) : frames_(frames), cells_(cells) {}
 
-  /// A causal convolution over `channels`: its window stays.
-  void keep(std::int64_t channels, std::int64_t context = 2) { kept_ += (context + frames_) * cells_ * channels; }
+  /// A causal convolution over `channels`: `context` frames stay.
+  void keep(std::int64_t channels, std::int64_t context = 2) {
+    kept_ += context * cells_ * channels;
+    window_ = std::max(window_, (context + frames_) * cells_ * channels);
+  }
   /// So many channels live at once, of the frames as they are.
   void need(std::int64_t channels) { peak_ = std::max(peak_, frames_ * cells_ * channels); }
   /// norm, convolution, norm, convolution; `held`: channels that somebody else keeps.
@@ -116,17 +119,23 @@ class Walk {
     cells_ /= side * side;
     frames_ = std::max<std::int64_t>(1, frames_ / time);
   }
-  std::int64_t bytes() const { return (kept_ + peak_) * kFloat; }
+  std::int64_t bytes() const { return (kept_ + window_ + peak_) * kFloat; }
 
  private:
   std::int64_t frames_;
   std::int64_t cells_;
   std::int64_t kept_ = 0;
+  std::int64_t window_ = 0;
   std::int64_t peak_ = 0;
 };
 
 std::int64_t cell_channels(const VaeSize& v) {
   return 3 * v.patch_size * v.patch_size;
+}
+
+// Of rows that `bands` ranks deal out among them, the most that one has, with what it sees of its neighbours'.
+std::int64_t band_of(std::int64_t rows, std::int64_t bands) {
+  return bands == 1 ? rows : std::min(rows, (rows + bands - 1) / bands + 1);
 }
 
 // One latent frame after the first, of `rows` x `columns`, to four of pixels. `several`: there is more than the first.
@@ -158,9 +167,10 @@ std::int64_t decode_bytes(const VaeSize& v, std::int64_t rows, std::int64_t colu
 
 // Four frames of pixels to a latent frame, and the whole video that they are taken from.
 std::int64_t encode_bytes(const VaeSize& v, std::int64_t height, std::int64_t width, const Settings& s,
-                          std::int64_t frames) {
+                          std::int64_t frames, std::int64_t bands) {
   const bool several = frames > 1;
-  Walk walk(several ? kFramesAPiece : 1, height / v.patch_size * (width / v.patch_size));
+  const std::int64_t rows = band_of(height / v.spatial, bands) * v.spatial;
+  Walk walk(several ? kFramesAPiece : 1, rows / v.patch_size * (width / v.patch_size));
   std::int64_t channels = v.base_dim;
   walk.keep(cell_channels(v));
   walk.need(cell_channels(v) + channels);
@@ -190,7 +200,7 @@ std::uint64_t picture_bytes(const MemoryModel& model, const Settings& s, bool ti
   const std::int64_t side =
       tiled ? kTile * model.vae.patch_size : std::max(s.height, s.width);  // encoding counts cells
   const std::int64_t coding = encode_bytes(model.vae, std::min(side, s.height), std::min(side, s.width), s,
-                                           first_frame_alone ? 1 : s.num_frames);
+                                           first_frame_alone ? 1 : s.num_frames, tiled ? 1 : model.bands);
   return std::max(unsigned_of(coding), 2 * encoder_bytes(model.clip));
 }
 
@@ -210,9 +220,13 @@ Activations activations_of(const MemoryModel& model, const Settings& settings, c
   need.keys = keys_of(model, batch);
   need.latents = latents_of(model, settings);
   const std::int64_t side = tiled.decode ? kTile : std::max(settings.height, settings.width);
-  need.decode =
-      unsigned_of(decode_bytes(model.vae, std::min(side, settings.height) / model.vae.spatial,
-                               std::min(side, settings.width) / model.vae.spatial, latent_frames(model, settings) > 1));
+  const std::int64_t bands = tiled.decode ? 1 : model.bands;
+  const std::int64_t rows = band_of(std::min(side, settings.height) / model.vae.spatial, bands);
+  need.decode = unsigned_of(decode_bytes(model.vae, rows, std::min(side, settings.width) / model.vae.spatial,
+                                         latent_frames(model, settings) > 1));
+  if (bands > 1) {  // each rank's rows, and all of them put together, twice
+    need.decode += 3 * unsigned_of(kFramesAPiece * settings.height * settings.width * 3 * kFloat);
+  }
   return need;
 }
 

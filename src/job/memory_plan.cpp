@@ -11,15 +11,32 @@ namespace {
 
 using Experts = MemoryPlan::Experts;
 
-// Of a GPU, what no tensor gets: a context, cuBLAS and cuDNN with their workspaces, and the gaps that allocators leave.
-// An assumption, not a measurement.
-constexpr std::uint64_t kReserve = std::uint64_t{1} << 30U;
-constexpr std::uint64_t kGaps = 25;  // one part in so many
+// Of a GPU, what no tensor gets: its context, the workspaces of cuBLAS and cuDNN, NCCL's buffers. An assumption, not a
+// measurement.
+constexpr std::uint64_t kReserve = std::uint64_t{2} << 30U;
+
+// What LibTorch's allocator takes beside the activations, in hundredths of them, and for the rounding of all blocks.
+// Counted with the allocator itself at the published models' sizes (docs/gpu.md): a VAE's tensors are of many sizes, a
+// transformer's of few.
+struct Gaps {
+  std::uint64_t vae;
+  std::uint64_t others;
+};
+constexpr Gaps kGapsExpandable{25, 15};
+constexpr Gaps kGapsBlocks{65, 35};
+constexpr std::uint64_t kRounding = std::uint64_t{256} << 20U;
+constexpr std::uint64_t kMovingPart = 16;  // of weights that come and go, what blocks that cannot be joined leave unused
 
 std::uint64_t usable_of(std::uint64_t memory, bool gpu) {
   if (!gpu) return memory;
-  const std::uint64_t taken = kReserve + memory / kGaps;
-  return memory > taken ? memory - taken : 0;
+  return memory > kReserve ? memory - kReserve : 0;
+}
+
+std::uint64_t taken_for(const std::string& stage, std::uint64_t activations, Allocator allocator) {
+  if (allocator == Allocator::exact) return activations;
+  const Gaps& gaps = allocator == Allocator::expandable ? kGapsExpandable : kGapsBlocks;
+  const bool vae = stage == "picture" || stage == "decode";
+  return activations + activations / 100 * (vae ? gaps.vae : gaps.others) + kRounding;
 }
 
 bool is_expert(Part part) {
@@ -51,6 +68,17 @@ std::uint64_t weights_at(const MemoryModel& model, const MemoryPlan& plan, const
   return others;
 }
 
+std::uint64_t gaps_of_moving(const MemoryModel& model, const MemoryPlan& plan, const std::string& stage) {
+  if (model.allocator != Allocator::blocks) return 0;
+  std::uint64_t others = 0;
+  std::uint64_t expert = 0;
+  for (const Part part : kParts) {
+    if (plan.stays(part) || !needed(part, stage)) continue;
+    is_expert(part) ? expert = std::max(expert, model.of(part)) : others += model.of(part);
+  }
+  return (others + expert) / kMovingPart;
+}
+
 // Experts that take turns cross once for all videos of a wave; an encoder or a VAE that leaves, for each video anew.
 std::uint64_t moved_bytes(const MemoryModel& model, const MemoryPlan& plan, bool picture) {
   std::uint64_t bytes = 0;
@@ -62,28 +90,39 @@ std::uint64_t moved_bytes(const MemoryModel& model, const MemoryPlan& plan, bool
   return bytes;
 }
 
-void fill_in(const MemoryModel& model, const Settings& settings, MemoryPlan& plan) {
+bool fits_in(const MemoryPlan& plan, const DeviceMemory& memory) {
+  if (memory.host_bytes > 0 && plan.moving > memory.host_bytes) return false;
+  for (const MemoryPlan::Stage& stage : plan.stages) {
+    const auto failed = memory.failed.find(stage.name);
+    if (failed != memory.failed.end() && stage.bytes() >= failed->second) return false;
+  }
+  return plan.memory == 0 || plan.peak().bytes() <= plan.usable;
+}
+
+void fill_in(const DeviceMemory& memory, const Settings& settings, MemoryPlan& plan) {
+  const MemoryModel& model = memory.model;
   const Activations need = activations_of(model, settings, plan.tiled);
   const auto add = [&](const char* stage, std::uint64_t activations) {
-    plan.stages.push_back({stage, weights_at(model, plan, stage), activations});
+    const std::uint64_t taken = taken_for(stage, activations, model.allocator) + gaps_of_moving(model, plan, stage);
+    plan.stages.push_back({stage, weights_at(model, plan, stage), taken, activations});
   };
   add("text", need.text);
   if (!settings.image.empty()) add("picture", need.picture);
   add("denoise", need.denoise());
   add("decode", need.decode);
-  plan.host = model.host_weights;
-  for (const Part part : kParts) plan.host += plan.stays(part) ? 0 : model.of(part);
+  for (const Part part : kParts) plan.moving += plan.stays(part) ? 0 : model.of(part);
+  plan.host = model.host_weights + plan.moving;
   plan.moved = moved_bytes(model, plan, !settings.image.empty());
-  plan.fits = plan.memory == 0 || plan.peak().bytes() <= plan.usable;
+  plan.fits = fits_in(plan, memory);
 }
 
 // From the plan that moves nothing to the one that holds least. Tiles come last: they cost half as much work again, and
 // their seams are not the whole picture's numbers.
-std::vector<MemoryPlan> choices(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {
+std::vector<MemoryPlan> choices(const DeviceMemory& memory, const Settings& settings) {
   MemoryPlan plan;
-  plan.memory = memory;
-  plan.usable = usable_of(memory, model.gpu);
-  plan.two_experts = model.two_experts();
+  plan.memory = memory.bytes;
+  plan.usable = usable_of(memory.bytes, memory.model.gpu);
+  plan.two_experts = memory.model.two_experts();
   std::vector<MemoryPlan> all;
   for (const Tiled tiled : {Tiled{false, false}, Tiled{false, true}, Tiled{true, false}, Tiled{true, true}}) {
     if (tiled.encode && settings.image.empty()) continue;
@@ -96,7 +135,7 @@ std::vector<MemoryPlan> choices(const MemoryModel& model, const Settings& settin
         for (const bool vae : {false, true}) {
           plan.vae_leaves = vae;
           all.push_back(plan);
-          fill_in(model, settings, all.back());
+          fill_in(memory, settings, all.back());
         }
       }
     }
@@ -106,6 +145,24 @@ std::vector<MemoryPlan> choices(const MemoryModel& model, const Settings& settin
 
 std::int64_t tiles(const MemoryPlan& plan) {
   return (plan.tiled.encode ? 1 : 0) + (plan.tiled.decode ? 1 : 0);
+}
+
+bool is_better(const MemoryPlan& a, const MemoryPlan& b) {
+  if (a.fits != b.fits) return a.fits;
+  if (!a.fits && a.peak().bytes() != b.peak().bytes()) return a.peak().bytes() < b.peak().bytes();
+  return tiles(a) != tiles(b) ? tiles(a) < tiles(b) : a.moved < b.moved;
+}
+
+// Where the GPU could take it all in turn, and the host has no room for what waits; else empty.
+std::string host_problem(const DeviceMemory& memory, const Settings& settings) {
+  if (memory.host_bytes == 0) return "";
+  DeviceMemory roomy = memory;
+  roomy.host_bytes = 0;
+  const MemoryPlan plan = plan_memory(roomy, settings);
+  if (!plan.fits) return "";
+  return human_bytes(plan.moving) + " of weights would wait in the host's memory, which has " +
+         human_bytes(memory.host_bytes) +
+         " for each of its ranks: start fewer ranks on the host, or give it, or its container, more memory";
 }
 
 }  // namespace
@@ -120,18 +177,36 @@ bool MemoryPlan::stays(Part part) const {
   return is_expert(part) ? experts == Experts::stay : !encoders_leave;
 }
 
+std::uint64_t MemoryPlan::bytes_at(const std::string& stage) const {
+  const auto found = std::find_if(stages.begin(), stages.end(), [&](const Stage& one) { return one.name == stage; });
+  return found == stages.end() ? 0 : found->bytes();
+}
+
+MemoryPlan plan_memory(const DeviceMemory& memory, const Settings& settings) {
+  const std::vector<MemoryPlan> all = choices(memory, settings);
+  return *std::min_element(all.begin(), all.end(), is_better);
+}
+
 MemoryPlan plan_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {
-  const std::vector<MemoryPlan> all = choices(model, settings, memory);
-  return *std::min_element(all.begin(), all.end(), [](const MemoryPlan& a, const MemoryPlan& b) {
-    if (a.fits != b.fits) return a.fits;
-    if (!a.fits && a.peak().bytes() != b.peak().bytes()) return a.peak().bytes() < b.peak().bytes();
-    return tiles(a) != tiles(b) ? tiles(a) < tiles(b) : a.moved < b.moved;
-  });
+  return plan_memory(DeviceMemory{model, memory}, settings);
+}
+
+std::optional<MemoryPlan> next_plan(const DeviceMemory& memory, const Settings& settings, const MemoryPlan& plan) {
+  std::vector<MemoryPlan> all = choices(memory, settings);
+  all.erase(
+      std::remove_if(all.begin(), all.end(),
+                     [&](const MemoryPlan& one) { return !one.fits || (one.tiled.encode && !plan.tiled.encode); }),
+      all.end());
+  if (all.empty()) return std::nullopt;
+  return *std::min_element(all.begin(), all.end(), is_better);
 }
 
 MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings) {
-  const MemoryPlan plan = plan_memory(memory.model, settings, memory.bytes);
+  const MemoryPlan plan = plan_memory(memory, settings);
   if (plan.fits) return plan;
+  if (const std::string why = host_problem(memory, settings); !why.empty()) {
+    throw base::Error(base::ErrorKind::job, "memory: " + why);
+  }
   std::string fitting;
   for (const auto& one : what_would_fit(memory.model, settings, memory.bytes))
     fitting += (fitting.empty() ? "" : ", or ") + one;

@@ -15,6 +15,7 @@ using nlohmann::json;
 using Experts = MemoryPlan::Experts;
 
 const std::string kFp8 = "--dtype fp8";
+constexpr std::array<std::string_view, 3> kAllocators{"none", "expandable_segments", "default"};
 
 json to_json(const VaeSize& v) {
   return {{"base_dim", v.base_dim},
@@ -42,6 +43,14 @@ json to_json(const TransformerSize& t) {
           {"in_channels", t.in_channels},
           {"out_channels", t.out_channels},
           {"patch_size", t.patch_size}};
+}
+
+Allocator allocator_from(const json& j) {
+  const auto* found = std::find(kAllocators.begin(), kAllocators.end(), j.get<std::string>());
+  if (found == kAllocators.end()) {
+    throw base::Error(base::ErrorKind::internal, "memory: allocator: " + base::printable(j.dump()) + " is unknown");
+  }
+  return static_cast<Allocator>(found - kAllocators.begin());
 }
 
 EncoderSize encoder_from(const json& j) {
@@ -79,7 +88,7 @@ TransformerSize transformer_from(const json& j) {
 void check_sizes(const MemoryModel& m) {
   const auto& patch = m.transformer.patch_size;
   const bool sound = m.vae.spatial > 0 && m.vae.temporal > 0 && m.vae.patch_size > 0 && !m.vae.dim_mult.empty() &&
-                     m.vae.temporal_downsample.size() + 1 >= m.vae.dim_mult.size() && m.shards > 0 &&
+                     m.vae.temporal_downsample.size() + 1 >= m.vae.dim_mult.size() && m.shards > 0 && m.bands > 0 &&
                      std::all_of(patch.begin(), patch.end(), [](std::int64_t p) { return p > 0; });
   if (!sound) throw base::Error(base::ErrorKind::internal, "memory: sizes that no model has");
 }
@@ -142,6 +151,10 @@ std::uint64_t unpacked_bytes(const MemoryModel& model) {
 
 }  // namespace
 
+std::string_view name(Allocator allocator) {
+  return kAllocators.at(static_cast<std::size_t>(allocator));
+}
+
 std::string_view name(Part part) {
   constexpr std::array<std::string_view, 5> kNames{"text_encoder", "image_encoder", "transformer", "transformer_2",
                                                    "vae"};
@@ -177,6 +190,7 @@ MemoryModel in_shards(MemoryModel model, std::int64_t ranks) {
 
 json to_json(const MemoryModel& m) {
   return {{"gpu", m.gpu},
+          {"allocator", name(m.allocator)},
           {"element_bytes", m.element_bytes},
           {"both_prompts", m.both_prompts},
           {"keep_keys", m.keep_keys},
@@ -190,13 +204,15 @@ json to_json(const MemoryModel& m) {
           {"linear_rows", m.linear_rows},
           {"unpacked", m.unpacked},
           {"block_weights", m.block_weights},
-          {"shards", m.shards}};
+          {"shards", m.shards},
+          {"bands", m.bands}};
 }
 
 MemoryModel memory_model_from_json(const json& j) {
   MemoryModel m;
   try {
     j.at("gpu").get_to(m.gpu);
+    m.allocator = allocator_from(j.at("allocator"));
     j.at("element_bytes").get_to(m.element_bytes);
     j.at("both_prompts").get_to(m.both_prompts);
     j.at("keep_keys").get_to(m.keep_keys);
@@ -211,6 +227,7 @@ MemoryModel memory_model_from_json(const json& j) {
     j.at("unpacked").get_to(m.unpacked);
     j.at("block_weights").get_to(m.block_weights);
     j.at("shards").get_to(m.shards);
+    j.at("bands").get_to(m.bands);
   } catch (const json::exception& e) {
     throw base::Error(base::ErrorKind::internal, "memory: " + base::printable(e.what()));
   }
@@ -219,7 +236,10 @@ MemoryModel memory_model_from_json(const json& j) {
 }
 
 json to_json(const DeviceMemory& memory) {
-  return {{"model", to_json(memory.model)}, {"bytes", memory.bytes}};
+  return {{"model", to_json(memory.model)},
+          {"bytes", memory.bytes},
+          {"failed", memory.failed},
+          {"host_bytes", memory.host_bytes}};
 }
 
 DeviceMemory device_memory_from_json(const json& j) {
@@ -228,7 +248,40 @@ DeviceMemory device_memory_from_json(const json& j) {
   if (bytes == j.end() || !bytes->is_number_unsigned()) {
     throw base::Error(base::ErrorKind::internal, "memory: bytes: missing or no size");
   }
-  return {memory_model_from_json(j.value("model", json())), bytes->get<std::uint64_t>()};
+  DeviceMemory memory{memory_model_from_json(j.value("model", json())), bytes->get<std::uint64_t>()};
+  try {
+    memory.failed = j.value("failed", StageBytes());
+    memory.host_bytes = j.value("host_bytes", std::uint64_t{0});
+  } catch (const json::exception& e) {
+    throw base::Error(base::ErrorKind::internal, "memory: " + base::printable(e.what()));
+  }
+  return memory;
+}
+
+std::string to_text(const StageBytes& bytes) {
+  std::string text;
+  for (const auto& [stage, needed] : bytes) {
+    text += (text.empty() ? "" : ",") + stage + "=" + std::to_string(needed);
+  }
+  return text;
+}
+
+StageBytes stage_bytes(const std::string& text) {
+  StageBytes bytes;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    const std::string entry = text.substr(at, end - at);
+    const std::size_t equals = entry.find('=');
+    const std::string digits = equals == std::string::npos ? "" : entry.substr(equals + 1);
+    const bool number =
+        !digits.empty() && digits.size() < 19 && digits.find_first_not_of("0123456789") == std::string::npos;
+    if (equals == 0 || !number) {
+      throw base::Error(base::ErrorKind::usage, "'" + base::printable(entry, 40) + "': needs STAGE=BYTES");
+    }
+    bytes[entry.substr(0, equals)] = std::stoull(digits);
+    at = end + 1;
+  }
+  return bytes;
 }
 
 std::vector<std::string> what_would_fit(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {
@@ -299,7 +352,9 @@ std::vector<std::string> describe(const MemoryModel& model, const MemoryPlan& pl
 json to_json(const MemoryPlan& plan) {
   constexpr std::array<const char*, 3> kExperts{"stay", "take_turns", "leave"};
   json stages = json::object();
-  for (const auto& s : plan.stages) stages[s.name] = {{"weights", s.weights}, {"activations", s.activations}};
+  for (const auto& s : plan.stages) {
+    stages[s.name] = {{"weights", s.weights}, {"activations", s.activations}, {"tensors", s.tensors}};
+  }
   return {{"memory", plan.memory},
           {"usable", plan.usable},
           {"fits", plan.fits},

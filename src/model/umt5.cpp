@@ -20,12 +20,20 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-/// The embedding has two tied names, of which a file holds either or both.
+/// Of a tensor that take() gave: on the host, where its rows are looked up. What a group has read together came to the
+/// device; the file, which is mapped, has the same numbers and costs no memory.
+at::Tensor on_host(const WeightMap& weights, const std::string& name, const at::Tensor& taken) {
+  if (taken.is_cpu() || taken.is_meta()) return taken;
+  const at::Tensor stored = weights.tensor(name);
+  return stored.scalar_type() == taken.scalar_type() ? stored : taken.to(at::kCPU);
+}
+
+/// The embedding has two tied names, of which a file holds either or both. On the host.
 at::Tensor take_embedding(WeightMap& weights, const Umt5Config& config) {
   const std::string shared = "shared.weight";
   const std::string tied = "encoder.embed_tokens.weight";
   const std::vector<std::int64_t> shape{config.vocab_size, config.d_model};
-  if (!weights.has(tied)) return weights.take(shared, shape);
+  if (!weights.has(tied)) return on_host(weights, shared, weights.take(shared, shape));
   const at::Tensor embedding_VD = weights.take(tied, shape);
   if (weights.has(shared)) {
     const at::Tensor shared_VD = weights.take(shared, shape);
@@ -35,7 +43,7 @@ at::Tensor take_embedding(WeightMap& weights, const Umt5Config& config) {
       throw Error(ErrorKind::model, "text_encoder: tensors " + shared + " and " + tied + " differ; they are tied");
     }
   }
-  return embedding_VD;
+  return on_host(weights, tied, embedding_VD);
 }
 
 }  // namespace

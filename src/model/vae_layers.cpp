@@ -2,6 +2,7 @@
 #include "model/vae_layers.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include <cmath>
 
@@ -28,16 +29,27 @@ bool use_onednn(const at::Tensor& x) {
 
 }  // namespace
 
-at::Tensor& FrameMemory::window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels,
-                                std::int64_t context, std::int64_t margin) {
+at::Tensor FrameMemory::window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels, std::int64_t context,
+                               std::int64_t margin) {
   const std::vector<std::int64_t> shape{context + x_TYXC.size(0), x_TYXC.size(1) + 2 * margin, x_TYXC.size(2),
                                         channels};
-  at::Tensor& held = windows_[layer];
-  if (!held.defined()) return held = at::zeros(shape, x_TYXC.options());
-  at::Tensor next = held.size(0) == shape[0] ? held : at::empty(shape, x_TYXC.options());
-  // One by one: where the two are the same buffer, the frames may overlap.
-  for (std::int64_t i = 0; i < context; ++i) next[i].copy_(held[held.size(0) - context + i]);
-  return held = next;
+  const std::int64_t size = c10::multiply_integers(shape);
+  if (!buffer_.defined() || buffer_.numel() < size) {
+    buffer_.reset();
+    buffer_ = at::empty({size}, x_TYXC.options());
+  }
+  const at::Tensor window = buffer_.narrow(0, 0, size).view(shape);
+  at::Tensor before = window.slice(0, 0, context);
+  const at::Tensor& kept = kept_[layer];
+  kept.defined() ? before.copy_(kept) : before.zero_();
+  return window;
+}
+
+void FrameMemory::keep(const void* layer, const at::Tensor& window_TYXC, std::int64_t context) {
+  const at::Tensor last = window_TYXC.slice(0, window_TYXC.size(0) - context);
+  at::Tensor& kept = kept_[layer];
+  if (!kept.defined()) kept = at::empty_like(last);
+  kept.copy_(last);
 }
 
 Conv Conv::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out,
@@ -111,7 +123,7 @@ at::Tensor CausalConv::operator()(const at::Tensor& x_TYXC, const ChannelNorm& n
 template <class Fill>
 at::Tensor CausalConv::run(const at::Tensor& x_TYXC, FrameMemory& memory, const Fill& fill) const {
   const std::int64_t margin = memory.bands().shared() ? 1 : 0;
-  at::Tensor& window = memory.window(this, x_TYXC, in_channels(), 2, margin);
+  const at::Tensor window = memory.window(this, x_TYXC, in_channels(), 2, margin);
   const at::Tensor frames_TYXC = window.slice(0, 2);
   const at::Tensor own_TYXC = frames_TYXC.narrow(1, margin, x_TYXC.size(1));
   fill(own_TYXC);
@@ -119,6 +131,7 @@ at::Tensor CausalConv::run(const at::Tensor& x_TYXC, FrameMemory& memory, const 
     frames_TYXC.narrow(1, 0, 1).copy_(memory.bands().row_above(own_TYXC));
     frames_TYXC.narrow(1, margin + x_TYXC.size(1), 1).copy_(memory.bands().row_below(own_TYXC));
   }
+  memory.keep(this, window, 2);
   return conv(window, {0, 1 - margin, 1});
 }
 
@@ -171,8 +184,9 @@ at::Tensor Upsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) c
   const std::int64_t channels = x_TYXC.size(3);
   at::Tensor frames_TRYXC = x_TYXC.unsqueeze(1);  // R frames out of each: 1 or 2
   if (time_conv && !memory.in_first_piece()) {    // the first latent frame is one frame, and unseen by later ones
-    at::Tensor& window = memory.window(&*time_conv, x_TYXC, channels, 2);
+    const at::Tensor window = memory.window(&*time_conv, x_TYXC, channels, 2);
     window.slice(0, 2).copy_(x_TYXC);
+    memory.keep(&*time_conv, window, 2);
     frames_TRYXC = (*time_conv)(window, {0, 0, 0}).unflatten(3, {2, channels}).permute({0, 3, 1, 2, 4});
   }
   const std::int64_t t = frames_TRYXC.size(0);
@@ -201,8 +215,9 @@ at::Tensor Downsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory)
                                      : at::constant_pad_nd(x_TYXC, {0, 0, 0, 1, 0, 1});
   at::Tensor halved_TYXC = conv(padded_TYXC, {0, 0, 0}, {1, 2, 2});
   if (!time_conv) return halved_TYXC;
-  at::Tensor& window = memory.window(&*time_conv, halved_TYXC, halved_TYXC.size(3), 1);
+  const at::Tensor window = memory.window(&*time_conv, halved_TYXC, halved_TYXC.size(3), 1);
   window.slice(0, 1).copy_(halved_TYXC);
+  memory.keep(&*time_conv, window, 1);
   return memory.in_first_piece() ? halved_TYXC : (*time_conv)(window, {0, 0, 0}, {2, 1, 1});
 }
 

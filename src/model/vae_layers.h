@@ -1,8 +1,8 @@
 // The layers of the Wan 2.1 and 2.2 VAEs (diffusers 0.42.1, models/autoencoders/autoencoder_kl_wan.py).
 //
-// Frames lie channels last, [T, Y, X, C] and dense: a frame is then contiguous, so that a causal convolution keeps the
-// frames before its own in the same buffer without copies, 1x1 convolutions are matrix products, and oneDNN and cuDNN
-// need no reordering. Layers own their weights and are const; what they remember of earlier frames lives in the
+// Frames lie channels last, [T, Y, X, C] and dense: a frame is then contiguous, so that a causal convolution finds the
+// frames before its own in one buffer with these, 1x1 convolutions are matrix products, and oneDNN and cuDNN need no
+// reordering. Layers own their weights and are const; what they remember of earlier frames lives in the
 // caller's FrameMemory, one a video and thread.
 #pragma once
 
@@ -31,17 +31,20 @@ class FrameMemory {
   const Bands& bands() const { return bands_; }
 
   /// A buffer [context + frames, Y, X, C] like `x_TYXC`'s frames with `margin` rows more above and below: first the
-  /// `context` frames that `layer` saw last, then room for the new ones, which the caller fills. Valid until the next
-  /// call for this layer.
-  at::Tensor& window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels, std::int64_t context,
-                     std::int64_t margin = 0);
+  /// `context` frames that `layer` saw last, then room for the new ones, which the caller fills. All layers share it:
+  /// valid until the next call.
+  at::Tensor window(const void* layer, const at::Tensor& x_TYXC, std::int64_t channels, std::int64_t context,
+                    std::int64_t margin = 0);
+  /// The last `context` frames of a window that has been filled are those that `layer` saw last.
+  void keep(const void* layer, const at::Tensor& window_TYXC, std::int64_t context);
 
   bool in_first_piece() const { return first_; }
   void end_piece() { first_ = false; }
 
  private:
   Bands bands_;
-  std::unordered_map<const void*, at::Tensor> windows_;
+  std::unordered_map<const void*, at::Tensor> kept_;  // by layer: two frames, or one
+  at::Tensor buffer_;                                 // as large as the largest window so far
   bool first_ = true;
 };
 

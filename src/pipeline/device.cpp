@@ -8,6 +8,7 @@
 
 #include "nightreel/base/build_version.h"
 #include "nightreel/base/error.h"
+#include "nightreel/pipeline/gpu_memory.h"
 
 #ifdef NIGHTREEL_CUDA
 #include <ATen/cuda/CUDAContextLight.h>
@@ -28,7 +29,11 @@ at::Device choose_device(const std::string& text) {
                 "--device: '" + base::printable(text) + "' is none of auto, cpu, cuda, cuda:GPU-<uuid>");
   }
   if (named) ::setenv("CUDA_VISIBLE_DEVICES", text.substr(5).c_str(), 1);
-  if (at::hasCUDA()) return {at::kCUDA, 0};
+  if (at::hasCUDA()) {
+    const at::Device gpu(at::kCUDA, 0);
+    choose_allocator(gpu);
+    return gpu;
+  }
   if (text == "auto") return at::kCPU;
 #ifdef NIGHTREEL_CUDA
   throw Error(ErrorKind::environment, "--device " + base::printable(text) + ": CUDA finds no such GPU on this host");

@@ -20,6 +20,8 @@ HostMemory::HostMemory(std::size_t bytes, bool pinned)
     throw base::Error(base::ErrorKind::environment,
                       "this host has no " + job::human_bytes(bytes) + " of memory for weights that leave the GPU");
   }
+  // A child that is forked to read a foreign file needs no weights, and copies of pinned pages would cost both dearly.
+  ::madvise(data_, bytes_, MADV_DONTFORK);
 #ifdef NIGHTREEL_CUDA
   if (pinned) pinned_ = cudaHostRegister(data_, bytes_, cudaHostRegisterPortable) == cudaSuccess;
   if (pinned && !pinned_) static_cast<void>(cudaGetLastError());  // or a later call is blamed for it

@@ -83,6 +83,7 @@ class Reader {
   Reader(const std::string& dir, const Precision& precision)
       : dir_(dir), dtype_bytes_(c10::elementSize(precision.dtype)) {
     out_.gpu = precision.gpu;
+    out_.allocator = precision.gpu ? precision.allocator : job::Allocator::exact;
     out_.element_bytes = static_cast<std::int64_t>(dtype_bytes_);
     out_.keep_keys = keeps_keys(precision.keep_keys, precision.gpu);
     out_.both_prompts = !precision.gpu;
@@ -169,9 +170,10 @@ class Reader {
 
 }  // namespace
 
-job::MemoryModel vae_memory_model(model::Vae& vae, bool gpu) {
+job::MemoryModel vae_memory_model(model::Vae& vae, job::Allocator allocator) {
   job::MemoryModel out;
-  out.gpu = gpu;
+  out.gpu = allocator != job::Allocator::exact;
+  out.allocator = allocator;
   out.vae = size_of(vae.config());
   std::uint64_t& bytes = out.weights.at(static_cast<std::size_t>(Part::vae));
   vae.each_weight([&](const at::Tensor& weight) { bytes += weight.nbytes(); });

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "nightreel/pipeline/gpu_memory.h"
 #include "pipeline/host_memory.h"
 
 namespace nightreel::pipeline {
@@ -85,6 +86,8 @@ void Residency::need(const std::set<Part>& parts) {
   for (const auto& [part, weights] : parts_) {
     if (!may_stay(part, parts)) weights->leave();
   }
+  if (parts != at_work_) release_unused(device_);  // another stage, whose tensors have other sizes
+  at_work_ = parts;
   for (const Part part : parts) {
     const auto found = parts_.find(part);
     if (found != parts_.end()) found->second->bring();

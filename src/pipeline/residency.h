@@ -60,7 +60,8 @@ class Residency {
   void add(job::Part part, MovingWeights::EachWeight each);
   /// Where weights are from now on; nothing moves before need().
   void adopt(const job::MemoryPlan& plan) { plan_ = plan; }
-  /// Sends away what may not stay beside `parts`, then brings these.
+  /// Sends away what may not stay beside `parts`, then brings these. What the stage before has left goes back to the
+  /// driver where the allocator could not use it (gpu_memory.h).
   void need(const std::set<job::Part>& parts);
   bool here(job::Part part) const;
 
@@ -69,6 +70,7 @@ class Residency {
 
   at::Device device_;
   job::MemoryPlan plan_;
+  std::set<job::Part> at_work_;  // what was needed last
   std::map<job::Part, std::unique_ptr<MovingWeights>> parts_;
 };
 

@@ -80,7 +80,8 @@ std::string encode(const RenderRequest& r) {
                          {"checkpoint", r.checkpoint},
                          {"archive_content", r.archive_content},
                          {"checkpoint_every", r.checkpoint_every},
-                         {"crf", r.crf}});
+                         {"crf", r.crf},
+                         {"memory", r.memory}});
 }
 
 RenderRequest render_request(const Message& message) {
@@ -95,6 +96,7 @@ RenderRequest render_request(const Message& message) {
     get(body, "archive_content", r.archive_content);
     get(body, "checkpoint_every", r.checkpoint_every);
     get(body, "crf", r.crf);
+    if (body.contains("memory")) get(body, "memory", r.memory);
   });
 }
 
@@ -114,7 +116,9 @@ std::string encode(const ReadyEvent& e) {
                {"device", e.device},
                {"device_uuid", e.device_uuid},
                {"memory_bytes", e.memory_bytes},
+               {"allocator", e.allocator},
                {"memory", e.memory},
+               {"plan", e.plan},
                {"cpu_capability", e.cpu_capability},
                {"threads", e.threads},
                {"load_s", e.load_s},
@@ -129,7 +133,9 @@ ReadyEvent ready_event(const Message& message) {
     get(body, "device", e.device);
     get(body, "device_uuid", e.device_uuid);
     get(body, "memory_bytes", e.memory_bytes);
+    if (body.contains("allocator")) get(body, "allocator", e.allocator);
     e.memory = body.value("memory", Json());
+    e.plan = body.value("plan", Json());
     get(body, "cpu_capability", e.cpu_capability);
     get(body, "threads", e.threads);
     get(body, "load_s", e.load_s);
@@ -184,7 +190,8 @@ std::string encode(const DoneEvent& e) {
                        {"resumed_step", e.resumed_step},
                        {"timings", e.timings},
                        {"unused_keys", e.unused_keys},
-                       {"lora_digests", e.lora_digests}});
+                       {"lora_digests", e.lora_digests},
+                       {"plan", e.plan}});
 }
 
 DoneEvent done_event(const Message& message) {
@@ -197,12 +204,16 @@ DoneEvent done_event(const Message& message) {
     get(body, "timings", e.timings);
     if (body.contains("unused_keys")) get(body, "unused_keys", e.unused_keys);
     if (body.contains("lora_digests")) get(body, "lora_digests", e.lora_digests);
+    e.plan = body.value("plan", Json());
   });
 }
 
 std::string encode(const FailedEvent& e) {
-  return line("failed",
-              {{"job", e.job}, {"token", e.token}, {"kind", base::traits(e.kind).name}, {"message", e.message}});
+  return line("failed", {{"job", e.job},
+                         {"token", e.token},
+                         {"kind", base::traits(e.kind).name},
+                         {"message", e.message},
+                         {"memory_failed", e.memory_failed}});
 }
 
 FailedEvent failed_event(const Message& message) {
@@ -210,6 +221,7 @@ FailedEvent failed_event(const Message& message) {
     read_job(e, body);
     e.kind = base::error_kind(body.at("kind").get<std::string>());
     get(body, "message", e.message);
+    if (body.contains("memory_failed")) get(body, "memory_failed", e.memory_failed);
   });
 }
 

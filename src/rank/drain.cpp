@@ -239,6 +239,7 @@ void Drain::send(JobInHand& job) {
   request.archive_content = p_.options.archive;
   request.checkpoint_every = p_.options.checkpoint_every;
   request.crf = p_.options.crf;
+  request.memory = p_.memory.bytes;
   job.files.emplace(p_.publisher, job.job.id, job.token, p_.log);
   job.watch.wait();
   job.phase = Phase::waiting;

@@ -12,6 +12,8 @@ using base::ErrorKind;
 namespace {
 
 constexpr double kSave_s = 0.4;
+constexpr std::size_t kRepeated = 3;             // jobs in a row
+constexpr std::size_t kTellingId = 4;            // bytes; shorter ones stand in other words
 constexpr std::size_t kRoomForOne = 32U << 20U;  // bytes: a video and its archive
 
 // As the queue says it of a job whose last lease ran out.
@@ -19,6 +21,16 @@ std::string last_of_poison(const JobInHand& job) {
   if (!job.ending.poison || job.lease.attempt < job.lease.max_attempts) return "";
   return "poison: attempt " + std::to_string(job.lease.attempt) + " of " + std::to_string(job.lease.max_attempts) +
          ": ";
+}
+
+// What failed, without what differs from job to job and from try to try.
+std::string reason_of(const JobInHand& job) {
+  const std::string& id = job.lease.ref.id;
+  std::string reason = std::string(base::traits(job.ending.error).name) + ": " + job.ending.message;
+  while (id.size() >= kTellingId && reason.find(id) != std::string::npos) reason.erase(reason.find(id), id.size());
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  reason.erase(std::remove_if(reason.begin(), reason.end(), is_digit), reason.end());
+  return reason;
 }
 
 // It has let go of the job, its state saved. A state that it tells of may be an older one, or another job's.
@@ -73,6 +85,7 @@ void Drain::publish(JobInHand& job) {
 
 void Drain::complete(JobInHand& job) {
   if (!p_.jobs.complete(job.lease.ref, job.ending.published)) return lost(job);
+  failing_.clear();
   result(job, "done");
   finish(job);
 }
@@ -82,6 +95,7 @@ void Drain::fail(JobInHand& job) {
   const std::string message = base::printable(last_of_poison(job) + job.ending.message, 4000);
   const auto state = p_.jobs.fail(job.lease.ref, {std::string(traits.name), message, !traits.retry, job.ending.poison});
   p_.log.error("job-failed", job.lease.ref.id + ": " + message);
+  note_failure(job);
   if (state == queue::JobState::failed) result(job, "failed");
   if (state == queue::JobState::cancelled) result(job, "cancelled");
   finish(job);
@@ -89,6 +103,19 @@ void Drain::fail(JobInHand& job) {
   if (job.ending.error != ErrorKind::storage) return;
   expect_slow_storage();
   p_.out.check_writable(kRoomForOne);
+}
+
+// A night of them would be as many lines: one says that it is no matter of the jobs.
+void Drain::note_failure(const JobInHand& job) {
+  const std::string reason = reason_of(job);
+  if (reason != reason_) failing_.clear();
+  reason_ = reason;
+  failing_.insert(job.lease.ref.id);
+  if (failing_.size() != kRepeated || !summary_->repeated_failure.empty()) return;
+  summary_->repeated_kind = base::traits(job.ending.error).name;
+  summary_->repeated_failure = job.ending.message;
+  p_.log.error("repeated-failure",
+               std::to_string(kRepeated) + " jobs in a row failed for one reason: " + job.ending.message);
 }
 
 void Drain::release(JobInHand& job) {

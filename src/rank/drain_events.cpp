@@ -119,6 +119,7 @@ void Drain::on_done(const protocol::DoneEvent& event) {
 }
 
 void Drain::on_failed(const protocol::FailedEvent& event) {
+  if (!event.memory_failed.empty()) p_.renderer.remember_failed(event.memory_failed);
   if (event.job.empty()) return end_renderer(event.message);
   JobInHand* job = find(event.token);
   if (job == nullptr || !job->at_renderer()) return;
@@ -131,10 +132,13 @@ void Drain::on_failed(const protocol::FailedEvent& event) {
   }
   // After an error of the GPU nothing that the same process computes can be trusted.
   if (event.kind == ErrorKind::device) end_renderer("the device failed: " + event.message);
+  if (!event.memory_failed.empty()) {
+    end_renderer("started anew with plans that need less memory: " + event.message, Blame::nobody);
+  }
 }
 
 /// What the renderer said before it ended still counts: a job that it has finished is not charged.
-void Drain::end_renderer(const std::string& why) {
+void Drain::end_renderer(const std::string& why, Blame blame) {
   for (int seen = 0; p_.renderer.running() && seen < kEventsATurn; ++seen) {
     const auto event = p_.renderer.poll(milliseconds(0));
     if (!event) break;
@@ -143,10 +147,10 @@ void Drain::end_renderer(const std::string& why) {
   }
   if (!p_.renderer.running()) return;
   p_.renderer.kill();
-  on_death(why);
+  on_death(why, blame);
 }
 
-void Drain::on_death(const std::string& how) {
+void Drain::on_death(const std::string& how, Blame blame) {
   const std::string words = p_.renderer.last_words();
   last_death_ = how + "; its log " + p_.renderer.log_file() + (words.empty() ? " is empty" : " ends: " + words);
   p_.log.error("renderer-died", last_death_);
@@ -160,8 +164,9 @@ void Drain::on_death(const std::string& how) {
   const std::vector<Charge> charges = charge_death(phases);
   auto charge = charges.begin();
   for (JobInHand& job : in_hand_) {
-    const Charge mine = *charge++;
+    Charge mine = *charge++;
     if (mine == Charge::none) continue;
+    if (blame == Blame::nobody) mine = Charge::free;
     job.phase = Phase::answered;
     if (job.over || job.ending.kind != Ending::Kind::none) continue;
     job.ending.kind = mine == Charge::attempt ? Ending::Kind::fail : Ending::Kind::release;

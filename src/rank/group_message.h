@@ -18,9 +18,10 @@ inline constexpr double kSign_s = 1;                         // between two sign
 struct GroupMessage {
   std::string what;
   std::int64_t start = 0;  // which of the renderer's starts: what an earlier one said does not count
-  std::string text;        // of send and event the line; of died how; of out and left why; of asked what
-  std::string words;       // of died: the end of its log
-  double silence_s = 0;    // of the first rank's alive: until its next sign, at most, where that is longer than ever
+  std::string
+      text;  // of send and event the line; of start plans that failed; of died how; of out and left why; of asked what
+  std::string words;     // of died: the end of its log
+  double silence_s = 0;  // of the first rank's alive: until its next sign, at most, where that is longer than ever
 };
 
 std::string to_json(const GroupMessage& message);

@@ -59,6 +59,10 @@ void GroupRenderer::start() {
   state_ = State::loading;
 }
 
+void GroupRenderer::remember_failed(const std::string& memory) {
+  for (const std::size_t at : present()) members_[at].unit->remember_failed(memory);
+}
+
 bool GroupRenderer::may_start() {
   const auto all = present();
   return std::all_of(all.begin(), all.end(), [&](std::size_t at) { return members_[at].unit->may_start(); });
@@ -201,6 +205,7 @@ std::optional<RenderUnit::Event> GroupRenderer::on_ready(Event event) {
 // said by another's death a moment later.
 std::optional<RenderUnit::Event> GroupRenderer::on_failed(std::size_t at, Event event) {
   const auto failed = protocol::failed_event(*event.message);
+  if (!failed.memory_failed.empty()) remember_failed(failed.memory_failed);
   if (failed.job.empty() || failed.kind == ErrorKind::comm || failed.kind == ErrorKind::device) {
     if (!trouble_) trouble_ = Trouble{at, failed.message, {}};
     return std::nullopt;

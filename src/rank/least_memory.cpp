@@ -1,10 +1,10 @@
 #include "rank/least_memory.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "nightreel/job/resolve.h"
-#include "rank/startup.h"
 
 namespace nightreel::rank {
 namespace {
@@ -36,6 +36,19 @@ job::DeviceMemory least_memory(cluster::World& world, const std::optional<protoc
   return least;
 }
 
+void plan_as_equals(cluster::World& world, Loaded& loaded) {
+  const std::string told = loaded.ready ? loaded.ready->memory.dump() : "null";
+  const auto all = world.all_gather(told, kWorldDeadline, "the renderers' memory");
+  std::map<std::string, std::uint64_t> least;  // by the GPU's model
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    const std::uint64_t bytes = memory_of(protocol::Json::parse(all[rank])).bytes;
+    const auto [known, added] = least.emplace(loaded.on[rank].gpu, bytes);
+    if (bytes > 0 && (known->second == 0 || bytes < known->second)) known->second = bytes;
+  }
+  const std::uint64_t bytes = least.at(loaded.on[static_cast<std::size_t>(world.rank())].gpu);
+  if (loaded.ready && bytes > 0) loaded.ready->memory["bytes"] = bytes;
+}
+
 void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const std::vector<job::Job>& jobs,
               const job::ModelCard& card, const job::Recipe& recipe) {
   const job::DeviceMemory memory = memory_of(ready.memory);
@@ -45,7 +58,7 @@ void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const 
     if (!largest || pixels(settings) > pixels(*largest)) largest = std::move(settings);
   }
   const job::Settings& shown = largest ? *largest : recipe.defaults;
-  log.info("memory", job::summary(job::plan_memory(memory.model, shown, memory.bytes), shown));
+  log.info("memory", job::summary(job::plan_memory(memory, shown), shown));
 }
 
 }  // namespace nightreel::rank

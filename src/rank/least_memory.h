@@ -9,12 +9,17 @@
 #include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/protocol/message.h"
+#include "rank/startup.h"
 
 namespace nightreel::rank {
 
 /// What the renderer whose device has least told: any rank may come by any job. Every rank calls it, with nothing where
 /// its renderer is not up. Throws base::Error{renderer} for an answer that makes no sense, on all.
 job::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready);
+
+/// GPUs of one model are planned with the least memory that one of them has free, so that their videos are made in one
+/// way: `loaded.ready` says so afterwards. Every rank calls it.
+void plan_as_equals(cluster::World& world, Loaded& loaded);
 
 /// Tells this rank's own plan for the largest of the run's videos; without any, for one of the recipe.
 void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const std::vector<job::Job>& jobs,

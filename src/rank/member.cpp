@@ -39,6 +39,7 @@ void Member::take(const std::string& text) {
   silence_limit_s_ = std::max(first_.silence_limit_s, said.silence_s);
   if (said.what == "end") ended_ = true;
   if (said.what == "start") {
+    renderer_.remember_failed(said.text);
     start_ = said.start;
     wanted_ = true;
   }

@@ -118,6 +118,7 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
                      {"threads", maker_.renderer.threads},
                      {"attempt", f.lease.attempt},
                      {"resumed_step", f.done.resumed_step},
+                     {"plan", f.done.plan},
                      {"timings", f.done.timings},
                      {"frames", f.done.frames},
                      {"bytes", published.bytes},

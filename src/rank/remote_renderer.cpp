@@ -16,7 +16,7 @@ void RemoteRenderer::start() {
   running_ = true;
   ready_ = false;
   words_.clear();
-  tell("start");
+  tell("start", memory_failed_);
 }
 
 void RemoteRenderer::send(const std::string& line) {

@@ -30,6 +30,7 @@ void Renderer::start() {
   base::ChildOptions options;
   options.argv = command_.argv;
   for (std::string& more : std::exchange(command_.first_argv, {})) options.argv.push_back(std::move(more));
+  if (!memory_failed_.empty()) options.argv.insert(options.argv.end(), {"--memory-failed", memory_failed_});
   options.stderr_path = command_.stderr_path;
   log_from_ = size_of(command_.stderr_path);
   child_ = base::Child(options);
@@ -87,8 +88,10 @@ std::optional<Renderer::Event> Renderer::poll(milliseconds timeout) {
   }
   silence_.look();
   if (silence_.seconds() > (ready_ ? command_.silence_limit_s : command_.loading_limit_s)) {
-    return ended(std::string("hung: no event for ") + base::human_duration(silence_.seconds()) +
-                 (ready_ ? "" : " of loading"));
+    Event event = ended(std::string("hung: no event for ") + base::human_duration(silence_.seconds()) +
+                        (ready_ ? "" : " of loading"));
+    event.hung = true;
+    return event;
   }
   return std::nullopt;
 }
@@ -132,24 +135,6 @@ void Renderer::stop(milliseconds grace) {
 
 void Renderer::kill() {
   if (running()) ended("");
-}
-
-protocol::ReadyEvent Renderer::wait_ready(const std::function<bool()>& interrupted) {
-  for (;;) {
-    if (interrupted()) throw Error(ErrorKind::interrupted, "asked to stop while the renderer was loading");
-    const auto event = poll(milliseconds(50));
-    if (!event) continue;
-    if (!event->message) {
-      const std::string words = last_words();
-      throw Error(ErrorKind::renderer, "the renderer ended while loading: " + event->died +
-                                           (words.empty() ? "" : "; its last words: " + words));
-    }
-    if (event->message->type == "ready") return protocol::ready_event(*event->message);
-    if (event->message->type == "failed") {
-      const auto failed = protocol::failed_event(*event->message);
-      throw Error(failed.kind, failed.message);
-    }
-  }
 }
 
 }  // namespace nightreel::rank

@@ -68,26 +68,29 @@ class Run {
         log_.info("sweep", std::to_string(swept) + " temporary files of killed processes removed");
       }
     }
-    device_ = agree_devices(world_, options_);
+    const Device device = agree_devices(world_, options_);
+    device_ = device.name;
+    sharing_ = device.sharing;
     check_rank_counts(world_, options_);
     log_.info("start", "on " + world_.place().host + ", device " + device_);
   }
 
   int work() {
-    const bool together =
-        world_.size() > 1 && (options_.load == "together" || (options_.load == "auto" && device_ != "cpu"));
-    Renderer renderer(
-        renderer_command(options_, device_, out_.log_folder(run_), world_.rank(), planned_group(), together), log_);
+    bool together = loads_together();
+    Renderer renderer(renderer_command(world_, options_, device_, out_.log_folder(run_), planned_group(), together),
+                      log_);
     do_together(world_, "the renderers' start", [&] { renderer.start(); });
     std::optional<queue::PrivateServer> server;
     const auto addresses = agree_redis(world_, options_, server, log_);
     // No other run can be on a private server: what one seems to hold there is a dead one's, and comes free.
     const bool own = world_.broadcast(server ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
     options_.wait_for_all = options_.wait_for_all || own;
-    if (together) load_together(world_, renderer, device_ != "cpu", of_stages().load, log_);
-    const Loaded loaded =
-        agree_ready(world_, renderer, of_stages().load, options_.min_ranks.value_or(world_.size()), signals_);
-    check_renderers_meet(world_, renderer, device_ != "cpu", loaded.up);
+    if (together) together = load_together(world_, renderer, device_ != "cpu", of_stages().load, log_);
+    Loaded loaded = agree_ready(world_, renderer, of_stages().load, together,
+                                options_.min_ranks.value_or(world_.size()), signals_, log_);
+    plan_as_equals(world_, loaded);
+    // With one rank a video no night depends on what only groups need.
+    if (options_.ranks_per_video > 1) check_groups_meet(world_, renderer, device_ != "cpu", present_group(loaded.up));
     queue::RedisQueueOptions wanted = queue_options(options_, addresses);
     if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
     queue::RedisQueue jobs(wanted);
@@ -103,6 +106,24 @@ class Run {
     const int code = end(jobs, loaded.digest, mine);
     server.reset();
     return code;
+  }
+
+  bool loads_together() const {
+    if (world_.size() == 1 || options_.load == "alone") return false;
+    if (options_.load == "auto" && device_ == "cpu") return false;
+    if (sharing_.empty()) return true;
+    if (options_.load == "together" && world_.rank() == 0) {
+      log_.warn("load-alone", "every renderer reads all weights itself: " + sharing_ + ", so they cannot meet");
+    }
+    return false;
+  }
+
+  std::vector<int> present_group(const std::vector<bool>& up) const {
+    std::vector<int> present;
+    for (const int rank : planned_group()) {
+      if (up[static_cast<std::size_t>(rank)]) present.push_back(rank);
+    }
+    return up[static_cast<std::size_t>(world_.rank())] ? present : std::vector<int>{world_.rank()};
   }
 
   std::vector<int> planned_group() const {
@@ -232,6 +253,7 @@ class Run {
   OutputFolder out_;
   std::string run_;
   std::string device_;
+  std::string sharing_;  // see Device
   base::Logger log_;
 };
 

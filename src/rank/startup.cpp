@@ -14,7 +14,7 @@ void do_together(cluster::World& world, const std::string& what, const std::func
   world.throw_together(problem_of(part), kWorldDeadline, what);
 }
 
-std::string agree_devices(cluster::World& world, const RunOptions& options) {
+Device agree_devices(cluster::World& world, const RunOptions& options) {
   cluster::RankFacts facts;
   const auto problem = problem_of([&] {
     const auto environment = cluster::process_environment();
@@ -29,7 +29,13 @@ std::string agree_devices(cluster::World& world, const RunOptions& options) {
   }
   const auto map = cluster::assign_gpus(all);
   if (!map.error.empty()) throw Error(ErrorKind::environment, map.error);
-  return map.devices.at(static_cast<std::size_t>(world.rank()));
+  if (options.ranks_per_video > 1 && !map.sharing.empty()) {
+    throw Error(ErrorKind::environment,
+                map.sharing + ", and renderers of one GPU cannot meet over NCCL: --ranks-per-video " +
+                    std::to_string(options.ranks_per_video) +
+                    " needs a GPU for each rank; start fewer ranks, or render with one rank a video");
+  }
+  return {map.devices.at(static_cast<std::size_t>(world.rank())), map.sharing};
 }
 
 void check_rank_counts(const cluster::World& world, const RunOptions& options) {

@@ -23,8 +23,13 @@ inline constexpr std::chrono::milliseconds kWorldDeadline{60'000};
 /// Each rank does its part of `what`; where one fails, all throw.
 void do_together(cluster::World& world, const std::string& what, const std::function<void()>& part);
 
-/// This rank's device: "cpu" or a GPU's UUID.
-std::string agree_devices(cluster::World& world, const RunOptions& options);
+struct Device {
+  std::string name;     // this rank's: "cpu" or a GPU's UUID
+  std::string sharing;  // which ranks of the run share a GPU, for people; empty: none. Their renderers cannot meet
+};
+
+/// Ranks that share a GPU are refused where several are to render a video together.
+Device agree_devices(cluster::World& world, const RunOptions& options);
 
 /// Groups and renderers that are asked for, against the ranks that there are.
 void check_rank_counts(const cluster::World& world, const RunOptions& options);
@@ -32,14 +37,15 @@ void check_rank_counts(const cluster::World& world, const RunOptions& options);
 /// What the renderer of `rank` writes.
 std::string renderer_log(const std::string& log_folder, int rank);
 
-/// `group`: the ranks that it is to render with, itself among them. `together`: its first start waits for
+/// `group`: the ranks that it is to render with, the world's rank among them. `together`: its first start waits for
 /// load_together().
-RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
-                                 int rank, const std::vector<int>& group, bool together);
+RendererCommand renderer_command(const cluster::World& world, const RunOptions& options, const std::string& device,
+                                 const std::string& log_folder, const std::vector<int>& group, bool together);
 
-/// Has the renderers read the weights together, each its share from storage. Where they do not meet, or one is lost
-/// meanwhile, each reads all: five minutes later at the latest, and a quarter of `load_limit_s`.
-void load_together(cluster::World& world, Renderer& renderer, bool gpu, double load_limit_s, const base::Logger& log);
+/// Has the renderers read the weights together, each its share from storage; false where that cannot be: then they do
+/// not run. Where they do not meet within a minute and a second a rank, or one is lost meanwhile, each reads all: five
+/// minutes later at the latest, and a quarter of `load_limit_s`.
+bool load_together(cluster::World& world, Renderer& renderer, bool gpu, double load_limit_s, const base::Logger& log);
 
 /// How a renderer came by its weights, for people: bytes, seconds, GB/s.
 std::string loading_text(const protocol::ReadyEvent& ready);
@@ -53,13 +59,15 @@ struct Loaded {
   std::string problem;                        // or why there is none
 };
 
-/// Waits for every rank's renderer, each of which ends itself at `load_limit_s`; fewer than `min_ranks` are too few,
-/// and their models must be the same. Throws Error{interrupted} on all where one was asked to stop meanwhile.
-Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_s, int min_ranks,
-                   const Signals& signals);
+/// Waits for every rank's renderer (coming_up.h), each of which ends itself at `load_limit_s`; fewer than `min_ranks`
+/// are too few, and their models must be the same. `together`: what load_together() said, if it was called. Throws
+/// Error{interrupted} on all where one was asked to stop meanwhile.
+Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_s, bool together, int min_ranks,
+                   const Signals& signals, const base::Logger& log);
 
-/// The renderers that are `up` meet once in a communicator of all, add up ones, and leave it.
-void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu, const std::vector<bool>& up);
+/// The renderers of `group`, the ranks that are to render with this one and are up, itself among them (a rank that is
+/// not up: itself alone), meet once in a communicator, add up ones, and leave it.
+void check_groups_meet(cluster::World& world, Renderer& renderer, bool gpu, const std::vector<int>& group);
 
 /// The first of the addresses `offered` by rank `root` (the others' are ignored) that every rank reaches.
 std::string agree_interface(cluster::World& world, const std::vector<std::string>& offered, int root = 0);

@@ -1,14 +1,16 @@
-// From the renderers' start to the moment when all that came up have met.
+// From the renderers' start to the moment when all have come up, and those that are to render together have met.
 #include <algorithm>
 #include <cmath>
 #include <iomanip>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <sstream>
 
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/gpu_map.h"
 #include "nightreel/cluster/reachable.h"
+#include "rank/coming_up.h"
 #include "rank/startup.h"
 #include "rank/startup_problem.h"
 
@@ -18,15 +20,22 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 using nlohmann::json;
+using Addresses = std::vector<std::string>;
 
-constexpr double kMeetLimitSeconds = 90;
+constexpr double kMeetLimit_s = 60;  // and for each rank one more
+constexpr double kWordOfIt_s = 30;   // for a renderer to say that its meeting has failed
 constexpr double kLoadExchange_s = 300;
 const std::string kLoadGroup = "--load-group";  // the engine loads once it has been told whom to load with
 
-protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
+double meet_limit_s(int ranks) {
+  return kMeetLimit_s + ranks;
+}
+
+protocol::RendezvousEvent wait_rendezvous(Renderer& renderer, double limit_s) {
   const base::Stopwatch watch;
-  while (watch.seconds() < kMeetLimitSeconds) {
+  while (watch.seconds() < limit_s) {
     const auto event = renderer.poll(std::chrono::milliseconds(50));
+    if (!event && !renderer.running()) throw Error(ErrorKind::renderer, "its renderer does not run");
     if (!event) continue;
     if (!event->message) throw Error(ErrorKind::renderer, "its renderer ended: " + event->died);
     if (event->message->type == "rendezvous") return protocol::rendezvous_event(*event->message);
@@ -35,7 +44,7 @@ protocol::RendezvousEvent wait_rendezvous(Renderer& renderer) {
       throw Error(failed.kind, failed.message);
     }
   }
-  throw Error(ErrorKind::comm, "the renderers did not meet within " + base::human_duration(kMeetLimitSeconds));
+  throw Error(ErrorKind::comm, "the renderers did not meet within " + base::human_duration(limit_s));
 }
 
 protocol::RendezvousEvent meet(Renderer& renderer, const protocol::GroupRequest& request) {
@@ -44,25 +53,19 @@ protocol::RendezvousEvent meet(Renderer& renderer, const protocol::GroupRequest&
   } catch (const Error&) {
     // Its pipe is closed: what follows says how it ended.
   }
-  return wait_rendezvous(renderer);
+  return wait_rendezvous(renderer, meet_limit_s(request.size) + kWordOfIt_s);
 }
 
-int first_of(const std::vector<bool>& up) {
-  return static_cast<int>(std::find(up.begin(), up.end(), true) - up.begin());
+std::int64_t milliseconds_of(double seconds) {
+  return std::llround(1000 * seconds);
 }
 
-// This rank's place among those that are up, without an address yet.
-protocol::GroupRequest request_for(cluster::World& world, bool gpu, const std::vector<bool>& up) {
+// The place of `rank` among `members`, without an address yet.
+protocol::GroupRequest request_for(int rank, bool gpu, const std::vector<int>& members) {
   protocol::GroupRequest request;
   request.backend = gpu ? "nccl" : "store";
-  request.rank = static_cast<int>(std::count(up.begin(), up.begin() + world.rank(), true));
-  request.size = static_cast<int>(std::count(up.begin(), up.end(), true));
-  // NCCL finds its ways by itself; the store listens where it is told to.
-  if (!gpu && world.hosts().size() > 1) {
-    const bool offers = world.rank() == first_of(up);
-    request.listen_on =
-        agree_interface(world, offers ? cluster::host_addresses() : std::vector<std::string>{}, first_of(up));
-  }
+  request.rank = static_cast<int>(std::find(members.begin(), members.end(), rank) - members.begin());
+  request.size = static_cast<int>(members.size());
   return request;
 }
 
@@ -97,8 +100,9 @@ std::string renderer_log(const std::string& log_folder, int rank) {
   return log_folder + "/renderer-" + std::to_string(rank) + ".log";
 }
 
-RendererCommand renderer_command(const RunOptions& options, const std::string& device, const std::string& log_folder,
-                                 int rank, const std::vector<int>& group, bool together) {
+RendererCommand renderer_command(const cluster::World& world, const RunOptions& options, const std::string& device,
+                                 const std::string& log_folder, const std::vector<int>& group, bool together) {
+  const int rank = world.rank();
   RendererCommand command;
   command.argv = {base::companion("nightreel-engine"),
                   "render",
@@ -120,24 +124,29 @@ RendererCommand renderer_command(const RunOptions& options, const std::string& d
   }
   command.stderr_path = renderer_log(log_folder, rank);
   command.on_gpu = gpu_lists(device);
-  if (together) command.first_argv = {kLoadGroup};
+  // One that is started again finds the others' memory taken already.
+  if (device != "cpu") command.first_argv = {"--host-ranks", std::to_string(world.place().local_size)};
+  if (together) command.first_argv.push_back(kLoadGroup);
   command.loading_limit_s = stage_limits(device != "cpu", options.stage_limits).load;
   return command;
 }
 
-Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_s, int min_ranks,
-                   const Signals& signals) {
+Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_s, bool together, int min_ranks,
+                   const Signals& signals, const base::Logger& log) {
   Loaded mine;
   bool stopped = false;
+  const ComingUp how{together, meet_limit_s(world.size()), load_limit_s};
   const auto problem = problem_of([&] {
     try {
-      mine.ready = renderer.wait_ready([&] { return signals.asked() != Ask::go_on; });
+      mine.ready = come_up(
+          renderer, how, [&] { return signals.asked() != Ask::go_on; }, log);
     } catch (const Error& e) {
       stopped = e.kind() == ErrorKind::interrupted;
       if (!stopped) throw;
     }
   });
-  const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::duration<double>(load_limit_s));
+  // The last start may come just before the limit, and takes at most as long again.
+  const std::chrono::milliseconds limit(milliseconds_of(2 * load_limit_s));
   const json word{{"digest", mine.ready ? mine.ready->model_digest : ""},
                   {"stopped", stopped},
                   {"gpu", mine.ready ? mine.ready->device : ""},
@@ -162,27 +171,34 @@ Loaded agree_ready(cluster::World& world, Renderer& renderer, double load_limit_
 }
 
 // Of the limit of loading most is for those who have to read alone after all.
-void load_together(cluster::World& world, Renderer& renderer, bool gpu, double load_limit_s, const base::Logger& log) {
-  const std::vector<bool> all(static_cast<std::size_t>(world.size()), true);
-  protocol::GroupRequest request = request_for(world, gpu, all);
-  request.deadline_ms = std::llround(1000 * std::min(kLoadExchange_s, load_limit_s / 4));
+bool load_together(cluster::World& world, Renderer& renderer, bool gpu, double load_limit_s, const base::Logger& log) {
+  std::vector<int> all(static_cast<std::size_t>(world.size()));
+  std::iota(all.begin(), all.end(), 0);
+  protocol::GroupRequest request = request_for(world.rank(), gpu, all);
+  // NCCL finds its ways by itself; the store listens where it is told to.
+  const bool apart = !gpu && world.hosts().size() > 1;
+  request.deadline_ms = milliseconds_of(std::min(kLoadExchange_s, load_limit_s / 4));
   std::string address;
-  if (world.rank() == 0) {
-    const auto problem = problem_of([&] { address = meet(renderer, request).address; });
-    if (problem) log.warn("load-alone", "every renderer reads all weights itself: " + *problem);
+  auto problem = problem_of([&] {  // the same on all ranks
+    const bool offers = apart && world.rank() == 0;
+    if (apart) request.listen_on = agree_interface(world, offers ? cluster::host_addresses() : Addresses{});
+  });
+  if (!problem && world.rank() == 0) problem = problem_of([&] { address = meet(renderer, request).address; });
+  if (problem && world.rank() == 0) {
+    log.warn("load-alone", "every renderer is started anew and reads all weights itself: " + *problem);
   }
-  request.address = world.broadcast(address, 0, std::chrono::minutes(3), "the rendezvous for loading");
+  const std::chrono::milliseconds limit(milliseconds_of(meet_limit_s(world.size()) + kWordOfIt_s));
+  request.address = world.broadcast(address, 0, limit + kWorldDeadline, "the rendezvous for loading");
   if (request.address.empty()) {
-    return do_together(world, "the renderers' start", [&] {
-      renderer.kill();
-      renderer.start();
-    });
+    renderer.kill();
+    return false;
   }
   try {
     renderer.send(protocol::encode(request));
   } catch (const Error&) {
-    // It has ended: who waits for its `ready` says how. The others read alone once the deadline has passed.
+    // It has ended: who waits for its `ready` starts it again. The others read alone once the deadline has passed.
   }
+  return true;
 }
 
 std::string loading_text(const protocol::ReadyEvent& ready) {
@@ -194,21 +210,23 @@ std::string loading_text(const protocol::ReadyEvent& ready) {
   return text.str();
 }
 
-void check_renderers_meet(cluster::World& world, Renderer& renderer, bool gpu, const std::vector<bool>& up) {
-  const auto here = up.begin() + world.rank();
-  const int first = first_of(up);
-  protocol::GroupRequest request = request_for(world, gpu, up);
+void check_groups_meet(cluster::World& world, Renderer& renderer, bool gpu, const std::vector<int>& group) {
+  protocol::GroupRequest request = request_for(world.rank(), gpu, group);
+  request.deadline_ms = milliseconds_of(meet_limit_s(request.size));
+  if (!gpu && world.hosts().size() > 1) request.listen_on = agree_group_interface(world, group);
+  const bool meets = group.size() > 1;
+  const std::chrono::milliseconds limit(milliseconds_of(meet_limit_s(world.size()) + kWordOfIt_s));
   std::string address;
   world.throw_together(problem_of([&] {
-                         if (world.rank() != first) return;
-                         address = meet(renderer, request).address;
+                         if (meets && world.rank() == group[0]) address = meet(renderer, request).address;
                        }),
-                       std::chrono::minutes(3), "the renderers' rendezvous");
-  request.address = world.broadcast(address, first, kWorldDeadline, "the rendezvous address");
+                       limit + kWorldDeadline, "the renderers' rendezvous");
+  const auto addresses = world.all_gather(address, kWorldDeadline, "the rendezvous addresses");
+  request.address = addresses[static_cast<std::size_t>(group[0])];
   world.throw_together(problem_of([&] {
-                         if (*here) meet(renderer, request);
+                         if (meets) meet(renderer, request);
                        }),
-                       std::chrono::minutes(3), "the renderers' meeting");
+                       limit + kWorldDeadline, "the renderers' meeting");
 }
 
 }  // namespace nightreel::rank

@@ -17,8 +17,8 @@
 #include "nightreel/model/vae.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/frames.h"
+#include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
-#include "nightreel/render/device.h"
 
 namespace nightreel::render {
 namespace {
@@ -38,11 +38,10 @@ std::string model_folder(const DecodeOptions& options, const media::Archive& arc
 
 // Whether the GPU cannot hold whole pictures' decoding beside the VAE.
 bool in_tiles(model::Vae& vae, job::Settings settings, at::Device device, std::uint64_t gpu_memory) {
-  protocol::ReadyEvent facts;
-  describe_device(device, facts);
   settings.image.clear();
-  const auto memory = pipeline::vae_memory_model(vae, device.is_cuda());
-  return job::fitting_plan({memory, gpu_memory > 0 ? gpu_memory : facts.memory_bytes}, settings).tiled.decode;
+  const auto memory = pipeline::vae_memory_model(vae, pipeline::allocator_of(device));
+  const std::uint64_t bytes = gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device);
+  return job::fitting_plan({memory, bytes}, settings).tiled.decode;
 }
 
 }  // namespace

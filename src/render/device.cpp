@@ -7,6 +7,7 @@
 
 #include "nightreel/media/library_versions.h"
 #include "nightreel/pipeline/device.h"
+#include "nightreel/pipeline/gpu_memory.h"
 
 #ifdef NIGHTREEL_CUDA
 #include <ATen/cuda/CUDAContextLight.h>
@@ -30,6 +31,7 @@ void describe_device(at::Device device, protocol::ReadyEvent& facts) {
     const auto* properties = at::cuda::getDeviceProperties(0);
     facts.device = properties->name;
     facts.memory_bytes = properties->totalGlobalMem;
+    facts.allocator = job::name(pipeline::allocator_of(device));
     const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
     facts.device_uuid = visible == nullptr ? "" : visible;
   }

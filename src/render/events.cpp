@@ -6,6 +6,7 @@
 
 #include "nightreel/base/pipe.h"
 #include "nightreel/protocol/message.h"
+#include "render/out_of_memory.h"
 
 namespace nightreel::render {
 
@@ -24,6 +25,13 @@ void Events::send(const std::string& line) {
 
 void Events::fail(const std::string& job, std::uint64_t token, ErrorKind kind, const std::string& why) {
   send(protocol::encode(protocol::FailedEvent{job, token, kind, why}));
+}
+
+void Events::fail(const std::string& job, std::uint64_t token, const std::exception& thrown) {
+  const auto [kind, why] = explain(thrown);
+  const auto* memory = dynamic_cast<const OutOfMemory*>(&thrown);
+  send(protocol::encode(
+      protocol::FailedEvent{job, token, kind, why, memory == nullptr ? std::string() : memory->failed()}));
 }
 
 bool Events::lost() const {

@@ -22,6 +22,7 @@ class Events {
   void send(const std::string& line);
   /// `job` empty: the renderer itself cannot go on, or a request about no job failed.
   void fail(const std::string& job, std::uint64_t token, base::ErrorKind kind, const std::string& why);
+  void fail(const std::string& job, std::uint64_t token, const std::exception& thrown);
   bool lost() const;
   /// Heartbeats, the first one at once, until `stopping` or the rank is gone: the body of a thread that does nothing
   /// else.

@@ -55,15 +55,14 @@ void Jobs::done(const Finished& finished) {
   const Rendered& video = finished.rendered;
   forget(request.job);
   const auto& frames = video.frames_FHW3;
-  events_.send(
-      protocol::encode(protocol::DoneEvent{request.job, request.token, frames.size(0), frames.size(1), frames.size(2),
-                                           video.resumed_step, video.timings, video.unused_keys, video.lora_digests}));
+  events_.send(protocol::encode(protocol::DoneEvent{request.job, request.token, frames.size(0), frames.size(1),
+                                                    frames.size(2), video.resumed_step, video.timings,
+                                                    video.unused_keys, video.lora_digests, video.plan}));
 }
 
 void Jobs::fail(const protocol::RenderRequest& request, const std::exception& thrown) {
-  const auto [kind, why] = explain(thrown);
   forget(request.job);
-  events_.fail(request.job, request.token, kind, why);
+  events_.fail(request.job, request.token, thrown);
 }
 
 }  // namespace nightreel::render

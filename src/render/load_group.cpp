@@ -17,6 +17,7 @@ std::unique_ptr<comm::Communicator> join_to_load(const protocol::GroupRequest& r
     events.send(protocol::encode(protocol::RendezvousEvent{request.address, true}));
     return group;
   } catch (const Error& e) {
+    if (request.backend == "nccl") throw;  // it may have left threads and work on the GPU: this process is of no use
     log.warn("load-group", std::string("reading the weights alone, since the group did not meet: ") + e.what());
     return nullptr;
   }

@@ -13,7 +13,8 @@
 
 namespace nightreel::render {
 
-/// Answers `group` until one has an address, and joins it. Null: to be loaded alone.
+/// Answers `group` until one has an address, and joins it. Null: to be loaded alone. Throws Error{comm} where NCCL's
+/// group does not meet: the rank starts another renderer then, which loads alone.
 std::unique_ptr<comm::Communicator> meet_to_load(base::LineReader& requests, Groups& groups, Events& events,
                                                  const base::Logger& log);
 

@@ -55,7 +55,8 @@ Loaded load(const std::string& folder, const pipeline::PipelineOptions& wanted,
   try {
     return load_together(folder, wanted, *group);
   } catch (const Error& e) {
-    if (e.kind() != ErrorKind::comm) throw;
+    // On a GPU work of the group may still be under way: the rank starts another renderer, which loads alone.
+    if (e.kind() != ErrorKind::comm || !wanted.device.is_cpu()) throw;
     log.warn("load-group", std::string("reading the weights alone, since together failed: ") + e.what());
   }
   group.reset();

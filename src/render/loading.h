@@ -20,8 +20,8 @@ struct Loaded {
   protocol::LoadReport report;
 };
 
-/// `group`: whose ranks make the same call; null: alone. A group that fails is left, and the rest of its ranks too are
-/// alone then, each at its deadline at the latest. Throws Error{model}.
+/// `group`: whose ranks make the same call; null: alone. On a CPU a group that fails is left, and the rest of its ranks
+/// too are alone then, each at its deadline at the latest; elsewhere that is an Error{comm}. Throws Error{model}.
 Loaded load_checkpoint(const std::string& folder, const pipeline::PipelineOptions& wanted,
                        std::unique_ptr<comm::Communicator> group, const base::Logger& log);
 

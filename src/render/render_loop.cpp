@@ -117,6 +117,7 @@ RenderLoop::HalfDone RenderLoop::half_done(std::vector<HalfDone>& begun, const O
 }
 
 void RenderLoop::render_next(Work work) {
+  maker_.plan_with(work.request.memory);
   const auto size = static_cast<std::size_t>(maker_.wave(work.request.settings));
   size > 1 ? render_wave(std::move(work), size) : render(std::move(work));
 }
@@ -136,6 +137,7 @@ void RenderLoop::require(const Work& work, const std::exception_ptr& problem) {
 }
 
 void RenderLoop::render(Work work) {
+  maker_.plan_with(work.request.memory);
   tell(Order::Verb::render, work);
   try {
     require(work, work.problem);
@@ -159,6 +161,7 @@ void RenderLoop::render_wave(Work first, std::size_t size) {
 }
 
 void RenderLoop::begin(Work work, std::vector<HalfDone>& wave) {
+  maker_.plan_with(work.request.memory);
   tell(Order::Verb::begin, work);
   try {
     require(work, work.problem);

@@ -106,8 +106,7 @@ class Server {
     try {
       loop_.run();
     } catch (const std::exception& e) {
-      const auto [kind, why] = explain(e);
-      if (!stopping_.stop_requested()) events_.fail("", 0, kind, why);
+      if (!stopping_.stop_requested()) events_.fail("", 0, e);
       broken_ = true;
     }
   }

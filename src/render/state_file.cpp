@@ -48,11 +48,13 @@ StateKey state_key(const job::Settings& settings, const std::string& inputs_hash
   return {base::sha256_hex(job::to_json(settings).dump() + inputs_hash), model_digest};
 }
 
-void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state) {
+void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state,
+                const nlohmann::json& plan) {
   media::StateFile file;
   file.job_hash = key.settings_hash;
   file.model_digest = key.model_digest;
   file.info["next_step"] = state.sampler.next_step;
+  file.info["plan"] = plan;
   file.arrays[kLatents] = to_array(state.latents_CFYX);
   for (const auto& [name, tensor] : state.sampler.tensors) file.arrays[kSampler + name] = to_array(tensor);
   media::write_state(path, file);

@@ -1,6 +1,7 @@
 // A denoising that stands between two steps, as a file, and back.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -19,8 +20,9 @@ struct StateKey {
 /// name.
 StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest);
 
-/// Throws Error{storage}.
-void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state);
+/// `plan`: the memory plan that it was made with, for people; null: not told. Throws Error{storage}.
+void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state,
+                const nlohmann::json& plan = {});
 
 /// Nothing where there is no file, or where it is another's or broken: it is then set aside as PATH.broken, and the job
 /// starts afresh.

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 
 #include <filesystem>
 
@@ -17,6 +18,7 @@
 #include "nightreel/media/picture.h"
 #include "nightreel/media/video.h"
 #include "nightreel/pipeline/device.h"
+#include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/render/device.h"
@@ -24,6 +26,7 @@
 #include "nightreel/text/tokenizer.h"
 #include "render/agreement.h"
 #include "render/loading.h"
+#include "render/out_of_memory.h"
 #include "render/picture_files.h"
 #include "render/state_file.h"
 
@@ -64,6 +67,8 @@ struct VideoMaker::Parts {
   pipeline::Pipeline pipeline;
   protocol::ReadyEvent facts;
   job::DeviceMemory memory;  // in a group: the least of the members'. Of whole transformers
+  std::uint64_t most = 0;    // bytes of it to plan with; 0: all
+  job::MemoryPlan plan;      // of the video that is being made
   model::ShardSeat planned;  // when it was loaded; blocks are sharded at all where this has several ranks
   model::ShardSeat held;     // how they are now
   model::ShardSeat seat;     // in the group; alone: of one
@@ -73,13 +78,19 @@ struct VideoMaker::Parts {
   std::unique_ptr<Agreement> agreement;  // null: alone. Refers to the group, which is the pipeline's
 
   job::DeviceMemory memory_here() const {
-    return {job::in_shards(memory.model, planned.sharded() ? seat.size : 1), memory.bytes};
+    job::DeviceMemory here = memory;
+    here.model = job::in_shards(memory.model, planned.sharded() ? seat.size : 1);
+    here.model.bands = seat.size;
+    if (most > 0 && most < here.bytes) here.bytes = most;
+    return here;
   }
 
-  /// A state of another precision is another's: half a video in each is neither.
+  /// A state of another precision, or of pictures that were encoded in another way, is another's: half a video in each
+  /// is neither.
   StateKey key(const job::Settings& settings, const Prepared& prepared) const {
     const auto precision = facts.model.at("dtype").get<std::string>();
-    return state_key(settings, prepared.inputs_hash + " " + precision, facts.model_digest);
+    const std::string how = plan.tiled.encode ? " encoded in tiles" : "";
+    return state_key(settings, prepared.inputs_hash + " " + precision + how, facts.model_digest);
   }
 };
 
@@ -88,7 +99,7 @@ namespace {
 // Where not even the smallest video fits, the renderer has nothing to do here.
 job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& memory) {
   job::Settings settings = job::recipe_for(card, job::RecipeChoice::automatic).defaults;
-  const job::MemoryPlan plan = job::plan_memory(memory.model, settings, memory.bytes);
+  const job::MemoryPlan plan = job::plan_memory(memory, settings);
   if (plan.fits) return plan;
   settings.height = card.height_multiple();
   settings.width = card.width_multiple();
@@ -119,15 +130,19 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   protocol::ReadyEvent facts;
   describe_device(device, facts);
   const job::DeviceMemory whole{
-      pipeline::memory_model(folder, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8}),
-      options.gpu_memory > 0 ? options.gpu_memory : facts.memory_bytes};
-  const job::DeviceMemory memory{job::in_shards(whole.model, options.shard.size), whole.bytes};
+      pipeline::memory_model(
+          folder, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8, pipeline::allocator_of(device)}),
+      options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device), options.memory_failed,
+      device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : 0};
+  job::DeviceMemory memory = whole;
+  memory.model = job::in_shards(whole.model, options.shard.size);
   wanted.shard = options.shard;
   wanted.plan = first_plan(card, memory);
   auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(folder));
   Loaded loaded = load_checkpoint(folder, wanted, std::move(loading), options.log);
   parts_ = std::make_unique<Parts>(std::move(tokenizer), std::move(loaded.pipeline));
   facts.memory = job::to_json(memory);
+  facts.plan = job::to_json(wanted.plan);
   const std::string precision = wanted.fp8 ? "fp8" : wanted.dtype == at::kFloat ? "f32" : "bf16";
   facts.model_digest = loaded.digest;
   facts.load = loaded.report;
@@ -185,14 +200,17 @@ Prepared VideoMaker::prepare(const job::Settings& settings) const {
   return prepared;
 }
 
+void VideoMaker::plan_with(std::uint64_t bytes) {
+  parts_->most = bytes;
+}
+
 Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                             const RenderObserver& observer) {
   return finish(settings, prepared, checkpointing, observer, encode(settings, prepared, checkpointing, observer));
 }
 
 std::int64_t VideoMaker::wave(const job::Settings& settings) const {
-  const job::DeviceMemory memory = parts_->memory_here();
-  return job::plan_memory(memory.model, settings, memory.bytes).wave();
+  return job::plan_memory(parts_->memory_here(), settings).wave();
 }
 
 Begun VideoMaker::begin(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
@@ -202,7 +220,8 @@ Begun VideoMaker::begin(const job::Settings& settings, const Prepared& prepared,
   const std::int64_t done = begun.state ? begun.state->sampler.next_step : 0;
   Rendered unfinished;
   if (done < boundary && boundary < settings.num_inference_steps) {
-    denoise(settings, prepared, checkpointing, observer, boundary, unfinished, begun);
+    in_memory("denoise", settings, begun,
+              [&] { denoise(settings, prepared, checkpointing, observer, boundary, unfinished, begun); });
   }
   observer.progress("wait", std::max(done, boundary), settings.num_inference_steps);
   return begun;
@@ -217,12 +236,14 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   Begun begun;
   observer.progress("text", 0, 0);
   const base::Stopwatch text_watch;
-  begun.prompt_1TE = pipeline.encode_prompt(prepared.prompt).embeds_1TE;
-  if (pipeline::is_guided(settings)) begun.negative_1TE = pipeline.encode_prompt(prepared.negative).embeds_1TE;
+  in_memory("text", settings, begun, [&] {
+    begun.prompt_1TE = pipeline.encode_prompt(prepared.prompt).embeds_1TE;
+    if (pipeline::is_guided(settings)) begun.negative_1TE = pipeline.encode_prompt(prepared.negative).embeds_1TE;
+  });
   begun.timings["text"] = prepared.seconds + text_watch.seconds();
 
   const base::Stopwatch picture_watch;
-  begun.image = pipeline.encode_pictures(settings, prepared.pictures);
+  in_memory("picture", settings, begun, [&] { begun.image = pipeline.encode_pictures(settings, prepared.pictures); });
   if (!settings.image.empty()) begun.timings["image"] = picture_watch.seconds();
   if (decides()) begun.state = load_state(checkpointing.path, parts_->key(settings, prepared));
   if (agreement()) begun.state = agreement()->same_state(begun.state);
@@ -231,9 +252,15 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
 }
 
 job::MemoryPlan VideoMaker::plan_for(const job::Settings& settings) const {
+  const job::DeviceMemory memory = parts_->memory_here();
   try {
-    return job::fitting_plan(parts_->memory_here(), settings);
+    return job::fitting_plan(memory, settings);
   } catch (const base::Error& e) {
+    if (!memory.failed.empty()) {  // by the figures it would fit: another renderer may have the room
+      throw base::Error(base::ErrorKind::device_memory, std::string(e.what()) + "; plans that needed " +
+                                                            job::to_text(memory.failed) +
+                                                            " bytes have run out of memory here");
+    }
     if (parts_->seat.size >= parts_->planned.size) throw;
     throw base::Error(base::ErrorKind::device_memory,
                       std::string(e.what()) + "; weights were to be sharded over " +
@@ -254,8 +281,36 @@ void VideoMaker::reshard() {
 
 void VideoMaker::adopt(const job::Settings& settings, const Prepared& prepared) {
   parts_->pipeline.check(settings);
-  parts_->pipeline.adopt(plan_for(settings));
+  parts_->plan = plan_for(settings);
+  parts_->pipeline.adopt(parts_->plan);
   parts_->pipeline.use_loras(prepared.loras);  // before any work is lost on files that do not fit
+}
+
+template <class Stage>
+void VideoMaker::in_memory(const std::string& stage, const job::Settings& settings, Begun& begun, const Stage& run) {
+  for (;;) {
+    try {
+      return run();
+    } catch (const c10::OutOfMemoryError& e) {
+      answer_out_of_memory(stage, settings, begun, e.what_without_backtrace());
+    }
+  }
+}
+
+// What the stage held is gone by now. A group's other members are in the middle of it: for them there is no next plan.
+void VideoMaker::answer_out_of_memory(const std::string& stage, const job::Settings& settings, Begun& begun,
+                                      const std::string& why) {
+  std::uint64_t& failed = parts_->memory.failed[stage];
+  const std::uint64_t needed = parts_->plan.bytes_at(stage);
+  failed = failed == 0 ? needed : std::min(failed, needed);
+  pipeline::release_all_unused(parts_->device);
+  const auto next = job::next_plan(parts_->memory_here(), settings, parts_->plan);
+  const std::string what = "out of memory in stage " + stage + ": " + why;
+  if (agreement() || begun.had_less_memory || !next) throw OutOfMemory(what, job::to_text(parts_->memory.failed));
+  parts_->log.warn("out-of-memory", what + "; once more with " + job::summary(*next, settings));
+  begun.had_less_memory = true;
+  parts_->plan = *next;
+  parts_->pipeline.adopt(*next);
 }
 
 void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
@@ -279,7 +334,7 @@ void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared
     paused = state;
     if (checkpointing.path.empty() || !decides()) return;
     try {
-      save_state(checkpointing.path, key, state);
+      save_state(checkpointing.path, key, state, job::to_json(parts_->plan));
       if (observer.saved) observer.saved(state.sampler.next_step);
     } catch (const base::Error&) {
       if (!agreement()) throw;
@@ -304,9 +359,11 @@ void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared
 Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                             const RenderObserver& observer, Begun begun) {
   auto& pipeline = parts_->pipeline;
-  pipeline.adopt(plan_for(settings));
+  parts_->plan = plan_for(settings);
+  pipeline.adopt(parts_->plan);
   Rendered out;
-  denoise(settings, prepared, checkpointing, observer, std::nullopt, out, begun);
+  in_memory("denoise", settings, begun,
+            [&] { denoise(settings, prepared, checkpointing, observer, std::nullopt, out, begun); });
   out.resumed_step = begun.resumed_step;
   out.lora_digests = pipeline::digests(prepared.loras);
   out.timings = std::move(begun.timings);
@@ -314,15 +371,18 @@ Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepa
   if (agreement()) agreement()->together([&] { observer.cancel.throw_if_cancelled(); });
   observer.progress("decode", 0, settings.num_frames);
   out.frames_FHW3 = at::empty({settings.num_frames, settings.height, settings.width, 3}, at::kByte);
-  std::int64_t at_frame = 0;
-  out.timings["decode"] = pipeline.decode(
-      out.latents_CFYX,
-      [&](const at::Tensor& piece_FHW3) {
-        out.frames_FHW3.slice(0, at_frame, at_frame + piece_FHW3.size(0)).copy_(piece_FHW3);
-        at_frame += piece_FHW3.size(0);
-        observer.progress("decode", at_frame, settings.num_frames);
-      },
-      observer.cancel);
+  in_memory("decode", settings, begun, [&] {
+    std::int64_t at_frame = 0;
+    out.timings["decode"] = pipeline.decode(
+        out.latents_CFYX,
+        [&](const at::Tensor& piece_FHW3) {
+          out.frames_FHW3.slice(0, at_frame, at_frame + piece_FHW3.size(0)).copy_(piece_FHW3);
+          at_frame += piece_FHW3.size(0);
+          observer.progress("decode", at_frame, settings.num_frames);
+        },
+        observer.cancel);
+  });
+  out.plan = job::to_json(parts_->plan);
   return out;
 }
 

@@ -57,6 +57,7 @@ std::string to_json(const RankSummary& summary) {
                {"group_changes", summary.group_changes},
                {"stopped_early", summary.stopped_early},
                {"error", error_json(summary.error_kind, summary.error)},
+               {"repeated_failure", error_json(summary.repeated_kind, summary.repeated_failure)},
                {"jobs", jobs_json(summary.jobs)}},
               -1);
 }
@@ -75,6 +76,10 @@ RankSummary rank_summary(const std::string& text) {
       out.error_kind = error.at("kind").get<std::string>();
       out.error = error.at("message").get<std::string>();
     }
+    if (const Json& repeated = json.at("repeated_failure"); !repeated.is_null()) {
+      out.repeated_kind = repeated.at("kind").get<std::string>();
+      out.repeated_failure = repeated.at("message").get<std::string>();
+    }
     for (const auto& job : json.at("jobs")) out.jobs.push_back(job_result(job));
     return out;
   } catch (const Json::exception& e) {
@@ -84,7 +89,9 @@ RankSummary rank_summary(const std::string& text) {
 
 std::string to_json(const RunSummary& summary) {
   Json ranks = Json::array();
+  Json repeated;  // the first rank's that tells of one
   for (const auto& rank : summary.ranks) {
+    if (repeated.is_null()) repeated = error_json(rank.repeated_kind, rank.repeated_failure);
     ranks.push_back({{"rank", rank.rank},
                      {"host", rank.host},
                      {"device", rank.device},
@@ -106,6 +113,7 @@ std::string to_json(const RunSummary& summary) {
                {"jobs", jobs_json(summary.jobs)},
                {"held_elsewhere", summary.held_elsewhere},
                {"error", summary.error.empty() ? Json(nullptr) : Json(summary.error)},
+               {"repeated_failure", repeated},
                {"exit_code", summary.exit_code}},
               2) +
          "\n";

@@ -133,6 +133,23 @@ TEST_CASE("ranks that were asked for different things are refused") {
         "the same");
 }
 
+TEST_CASE("ranks that have one GPU, or slices of one, are named as sharing it") {
+  const auto sharing = [](const std::vector<RankFacts>& ranks) { return cluster::assign_gpus(ranks).sharing; };
+  CHECK(sharing(facts({{"a", kFour}, {"a", kFour}}, DeviceRequest::cuda, false)).empty());
+  CHECK(sharing(facts({{"a", {"A"}}, {"a", {"A"}}}, DeviceRequest::cuda, false)).empty());  // refused
+  CHECK(sharing(facts({{"a", {"A", "B"}}, {"a", {"A", "B"}}, {"a", {"A", "B"}}}, DeviceRequest::cuda, true)) ==
+        "ranks 0, 2 on host a share the GPU A");
+  CHECK(sharing(facts({{"a", {"A"}}, {"b", {"A"}}}, DeviceRequest::cuda, true)) ==
+        "rank 0 on host a, rank 1 on host b share the GPU A");
+  auto sliced = facts({{"a", {"M", "N", "O"}}, {"a", {"M", "N", "O"}}}, DeviceRequest::automatic, false);
+  for (RankFacts& one : sliced) one.gpus[0].board = one.gpus[1].board = "A";
+  CHECK(text(cluster::assign_gpus(sliced)) == "M N");
+  CHECK(sharing(sliced) == "ranks 0, 1 on host a have slices of the GPU A");
+  for (RankFacts& one : sliced) one.gpus[1].board = "B";
+  CHECK(sharing(sliced).empty());
+  CHECK(sharing(facts({{"a", kFour}, {"a", kFour}}, DeviceRequest::cpu, false)).empty());
+}
+
 TEST_CASE("facts survive the way to another rank, and garbage does not") {
   RankFacts sent;
   sent.rank = 3;
@@ -142,7 +159,7 @@ TEST_CASE("facts survive the way to another rank, and garbage does not") {
   sent.pid = 77;
   sent.request = DeviceRequest::cuda;
   sent.share_gpu = true;
-  sent.gpus = {{"GPU-1", "H", 8ULL << 40U}};
+  sent.gpus = {{"GPU-1", "H", 8ULL << 40U}, {"MIG-1", "H", 8ULL << 30U, "GPU-2"}};
   const RankFacts got = cluster::rank_facts(cluster::to_json(sent));
   CHECK(cluster::to_json(got) == cluster::to_json(sent));
   CHECK(got.gpus == sent.gpus);

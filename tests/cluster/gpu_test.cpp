@@ -102,6 +102,8 @@ TEST_CASE("NVML's devices, slices and processes are read through the library") {
   CHECK(gpus[1].mig_mode);
   CHECK(uuids(gpus[1].slices) == "MIG-7 MIG-8");
   CHECK(gpus[1].slices[0].memory_bytes == 3);
+  CHECK(gpus[0].device.board.empty());
+  CHECK(gpus[1].slices[1].board == "GPU-2");
   CHECK(nvml.processes("GPU-1").size() == 40);
   CHECK(nvml.processes("GPU-1").back() == 40);
   CHECK(nvml.processes("MIG-7") == std::vector<pid_t>{8});

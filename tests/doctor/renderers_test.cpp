@@ -99,18 +99,37 @@ TEST_CASE("a group is as fast as its slowest member, and right when all are") {
   CHECK(group_results(answers).size() == 4);
 }
 
-TEST_CASE("renderers that do not meet, or bring wrong bytes, fail") {
+TEST_CASE("renderers that do not meet fail where a group is asked for, and are warned of elsewhere") {
   const Places places = places_of({2});
   std::vector<Answer<GroupFacts>> answers{{member(0, 1), ""}, {member(0, 1), ""}};
-  check_says(judge_groups(places, answers, true), "nccl", Level::ok,
-             {"2 renderers met over NCCL", "all_to_all of attention"});
-  check_says(judge_groups(places, answers, false), "group", Level::ok, {"over the store, "});
+  for (const bool needed : {false, true}) {
+    check_says(judge_groups(places, answers, true, needed), "nccl", Level::ok,
+               {"2 renderers met over NCCL", "all_to_all of attention"});
+  }
+  check_says(judge_groups(places, answers, false, true), "group", Level::ok, {"over the store, "});
   answers[0].facts.listens = "10.1.2.3";
-  check_says(judge_groups(places, answers, false), "group", Level::ok, {"over the store at 10.1.2.3, "});
-  answers[0].facts.correct = {false, true};
-  check_says(judge_groups(places, answers, true), "nccl", Level::failure, {"all_to_all of attention", "wrong bytes"});
+  check_says(judge_groups(places, answers, false, true), "group", Level::ok, {"over the store at 10.1.2.3, "});
   answers[1].problem = "nccl, rank 1 of 2, the set-up: not finished within 60000 ms";
-  check_says(judge_groups(places, answers, true), "nccl", Level::failure, {"rank 1 on host a: nccl", "NCCL_DEBUG"});
+  check_says(judge_groups(places, answers, true, true), "nccl", Level::failure,
+             {"rank 1 on host a: nccl", "NCCL_DEBUG"});
+  check_says(judge_groups(places, answers, true, false), "nccl", Level::warning,
+             {"rank 1 on host a: nccl", "runs of one rank a video go on", "NCCL_DEBUG"});
+}
+
+TEST_CASE("wrong bytes fail also where no group is asked for: ranks read the weights together") {
+  const Places places = places_of({2});
+  std::vector<Answer<GroupFacts>> answers{{member(0, 1), ""}, {member(0, 1), ""}};
+  answers[0].facts.correct = {false, true};
+  for (const bool needed : {false, true}) {
+    check_says(judge_groups(places, answers, true, needed), "nccl", Level::failure,
+               {"all_to_all of attention", "wrong bytes"});
+  }
+}
+
+TEST_CASE("ranks that share a GPU fail where a group is asked for, and are not made to meet elsewhere") {
+  const std::string sharing = "ranks 0, 1 on host a share the GPU GPU-0";
+  check_says({judge_sharing(sharing, false)}, "nccl", Level::not_checked, {"share the GPU GPU-0", "they need not"});
+  check_says({judge_sharing(sharing, true)}, "nccl", Level::failure, {"share the GPU GPU-0", "one rank a GPU"});
 }
 
 }  // namespace

@@ -60,7 +60,9 @@ class DoctorTest(program.ProgramTest):
         """doctor on a host with these GPUs, with stand-in engines."""
         said = self.folder / "nvml.json"
         said.write_text(json.dumps(nvml))
-        return mpirun(ranks, "doctor", "--json", *flags, program=self.with_stand_in_engine(), timeout=PATIENCE,
+        if not (self.folder / "bin").exists():
+            self.with_stand_in_engine()
+        return mpirun(ranks, "doctor", "--json", *flags, program=self.folder / "bin/nightreel", timeout=PATIENCE,
                       env={"NIGHTREEL_NVML_LIBRARY": str(BUILD / "lib/libfake_nvml.so"), "NIGHTREEL_FAKE_NVML": str(said),
                            **variables})
 
@@ -229,12 +231,27 @@ class Faulty(DoctorTest):
         self.assert_says(report, "peer access", "warning", "ranks 0, 1", "--gpu-bind=none")
         self.assert_says(report, "gpu load", "warning", "GPU-a0")
 
+    def test_renderers_that_do_not_meet_are_a_failure_for_groups_alone(self):
+        shared = {"default": [gpu("a0")]}
+        sliced = {"default": [gpu("a0", mig=[{"uuid": "MIG-a0"}, {"uuid": "MIG-a1"}])]}
+        cases = {"unmet": ("GPU-a1:unmet", [], {"default": FOUR}, ("rank 1 on host", "no way to the others"), "warning"),
+                 "shared": ("", ["--share-gpu"], shared, ("ranks 0, 1 on host", "share the GPU GPU-a0"), "not_checked"),
+                 "sliced": ("", [], sliced, ("ranks 0, 1 on host", "slices of the GPU GPU-a0"), "not_checked")}
+        for name, (faults, flags, nvml, parts, alone) in cases.items():
+            for groups in (False, True):
+                with self.subTest(name, groups=groups):
+                    report = self.report(self.with_gpus(2, nvml, *flags, *["--ranks-per-video", "2"] * groups,
+                                                        NIGHTREEL_STAND_IN=faults), 3 if groups else 0)
+                    self.assert_says(report, "nccl", "failure" if groups else alone, *parts)
+                    if groups:
+                        self.assert_only(report, "nccl")
+
 
 class Hanging(DoctorTest):
     """What hangs does not hang doctor. Most of it is waiting, beside the other tests."""
 
     def hang(self, nvml, **variables):
-        return self.report(self.with_gpus(3, nvml, "--patience", "8", **variables), 3)
+        return self.report(self.with_gpus(3, nvml, "--patience", "8", "--ranks-per-video", "3", **variables), 3)
 
     @side_by_side.long
     def test_a_driver(self):

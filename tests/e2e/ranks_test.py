@@ -17,7 +17,7 @@ def gpu(name):
 
 FOUR = [gpu("a0"), gpu("a1"), gpu("a2"), gpu("a3")]
 OTHER = [gpu("b0"), gpu("b1"), gpu("b2"), gpu("b3")]
-
+SLICED = {"default": [gpu("a0") | {"mig": [{"uuid": "MIG-a0"}, {"uuid": "MIG-a1"}]}]}
 
 
 def on(host, ranks, out="out", **variables):
@@ -36,6 +36,35 @@ LAUNCHES = {
         ["GPU-a3", "GPU-a1"]),
     "the CPU was asked for": ([on("a", 2)], ["--device", "cpu"], {"default": FOUR}, ["cpu", "cpu"]),
     "more ranks than GPUs, shared": ([on("a", 2)], ["--share-gpu"], {"default": FOUR[:1]}, ["GPU-a0", "GPU-a0"]),
+    "slices of one GPU": ([on("a", 2)], [], SLICED, ["MIG-a0", "MIG-a1"]),
+    "one GPU shared, for one video": (
+        [on("a", 2)], ["--share-gpu", "--ranks-per-video", 2], {"default": [gpu("a0")]},
+        ("ranks 0, 1 on host a share the GPU GPU-a0", "--ranks-per-video 2 needs a GPU for each rank")),
+    "slices of one GPU, for one video": (
+        [on("a", 2)], ["--ranks-per-video", 2], SLICED,
+        ("ranks 0, 1 on host a have slices of the GPU GPU-a0", "--ranks-per-video 2 needs a GPU for each rank")),
+    "no way between renderers": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a0:unmet,GPU-a1:unmet")], [], {"default": FOUR}, ["GPU-a0", "GPU-a1"]),
+    "no way to one renderer": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a1:unmet")], [], {"default": FOUR}, ["GPU-a0", "GPU-a1"]),
+    "the first renderer dies when it is to meet the others": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a0:lost")], [], {"default": FOUR}, ["GPU-a0", "GPU-a1"]),
+    "another renderer dies when it is to meet the first": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a1:lost")], [], {"default": FOUR}, ["GPU-a0", "GPU-a1"]),
+    "no way between renderers, for one video": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a1:unmet")], ["--ranks-per-video", 2], {"default": FOUR},
+        ("rank 1 on host a: no way to the others",)),
+    "a renderer that dies twice while it loads": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a1:dies:2")], ["--load", "alone"], {"default": FOUR}, ["GPU-a0", "GPU-a1"]),
+    "a renderer that dies three times while it loads": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a1:dies:3")], ["--load", "alone"], {"default": FOUR},
+        ("rank 1 on host a: the renderer ended while loading: signal 9",)),
+    "a renderer that always dies while it loads, beside one that does not": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a1:dies:9")], ["--load", "alone", "--min-ranks", 1], {"default": FOUR},
+        ["GPU-a0", "GPU-a1"]),
+    "a model that cannot be loaded": (
+        [on("a", 2, NIGHTREEL_STAND_IN="GPU-a1:bad")], [], {"default": FOUR},
+        ("rank 1 on host a: the model is torn",)),
     "more ranks than GPUs": (
         [on("a", 2)], [], {"default": FOUR[:1]},
         ("2 ranks for 1 GPU on host a", "ranks 0, 1", "start one rank a GPU, or pass --share-gpu")),
@@ -50,6 +79,17 @@ LAUNCHES = {
         [on("a", 2, out="here"), on("a", 1, out="there")], [], {"default": FOUR},
         ("rank 2 on host a", "there", "rank 0 on host a", "here", "must be on storage that all ranks share")),
 }
+
+
+# Whose engine is started how often; each rank's once where a launch is not named here.
+STARTS = {"no way between renderers": (0, 2), "no way to one renderer": (1, 2),
+          "no way between renderers, for one video": (1, 2),
+          "the first renderer dies when it is to meet the others": (0, 2),
+          "another renderer dies when it is to meet the first": (1, 2),
+          "a renderer that dies twice while it loads": (1, 3), "a renderer that dies three times while it loads": (1, 3),
+          "a renderer that always dies while it loads, beside one that does not": (1, 3)}
+# Ranks that share a GPU, and those whose weights are read alone: with one rank a video they have nothing to meet for.
+UNMET = {"more ranks than GPUs, shared", "slices of one GPU", "a renderer that dies twice while it loads"}
 
 
 class Ranks(program.ProgramTest):
@@ -79,6 +119,7 @@ class Ranks(program.ProgramTest):
         for name, ended in launched.items():
             contexts, _, _, expected = LAUNCHES[name]
             with self.subTest(name):
+                self.assert_started(name)
                 if isinstance(expected, tuple):
                     self.assert_refused(ended, 3, *expected)
                     outs = {out for _, out, _ in contexts}
@@ -93,6 +134,19 @@ class Ranks(program.ProgramTest):
                 self.assertEqual([rank["host"] for rank in ranks], hosts)
                 for rank, (host, device) in enumerate(zip(hosts, expected)):
                     self.assertIn(f"rank {rank}: start: on {host}, device {device}\n", ended.log)
+                idle = [rank["rank"] for rank in self.run_json(self.folder / name / "out")["ranks"] if rank["error"]]
+                self.assertEqual(idle, [1] if "--min-ranks" in LAUNCHES[name][1] else [])
+                self.assertEqual(" load-alone: " in ended.log, "no way" in name or "is to meet" in name, ended.log)
+
+    def assert_started(self, name):
+        """What the engines say in their logs: starts, and requests to meet others."""
+        logs = [log.read_text() for log in sorted((self.folder / name).glob("out/logs/*/renderer-*.log"))]
+        if not logs:
+            return  # refused before any renderer was started
+        rank, starts = STARTS.get(name, (-1, 1))
+        self.assertEqual(logs[rank].count("started\n"), starts, logs)
+        if name in UNMET:
+            self.assertEqual([log for log in logs if "asked to meet" in log], [])
 
     def test_hosts_that_no_redis_was_named_for(self):
         """The private Redis listens on a network address of rank 0 that both hosts reach."""

@@ -38,7 +38,10 @@ def flags_of_tools():
     """What the repository's own tools, where a page names them, add to their parsers. Starting them would import LibTorch."""
     named = {path for page in PAGES for path in re.findall(r"\b(?:bench|tests|tools)/[\w/]+\.py\b", page.read_text())}
     tools = [SOURCE / path for path in sorted({*named, "tests/chaos/chaos.py"})]  # the last by scripts/chaos
-    return {flag for tool in tools for flag in re.findall(r"add_argument\(\s*\"(--[\w-]+)\"", tool.read_text())}
+    scripts = [SOURCE / path for page in PAGES for path in re.findall(r"\bscripts/[a-z-]+\b", page.read_text())]
+    return ({flag for tool in tools for flag in re.findall(r"add_argument\(\s*\"(--[\w-]+)\"", tool.read_text())}
+            | {flag for script in scripts if script.is_file()
+               for flag in re.findall(r"^ *(--[\w-]+)(?=[|)])", script.read_text(), re.MULTILINE)})
 
 
 class WhatTheReaderTypes(program.ProgramTest):

@@ -131,13 +131,13 @@ TEST_CASE("what does not fit leaves in this order: encoders, experts, whole pict
   const Settings large = video(720, 1280, 81);
   for (const Case& c : {Case{a14b(), large, 0, false, Experts::stay, false, true},
                         Case{a14b(), large, 141 * kGB, false, Experts::stay, false, true},
-                        Case{a14b(), small, 80 * kGB, true, Experts::stay, false, true},
+                        Case{a14b(), small, 80 * kGB, false, Experts::stay, false, true},
                         Case{a14b(), large, 80 * kGB, false, Experts::take_turns, false, true},
                         Case{a14b(), small, 48 * kGB, true, Experts::take_turns, false, true},
                         Case{a14b(), large, 48 * kGB, true, Experts::leave, false, true},
                         Case{a14b(), small, 24 * kGB, true, Experts::leave, true, false},
                         Case{ti2v_5b(), video(704, 1280, 121), 80 * kGB, false, Experts::stay, false, true},
-                        Case{ti2v_5b(), video(704, 1280, 121), 48 * kGB, true, Experts::stay, false, true},
+                        Case{ti2v_5b(), video(704, 1280, 121), 48 * kGB, false, Experts::stay, false, true},
                         Case{ti2v_5b(), video(704, 1280, 121), 24 * kGB, true, Experts::stay, true, true}}) {
     const MemoryPlan plan = job::plan_memory(c.model, c.settings, c.memory);
     CAPTURE(job::summary(plan, c.settings));
@@ -206,10 +206,13 @@ TEST_CASE("a job that fits in no way is an error that says what would, and that 
     CAPTURE(thrown.message);
     CHECK(test::contains(thrown.message, part));
   }
-  const auto fitting = job::what_would_fit(a14b(), asked, 32 * kGB);
-  CHECK(has(fitting, "720x1280, 5 frames"));
-  CHECK(job::plan_memory(a14b(), video(720, 1280, 5), 32 * kGB).fits);
-  CHECK_FALSE(job::plan_memory(a14b(), video(720, 1280, 9), 32 * kGB).fits);
+  const auto fits = [](std::int64_t frames) {
+    return job::plan_memory(a14b(), video(720, 1280, frames), 36 * kGB).fits;
+  };
+  std::int64_t most = 1;
+  while (fits(most + 4)) most += 4;
+  CHECK(most > 1);
+  CHECK(has(job::what_would_fit(a14b(), asked, 36 * kGB), "720x1280, " + std::to_string(most) + " frames"));
   const auto hopeless = test::thrown_by([&] { job::fitting_plan({a14b(), 2 * kGB}, asked); });
   CHECK(test::contains(hopeless.message, "no size of this model's videos fits"));
 }
@@ -227,11 +230,128 @@ TEST_CASE("a picture costs its encoding, in tiles where the whole does not fit")
   CHECK(plan.stages[1].name == "picture");
 }
 
+TEST_CASE("a plan counts what the allocator takes beside the activations, which is more where it cannot join blocks") {
+  MemoryModel model = a14b();
+  const Settings s = video(480, 832, 81);
+  const std::uint64_t needed = job::activations_of(model, s, {}).decode;
+  const auto taken = [&](job::Allocator allocator) {
+    model.allocator = allocator;
+    return job::plan_memory(model, s, 0).stages.back().activations;
+  };
+  CHECK(taken(job::Allocator::exact) == needed);
+  CHECK(taken(job::Allocator::expandable) >= needed + needed / 8);
+  CHECK(taken(job::Allocator::blocks) >= needed + needed * 45 / 100);
+  for (const auto allocator : {job::Allocator::exact, job::Allocator::expandable, job::Allocator::blocks}) {
+    model.allocator = allocator;
+    CHECK((job::memory_model_from_json(job::to_json(model)).allocator == allocator));
+  }
+}
+
+TEST_CASE("a decoder's convolutions keep two frames each and share one window") {
+  MemoryModel model = a14b();
+  const auto decode = [&](std::int64_t height, std::int64_t width) {
+    return job::activations_of(model, video(height, width, 81), {}).decode;
+  };
+  CHECK(decode(480, 832) < 7'300'000'000);  // with a window for each it was 12.97 and 29.93 GB
+  CHECK(decode(720, 1280) < 17'000'000'000);
+  model = ti2v_5b();
+  CHECK(job::activations_of(model, video(704, 1280, 121), {}).decode < 16'000'000'000);  // 24.47 GB
+}
+
+TEST_CASE("ranks that code a picture between them need less each, but not where it is coded in tiles") {
+  MemoryModel model = a14b();
+  model.transformer.in_channels = 36;
+  Settings s = video(720, 1280, 81);
+  s.image = "/a.png";
+  job::Activations before = job::activations_of(model, s, {});
+  for (const std::int64_t bands : {2, 4, 8}) {
+    CAPTURE(bands);
+    model.bands = bands;
+    const auto need = job::activations_of(model, s, {});
+    CHECK(need.decode < before.decode);
+    CHECK(need.picture < before.picture);
+    CHECK(need.denoise() == before.denoise());
+    CHECK(job::activations_of(model, s, {true, true}).decode == job::activations_of(a14b(), s, {true, true}).decode);
+    before = need;
+  }
+  CHECK(job::memory_model_from_json(job::to_json(model)).bands == 8);
+}
+
+TEST_CASE("after a plan that ran out of memory comes the next one that needs less there") {
+  const Settings s = video(480, 832, 81);
+  DeviceMemory memory{a14b(), 90 * kGB};
+  const MemoryPlan first = job::fitting_plan(memory, s);
+  CHECK((first.experts == Experts::stay));
+  CHECK_FALSE(first.encoders_leave);
+  MemoryPlan plan = first;
+  std::vector<std::uint64_t> moved{plan.moved};
+  for (int times = 0; times < 3; ++times) {
+    memory.failed["decode"] = plan.bytes_at("decode");
+    const auto next = job::next_plan(memory, s, plan);
+    REQUIRE(next);
+    CHECK(next->fits);
+    CHECK(next->bytes_at("decode") < plan.bytes_at("decode"));
+    CHECK(next->moved >= moved.back());
+    CHECK(job::fitting_plan(memory, s).bytes_at("decode") == next->bytes_at("decode"));  // other videos' too
+    plan = *next;
+    moved.push_back(plan.moved);
+  }
+  CHECK(job::fitting_plan({a14b(), 90 * kGB}, s).bytes_at("decode") == first.bytes_at("decode"));
+  memory.failed["decode"] = 1;
+  CHECK_FALSE(job::next_plan(memory, s, plan));
+  memory.failed = {{"text", 1}};
+  CHECK(test::thrown_by([&] { job::fitting_plan(memory, s); }).kind == base::ErrorKind::job);
+}
+
+TEST_CASE("a plan for a video that has begun does not tile the encoder") {
+  MemoryModel model = a14b();
+  model.transformer.in_channels = 36;
+  Settings s = video(480, 832, 81);
+  s.image = "/a.png";
+  DeviceMemory memory{model, 0};
+  MemoryPlan whole = job::plan_memory(memory, s);
+  CHECK_FALSE(whole.tiled.encode);
+  memory.failed["picture"] = job::activations_of(model, s, {}).picture / 2;
+  CHECK(job::plan_memory(memory, s).tiled.encode);
+  CHECK_FALSE(job::next_plan(memory, s, whole));
+  whole.tiled.encode = true;
+  CHECK(job::next_plan(memory, s, whole));
+}
+
+TEST_CASE("weights that move want memory of the host, and a host that has too little is named") {
+  const Settings s = video(480, 832, 81);
+  DeviceMemory memory{a14b(), 60 * kGB};
+  const MemoryPlan roomy = job::fitting_plan(memory, s);
+  CHECK(roomy.moving > 20 * kGB);
+  CHECK(roomy.host == roomy.moving + a14b().host_weights);
+  memory.host_bytes = roomy.moving;
+  CHECK(job::fitting_plan(memory, s).fits);
+  memory.host_bytes = 5 * kGB;
+  const auto thrown = test::thrown_by([&] { job::fitting_plan(memory, s); });
+  CHECK(test::contains(thrown.message, "host's memory, which has 5.0 GB"));
+  CHECK(test::contains(thrown.message, "fewer ranks on the host"));
+  memory.bytes = 0;  // nothing moves
+  CHECK(job::fitting_plan(memory, s).fits);
+  CHECK(job::to_json(job::device_memory_from_json(job::to_json(memory))) == job::to_json(memory));
+}
+
+TEST_CASE("bytes by stage go through text, and other text is refused") {
+  const job::StageBytes bytes{{"decode", 75'000'000'000}, {"denoise", 1}};
+  CHECK(job::to_text(bytes) == "decode=75000000000,denoise=1");
+  CHECK((job::stage_bytes(job::to_text(bytes)) == bytes));
+  CHECK(job::stage_bytes("").empty());
+  for (const char* bad : {"decode", "decode=", "=5", "decode=-1", "decode=5x", "decode=99999999999999999999"}) {
+    CAPTURE(bad);
+    CHECK(test::thrown_by([&] { job::stage_bytes(bad); }).kind == base::ErrorKind::usage);
+  }
+}
+
 TEST_CASE("a CPU has no reserve, and may take both prompts at once and keep their keys") {
   MemoryModel model = a14b();
   const Settings s = video(480, 832, 81);
   const auto one = job::activations_of(model, s, {});
   model.gpu = false;
+  model.allocator = job::Allocator::exact;
   model.both_prompts = true;
   model.keep_keys = true;
   const auto two = job::activations_of(model, s, {});
@@ -239,7 +359,7 @@ TEST_CASE("a CPU has no reserve, and may take both prompts at once and keep thei
   CHECK(one.keys == 0);
   CHECK(two.keys == 2ULL * 40 * 2 * 512 * 5120 * 2);
   CHECK(job::plan_memory(model, s, 100 * kGB).usable == 100 * kGB);
-  CHECK(job::plan_memory(a14b(), s, 100 * kGB).usable < 97 * kGB);
+  CHECK(job::plan_memory(a14b(), s, 100 * kGB).usable < 98 * kGB);
 }
 
 TEST_CASE("a model goes through JSON unchanged, and JSON that is none is refused") {

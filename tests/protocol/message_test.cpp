@@ -28,6 +28,7 @@ RenderRequest some_request() {
   r.archive_content = "frames";
   r.checkpoint_every = 7;
   r.crf = 23;
+  r.memory = 85899345920U;
   return r;
 }
 
@@ -49,6 +50,8 @@ TEST_CASE("every message comes back as it was sent") {
   ready.device = "NVIDIA H100";
   ready.device_uuid = "GPU-1";
   ready.memory_bytes = 85899345920U;
+  ready.allocator = "expandable_segments";
+  ready.plan = {{"fits", true}};
   ready.cpu_capability = "AVX2";
   ready.threads = 2;
   ready.load_s = 1.25;
@@ -60,7 +63,11 @@ TEST_CASE("every message comes back as it was sent") {
   check_round_trip(DoneEvent{"j", 7, 81, 480, 832, 12, {{"denoise", 3.5}, {"decode", 1.0}}}, decode_event, done_event);
   check_round_trip(DoneEvent{"j", 7, 81, 480, 832, 0, {}, {"a.safetensors: unet.to_q"}, {{"a.safetensors", "0123"}}},
                    decode_event, done_event);
-  check_round_trip(FailedEvent{"j", 7, ErrorKind::device_memory, "out of memory"}, decode_event, failed_event);
+  check_round_trip(FailedEvent{"j", 7, ErrorKind::device_memory, "out of memory", "decode=1000"}, decode_event,
+                   failed_event);
+  DoneEvent done;
+  done.plan = {{"tiled_decode", true}};
+  check_round_trip(done, decode_event, done_event);
 }
 
 TEST_CASE("the values survive, not only the text") {

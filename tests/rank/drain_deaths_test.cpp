@@ -272,3 +272,33 @@ TEST_CASE_FIXTURE(Night, "errors that the renderer reports are retried, or final
   check_done("device", 2);
   check_done("comm", 2);
 }
+
+TEST_CASE_FIXTURE(Night,
+                  "a renderer that runs out of memory twice is started anew, told of the plan that was too large") {
+  add("large", "at=denoise:2 step_ms=50 do=oom:decode=1000");
+  add("next", "step_ms=1");
+  add("last", "step_ms=1");
+  const auto summary = drain();
+  CHECK(summary.error == "");
+  check_done("large", 2);
+  check_done("next", 1);  // whether it waited at the renderer or not
+  check_done("last", 1);
+  CHECK(contains(told("large").at(2), "kind device_memory"));
+  CHECK(base::read_file(folder / "started", 1000) == "\n--memory-failed decode=1000 \n");
+}
+
+TEST_CASE_FIXTURE(Night, "three jobs in a row that fail for one reason are told once") {
+  for (const char* id : {"a", "b", "c", "d"}) add(id, "at=denoise:1 do=fail:numeric", {{"max_attempts", 1}});
+  const auto summary = drain();
+  CHECK(summary.repeated_kind == "numeric");
+  CHECK(contains(summary.repeated_failure, "as the prompt says"));
+}
+
+TEST_CASE_FIXTURE(Night, "failures for several reasons are no one failure") {
+  add("a", "at=denoise:1 do=fail:numeric", {{"max_attempts", 1}});
+  add("b", "at=denoise:1 do=fail:numeric", {{"max_attempts", 1}});
+  add("c", "at=denoise:1 do=fail:storage", {{"max_attempts", 1}});
+  add("e", "at=denoise:1 do=fail:numeric", {{"max_attempts", 1}});
+  add("f", "at=denoise:1 do=fail:numeric", {{"max_attempts", 1}});
+  CHECK(drain().repeated_failure == "");
+}

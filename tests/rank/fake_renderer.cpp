@@ -9,10 +9,12 @@
 //   after=other.1            it does not happen before there is a file FOLDER/other.1: JOB other's first misdeed
 //   who=1           in a group of renderers that stays: the member that misbehaves (0, as is one alone)
 //   do= kill, exit, stop (SIGSTOP), eat (more memory than it may have), hang (heartbeats go on), garbage, long (an
-//   endless line), flood, tear (half of the video is lost), fail:KIND
+//   endless line), flood, tear (half of the video is lost), fail:KIND, oom:STAGE=BYTES (out of memory for the second
+//   time; in a group it ends, as a renderer does)
 // FOLDER/JOB.N has the time, in ms, of the N-th misdeed.
 // The members of a group take each step together, by files in FOLDER/ADDRESS, and wait for each other for ever.
 // FOLDER/join.kill with a number in it: so many times member 1 dies when it shall join.
+// FOLDER/started has a line for each start: what it was told beside FOLDER.
 // FOLDER/load.kill, FOLDER/load.hang with a number in it: so many starts die or hang while loading. FOLDER/digest: the
 // model's, else "m1".
 #include <fcntl.h>
@@ -82,6 +84,7 @@ void eat_memory() {
 
 struct Failing {
   base::ErrorKind kind;
+  std::string memory_failed = {};
 };
 
 void misbehave(const std::string& how) {
@@ -95,6 +98,7 @@ void misbehave(const std::string& how) {
   while (how == "long") say_raw(std::string(1U << 16U, 'x'));
   while (how == "flood") say(protocol::encode_plain("heartbeat"));
   if (how.rfind("fail:", 0) == 0) throw Failing{base::error_kind(how.substr(5))};
+  if (how.rfind("oom:", 0) == 0) throw Failing{base::ErrorKind::device_memory, how.substr(4)};
 }
 
 class Fake {
@@ -196,7 +200,10 @@ class Fake {
     try {
       work();
     } catch (const Failing& failing) {
-      say(protocol::encode(protocol::FailedEvent{r.job, r.token, failing.kind, "as the prompt says"}));
+      const bool ends = group_.size > 1 && !failing.memory_failed.empty();
+      say(protocol::encode(protocol::FailedEvent{ends ? "" : r.job, ends ? 0 : r.token, failing.kind,
+                                                 "as the prompt says", failing.memory_failed}));
+      if (ends) ::_exit(3);
     } catch (const base::Error& e) {
       say(protocol::encode(protocol::FailedEvent{r.job, r.token, e.kind(), e.what()}));
     }
@@ -332,6 +339,9 @@ class Fake {
 
 int main(int argc, char** argv) {
   if (argc < 2) return 2;
+  std::string told;
+  for (int i = 2; i < argc; ++i) told += std::string(argv[i]) + " ";
+  std::ofstream(std::string(argv[1]) + "/started", std::ios::app) << told + "\n";
   Fake(argv[1]).run();
   ::_exit(0);  // threads of it still run
 }

@@ -8,7 +8,9 @@
 #include <fstream>
 #include <list>
 
+#include "nightreel/base/file.h"
 #include "nightreel/rank/renderer.h"
+#include "rank/coming_up.h"
 #include "rank/group_steps.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
@@ -36,7 +38,8 @@ struct Group {
           rank::RendererCommand{{FAKE_RENDERER, folder.path()}, log, loading_limit_s, silence_limit_s, nullptr},
           base::Logger());
       renderers.back().start();
-      ready = renderers.back().wait_ready([] { return false; });
+      ready = rank::come_up(
+          renderers.back(), {}, [] { return false; }, base::Logger());
       members.push_back({renderers.back(), static_cast<int>(at), "rank " + std::to_string(at)});
     }
     group.emplace(members, rank::Meeting{"store", ""}, ready, limits, base::Logger());
@@ -136,6 +139,20 @@ TEST_CASE_FIXTURE(Group, "a renderer that has lost the others is who the group d
   CHECK_FALSE(died.message);
   INFO(died.died);
   CHECK(contains(died.died, "the renderer of rank 0: as the prompt says"));
+}
+
+TEST_CASE_FIXTURE(Group, "a group that dies of a member without memory starts anew with less on all") {
+  form(3);
+  REQUIRE(next("ready").message);
+  render("large", "at=denoise:1 do=oom:decode=1000 who=1");
+  const auto died = next("done");
+  CHECK_FALSE(died.message);
+  CHECK(contains(died.died, "the renderer of rank 1: as the prompt says"));
+  group->start();
+  REQUIRE(next("ready").message);
+  const std::string less = "--memory-failed decode=1000 \n";
+  CHECK(base::read_file(folder / "started", 1000) == "\n\n\n" + less + less + less);
+  check_renders("after");
 }
 
 TEST_CASE_FIXTURE(Group, "of one that has lost the others and one that died, the dead one is named") {

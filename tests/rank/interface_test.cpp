@@ -1,10 +1,13 @@
-// The choice of a network address between ranks, under mpirun: addresses of this machine stand for networks.
+// What ranks agree on before the first job, under mpirun: a network address (addresses of this machine stand for
+// networks), and the memory that equal GPUs are planned with.
 #include <string>
 
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include "nightreel/cluster/mpi.h"
+#include "nightreel/job/memory.h"
+#include "rank/least_memory.h"
 #include "rank/startup.h"
 #include "support/error.h"
 
@@ -28,6 +31,27 @@ TEST_CASE("without such an address every rank says the same, and the fix") {
   CHECK(thrown.kind == base::ErrorKind::environment);
   CHECK(contains(thrown.message, "no network address of rank 0 on host"));
   CHECK(contains(thrown.message, "name a Redis with --redis"));
+}
+
+TEST_CASE("GPUs of one model are planned with the least that one of them has free, others with their own") {
+  struct Case {
+    std::vector<std::string> gpus;     // of the three ranks
+    std::vector<std::uint64_t> bytes;  // free
+    std::vector<std::uint64_t> planned;
+  };
+  const auto rank = static_cast<std::size_t>(world->rank());
+  for (const Case& c :
+       {Case{{"H", "H", "A"}, {80, 78, 70}, {78, 78, 70}}, Case{{"H", "A", "H"}, {80, 40, 80}, {80, 40, 80}},
+        Case{{"cpu", "cpu", "cpu"}, {0, 0, 0}, {0, 0, 0}}, Case{{"H", "", "H"}, {80, 0, 79}, {79, 0, 79}}}) {
+    rank::Loaded loaded;
+    for (const std::string& gpu : c.gpus) loaded.on.push_back({"host", gpu, ""});
+    if (!c.gpus[rank].empty()) {  // else its renderer is not up
+      loaded.ready.emplace();
+      loaded.ready->memory = job::to_json(job::DeviceMemory{{}, c.bytes[rank]});
+    }
+    rank::plan_as_equals(*world, loaded);
+    if (loaded.ready) CHECK(job::device_memory_from_json(loaded.ready->memory).bytes == c.planned[rank]);
+  }
 }
 
 int main(int argc, char** argv) {

@@ -14,6 +14,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/rank/group_renderer.h"
 #include "nightreel/rank/remote_renderer.h"
+#include "rank/coming_up.h"
 #include "rank/group_steps.h"
 #include "support/comes.h"
 #include "support/error.h"
@@ -49,7 +50,8 @@ struct Night {
   /// In seconds without a sign of life: how long the first rank bears a member's, and members the first's.
   explicit Night(double member_s = 3600, double first_s = 3600) : silence_limit_s(first_s) {
     renderer.start();
-    ready = renderer.wait_ready([] { return false; });
+    ready = rank::come_up(
+        renderer, {}, [] { return false; }, base::Logger());
     if (world->rank() > 0) return;
     std::vector<rank::GroupRenderer::Member> members{{renderer, 0, "rank 0"}};
     for (const int at : {1, 2}) {
@@ -140,7 +142,8 @@ TEST_CASE("a silence that the first rank announces is borne; one that it does no
     CHECK(contains(end.why, "no sign of life of rank 0 for "));
     CHECK_FALSE(night.renderer.running());
     night.renderer.start();
-    night.renderer.wait_ready([] { return false; });
+    rank::come_up(
+        night.renderer, {}, [] { return false; }, base::Logger());
     rank::GroupRenderer alone({{night.renderer, world->rank(), "alone"}}, {"store", ""}, night.ready, {},
                               base::Logger());
     CHECK(test::next_event(alone, "ready").message);

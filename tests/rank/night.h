@@ -18,6 +18,7 @@
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/renderer.h"
 #include "queue/test_server.h"
+#include "rank/coming_up.h"
 #include "support/comes.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
@@ -101,7 +102,8 @@ class Rank {
   bool come_up() {
     try {
       renderer.start();
-      ready_ = renderer.wait_ready([] { return false; });
+      ready_ = rank::come_up(
+          renderer, {}, [] { return false; }, base::Logger());
       return true;
     } catch (const base::Error&) {
       if (++failed_starts_ == 5) throw;

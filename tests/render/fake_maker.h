@@ -28,6 +28,7 @@ class FakeMaker final : public render::Maker {
   /// In place of a group's own deadline, for how long it waits for what its rank is to tell it.
   std::optional<std::chrono::milliseconds> deadline;
   std::exception_ptr unsaved;  // of what is begun
+  std::uint64_t planned = 0;   // bytes, by the latest call
   /// "VERB JOB" of each call but prepare's, and after write's "files of JOB: …"; "share RANK/SIZE"; "part" where a
   /// group parts in good order, "lost" where its communicator fails.
   std::shared_ptr<Diary> diary = std::make_shared<Diary>();
@@ -38,6 +39,7 @@ class FakeMaker final : public render::Maker {
   render::Prepared prepare(const job::Settings& settings) const override;
   render::Rendered render(const job::Settings& settings, const render::Prepared& prepared,
                           const render::Checkpointing& checkpointing, const render::RenderObserver& observer) override;
+  void plan_with(std::uint64_t bytes) override { planned = bytes; }
   std::int64_t wave(const job::Settings&) const override { return wave_size; }
   render::Begun begin(const job::Settings& settings, const render::Prepared& prepared,
                       const render::Checkpointing& checkpointing, const render::RenderObserver& observer) override;

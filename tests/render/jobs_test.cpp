@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "nightreel/base/error.h"
+#include "render/out_of_memory.h"
 #include "render/support.h"
 
 using namespace nightreel;
@@ -101,6 +102,7 @@ TEST_CASE("progress, checkpoints and ends are said with the job and its token") 
   rendered.timings = {{"text", 0.5}, {"encode", 0.25}};
   rendered.unused_keys = {"a.safetensors: one key"};
   rendered.lora_digests = {{"/a.safetensors", "abc"}};
+  rendered.plan = {{"peak", 7}};
   one.jobs.done({std::move(work), std::move(rendered)});
   one.jobs.fail(test::request_for("other", 43), Error(ErrorKind::storage, "no room"));
   const Json about{{"v", 1}, {"job", "video"}, {"token", 42}};
@@ -118,9 +120,20 @@ TEST_CASE("progress, checkpoints and ends are said with the job and its token") 
                    {"resumed_step", 2},
                    {"timings", {{"encode", 0.25}, {"text", 0.5}}},
                    {"unused_keys", {"a.safetensors: one key"}},
-                   {"lora_digests", {{"/a.safetensors", "abc"}}}}),
-      Json{{"v", 1}, {"type", "failed"}, {"job", "other"}, {"token", 43}, {"kind", "storage"}, {"message", "no room"}}};
+                   {"lora_digests", {{"/a.safetensors", "abc"}}},
+                   {"plan", {{"peak", 7}}}}),
+      with({{"v", 1}, {"type", "failed"}, {"memory_failed", ""}},
+           {{"job", "other"}, {"token", 43}, {"kind", "storage"}, {"message", "no room"}})};
   CHECK(one.said() == expected);
+}
+
+TEST_CASE("who has run out of memory twice says which plans failed") {
+  JobsOnAPipe one;
+  one.jobs.fail(test::request_for("large", 7), render::OutOfMemory("out of memory", "decode=75,text=3"));
+  const auto& said = one.said();
+  REQUIRE(said.size() == 1);
+  CHECK(said[0].at("kind") == "device_memory");
+  CHECK(said[0].at("memory_failed") == "decode=75,text=3");
 }
 
 TEST_CASE("whatever was thrown has a kind; LibTorch's errors are told apart by what they say about memory") {
@@ -197,7 +210,12 @@ TEST_CASE("what a renderer ends with is said as failed without a job, and gives 
   CHECK(render::exit_code_of(one.events, []() -> int { throw std::runtime_error("a bug"); }) == 4);
   const auto& said = one.said();
   REQUIRE(said.size() == 3);
-  CHECK(said[0] ==
-        Json{{"v", 1}, {"type", "failed"}, {"job", ""}, {"token", 0}, {"kind", "model"}, {"message", "the reason"}});
+  CHECK(said[0] == Json{{"v", 1},
+                        {"type", "failed"},
+                        {"job", ""},
+                        {"token", 0},
+                        {"kind", "model"},
+                        {"message", "the reason"},
+                        {"memory_failed", ""}});
   CHECK(said[2].at("kind") == "internal");
 }

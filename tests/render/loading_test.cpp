@@ -12,6 +12,7 @@
 #include "comm/members.h"
 #include "nightreel/model/digest.h"
 #include "nightreel/model/shared_load.h"
+#include "support/checked_device.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
 
@@ -81,5 +82,34 @@ TEST_CASE("a member that dies or freezes in the middle of loading is named, and 
       CHECK_MESSAGE(outcome.find("reading the weights alone") != std::string::npos, outcome);
       CHECK_MESSAGE(outcome.find("rank 1 of 3 did not come within 10000 ms") != std::string::npos, outcome);
     }
+  }
+}
+
+TEST_CASE("beside a GPU the others do not go on: their ranks start other renderers, since work is under way here") {
+  const test::TempFolder logs;
+  const test::Announcement address;
+  std::vector<test::Member> members;
+  for (int rank = 0; rank < kSize; ++rank) {
+    members.emplace_back([&, rank] {
+      auto group = comm::make_store(address.wait(), rank, kSize, {kDeadline});
+      auto member = std::make_unique<test::FailingMember>(std::move(group), rank == 1 ? 40 : -1, SIGKILL);
+      pipeline::PipelineOptions options;
+      options.device = test::checked_device();
+      const std::string log_file = logs / ("renderer-" + std::to_string(rank) + ".jsonl");
+      const auto log = base::Logger::to_stderr_and_file(base::LogFormat::text, "renderer", log_file);
+      try {
+        render::load_checkpoint(test::golden_path("experts/model"), options, std::move(member), log);
+        return std::string("loaded");
+      } catch (const base::Error& e) {
+        return std::string(base::traits(e.kind()).name) + ": " + e.what();
+      }
+    });
+  }
+  const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");
+  address.tell(rendezvous->address(), kSize);
+  for (const std::size_t rank : {0, 2}) {
+    const std::string outcome = members[rank].outcome(kLong);
+    CHECK_MESSAGE(outcome.rfind("comm: ", 0) == 0, outcome);
+    CHECK_MESSAGE(outcome.find("rank 1 of 3 did not come") != std::string::npos, outcome);
   }
 }

@@ -28,6 +28,8 @@ TEST_CASE("a rank's share survives the way to rank 0") {
   sent.stopped_early = true;
   sent.group = {2, 3};
   sent.group_changes = {"left its group"};
+  sent.repeated_kind = "device_memory";
+  sent.repeated_failure = "out of memory";
   const RankSummary got = rank_summary(to_json(sent));
   CHECK(to_json(got) == to_json(sent));
   CHECK(got.rank == 3);
@@ -39,6 +41,16 @@ TEST_CASE("a rank's share survives the way to rank 0") {
   CHECK(got.jobs[1].error_kind == "out_of_memory");
   CHECK(got.jobs[1].error == "needs 30 GiB");
   CHECK(got.jobs[2].video.empty());
+}
+
+TEST_CASE("what several jobs in a row failed of stands in the run's summary, else null") {
+  RunSummary summary;
+  summary.ranks = {rank_of(0, {}), rank_of(1, {})};
+  CHECK(json::parse(to_json(summary)).at("repeated_failure").is_null());
+  summary.ranks[1].repeated_kind = "device_memory";
+  summary.ranks[1].repeated_failure = "out of memory";
+  const json told = json::parse(to_json(summary)).at("repeated_failure");
+  CHECK(told == json{{"kind", "device_memory"}, {"message", "out of memory"}});
 }
 
 TEST_CASE("a name in no encoding reaches the summary as text") {

@@ -26,6 +26,7 @@ struct GpuDevice {
   std::string uuid;  // "GPU-…" or "MIG-…"
   std::string name;
   std::uint64_t memory_bytes = 0;
+  std::string board = {};  // of a slice: the UUID of the GPU that it is a part of
   bool operator==(const GpuDevice&) const = default;
 };
 

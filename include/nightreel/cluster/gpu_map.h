@@ -42,6 +42,7 @@ RankFacts rank_facts(const std::string& json);
 struct GpuMap {
   std::vector<std::string> devices;  // of each rank: a UUID, or "cpu"
   std::string error;                 // not empty: why there is no map, with ranks and hosts
+  std::string sharing = {};          // not empty: ranks of one GPU, or of slices of one, which NCCL does not let meet
 };
 
 /// `ranks` in rank order. Refused: two ranks on one GPU and more ranks than GPUs (unless share_gpu), a rank without a

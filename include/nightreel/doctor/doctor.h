@@ -22,6 +22,7 @@ struct Options {
   std::string queue = "default";
   std::string device = "auto";  // auto, cpu, cuda
   bool share_gpu = false;
+  int ranks_per_video = 1;  // as --ranks-per-video: above 1 the renderers must be able to meet
   std::optional<int> expect_ranks;
   std::chrono::seconds patience{60};  // for one check of one rank; reading a model takes what its size needs
 };

@@ -7,7 +7,9 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,9 +50,19 @@ struct EncoderSize {
   std::int64_t heads = 0;
 };
 
+/// How tensors come by a device's memory, which says what they take beside their own bytes.
+enum class Allocator {
+  exact,       // a CPU: nothing that counts
+  expandable,  // a GPU, in segments that grow (pipeline/gpu_memory.h): what tensors leave is of use to all others
+  blocks       // a GPU, block by block, which LibTorch does by itself: free blocks cannot be joined
+};
+/// "none", "expandable_segments", "default".
+std::string_view name(Allocator allocator);
+
 /// A checkpoint as a renderer holds it, in the precision in which it computes.
 struct MemoryModel {
-  bool gpu = true;                 // the driver and its libraries take their share
+  bool gpu = true;                              // the driver and its libraries take their share
+  Allocator allocator = Allocator::expandable;  // exact where there is no GPU
   std::int64_t element_bytes = 2;  // of the transformer's and the encoders' activations; the VAE computes in float32
   bool both_prompts = false;       // prompt and negative prompt go through the transformer as one batch
   bool keep_keys = false;          // the cross-attention's keys and values of all blocks are kept
@@ -65,6 +77,7 @@ struct MemoryModel {
   std::uint64_t unpacked = 0;              // bytes of the largest fp8 layer while it is multiplied
   std::uint64_t block_weights = 0;         // bytes of one expert's blocks, which in_shards() deals out
   std::int64_t shards = 1;                 // ranks that the blocks are sharded over
+  std::int64_t bands = 1;                  // ranks that code pictures between them, rows by rows, where not in tiles
 
   std::uint64_t of(Part part) const { return weights.at(static_cast<std::size_t>(part)); }
   /// Bytes of the blocks that are gathered from their shards at a time: the one that computes and the next.
@@ -81,10 +94,19 @@ MemoryModel in_fp8(MemoryModel model);
 /// The same as one of `ranks` holds it that its transformers' blocks are sharded over.
 MemoryModel in_shards(MemoryModel model, std::int64_t ranks);
 
+/// Bytes by stage (MemoryPlan::Stage).
+using StageBytes = std::map<std::string, std::uint64_t>;
+
+/// "decode=75000000000,denoise=…" and back. Throws Error{usage} for other text.
+std::string to_text(const StageBytes& bytes);
+StageBytes stage_bytes(const std::string& text);
+
 /// A checkpoint on a device: what a renderer tells about itself, and what jobs are judged by.
 struct DeviceMemory {
   MemoryModel model;
-  std::uint64_t bytes = 0;  // 0: no limit, or not known
+  std::uint64_t bytes = 0;       // 0: no limit, or not known
+  StageBytes failed = {};        // plans that needed so much have run out of memory there: a plan needs less
+  std::uint64_t host_bytes = 0;  // of the host, for weights that move; 0: no limit, or not known
 };
 
 nlohmann::json to_json(const DeviceMemory& memory);
@@ -123,12 +145,13 @@ struct MemoryPlan {
   struct Stage {
     std::string name;  // text, picture, denoise, decode
     std::uint64_t weights = 0;
-    std::uint64_t activations = 0;
+    std::uint64_t activations = 0;  // what is needed beside the weights, with what the allocator takes for it
+    std::uint64_t tensors = 0;      // of that, the tensors' own
     std::uint64_t bytes() const { return weights + activations; }
   };
 
   std::uint64_t memory = 0;  // the device's; 0: no limit
-  std::uint64_t usable = 0;  // of that, without what driver, libraries and fragments take
+  std::uint64_t usable = 0;  // of that, without what the driver and its libraries take
   bool fits = true;
   bool two_experts = false;
   bool encoders_leave = false;  // once prompts and pictures are encoded
@@ -136,19 +159,30 @@ struct MemoryPlan {
   bool vae_leaves = false;  // while others work
   Tiled tiled;
   std::vector<Stage> stages;
-  std::uint64_t host = 0;   // bytes of weights in the host's memory
+  std::uint64_t host = 0;  // bytes of weights in the host's memory
+  std::uint64_t moving =
+      0;                    // of these, the bytes of those that come and go, which wait in memory of the renderer's own
   std::uint64_t moved = 0;  // bytes that cross to the GPU for a video, one of a full wave where there are waves
 
   /// The stage that needs most.
   const Stage& peak() const;
+  /// Bytes of a stage; 0 where the plan has no such one.
+  std::uint64_t bytes_at(const std::string& stage) const;
   bool stays(Part part) const;
   /// How many videos had better be denoised in a wave: all their high-noise steps, one swap, all the others.
   std::int64_t wave() const { return two_experts && experts == Experts::take_turns ? kWave : 1; }
 };
 
-/// The plan that fits `memory` bytes (0: no limit) with whole pictures before tiles, and the least traffic. Where none
-/// fits, the one that needs least, and `fits` false.
+/// The plan that fits `memory` with whole pictures before tiles, and the least traffic. Where none fits, the one that
+/// needs least, and `fits` false.
+MemoryPlan plan_memory(const DeviceMemory& memory, const Settings& settings);
+/// The same for a device of so many bytes (0: no limit).
 MemoryPlan plan_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+
+/// What to go on with when `plan` has run out of memory in a stage, which `memory.failed` tells: the next one that
+/// fits. None tiles the encoder where `plan` does not, since a video that has begun is not to be of two kinds. Nothing
+/// where there is no such plan.
+std::optional<MemoryPlan> next_plan(const DeviceMemory& memory, const Settings& settings, const MemoryPlan& plan);
 
 /// The same, where a plan must fit. Throws Error{job} "memory: …" that says what would fit.
 MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings);

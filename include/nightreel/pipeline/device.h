@@ -1,5 +1,6 @@
 // Which device and which precision a process computes in, and what it computes with. Changes the process: the GPU is
-// chosen by CUDA_VISIBLE_DEVICES, which CUDA reads once, so this comes before anything that touches CUDA.
+// chosen by CUDA_VISIBLE_DEVICES, which CUDA reads once, so this comes before anything that touches CUDA; how its
+// memory is taken is chosen too (gpu_memory.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>

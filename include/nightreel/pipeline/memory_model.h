@@ -21,15 +21,16 @@ inline constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffus
 struct Precision {
   at::ScalarType dtype = at::kBFloat16;  // of everything but the VAE, which computes in float32
   bool gpu = true;
-  std::optional<bool> keep_keys;  // as PipelineOptions'
-  bool fp8 = false;               //
+  std::optional<bool> keep_keys;                          // as PipelineOptions'
+  bool fp8 = false;                                       //
+  job::Allocator allocator = job::Allocator::expandable;  // of a GPU
 };
 
 /// The folder `dir` as Pipeline::load() would hold it.
 job::MemoryModel memory_model(const std::string& dir, const Precision& precision);
 
 /// A VAE alone, for decoding.
-job::MemoryModel vae_memory_model(model::Vae& vae, bool gpu);
+job::MemoryModel vae_memory_model(model::Vae& vae, job::Allocator allocator);
 
 /// On a CPU all prompts' keys are kept, and both prompts go through as one batch: memory is plenty there, arithmetic
 /// dear.

@@ -9,6 +9,7 @@
 #include <functional>
 #include <list>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -75,6 +76,7 @@ class Drain {
   std::chrono::milliseconds patience() const;
 
   // The renderer (drain_events.cpp).
+  enum class Blame { jobs, nobody };  // for its end
   void listen();
   void hear(std::chrono::milliseconds patience);
   void handle(const RenderUnit::Event& event);
@@ -84,8 +86,8 @@ class Drain {
   void on_done(const protocol::DoneEvent& event);
   void on_failed(const protocol::FailedEvent& event);
   void moved(JobInHand& job);
-  void on_death(const std::string& how);
-  void end_renderer(const std::string& why);
+  void on_death(const std::string& how, Blame blame = Blame::jobs);
+  void end_renderer(const std::string& why, Blame blame = Blame::jobs);
   void look_at_jobs();
   void look_at(JobInHand& job);
   void cancel(JobInHand& job);
@@ -100,6 +102,7 @@ class Drain {
   void release(JobInHand& job);
   void finish(JobInHand& job);
   void lost(JobInHand& job);
+  void note_failure(const JobInHand& job);
   void give_back_all();
   const JobInHand* ask_for_state();
   void result(const JobInHand& job, const std::string& state);
@@ -109,6 +112,8 @@ class Drain {
   std::list<JobInHand> in_hand_;  // in the order in which they were claimed
   Deaths deaths_;
   std::string last_death_;
+  std::string reason_;                    // why the last attempts failed, all for one reason
+  std::set<std::string> failing_;         // and of which jobs
   double pause_s_ = 0;                    // before the next claim
   std::optional<queue::Counts> counted_;  // by this turn's claim, which found nothing
   std::string merged_;                    // the LoRA set that the renderer was last sent

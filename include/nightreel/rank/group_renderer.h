@@ -43,6 +43,7 @@ class GroupRenderer : public RenderUnit {
                 base::Logger log);
 
   void start() override;
+  void remember_failed(const std::string& memory) override;
   bool may_start() override;
   bool running() const override { return state_ != State::down; }
   bool ready() const override { return state_ == State::formed; }

@@ -28,6 +28,7 @@ class RemoteRenderer : public RenderUnit {
       : link_(link), rank_(std::move(rank)), asked_(std::move(asked)) {}
 
   void start() override;
+  void remember_failed(const std::string& memory) override { memory_failed_ = memory; }
   bool may_start() override { return gone_.empty(); }  // the member waits for its GPU
   bool running() const override { return running_; }
   bool ready() const override { return running_ && ready_; }
@@ -50,6 +51,7 @@ class RemoteRenderer : public RenderUnit {
   cluster::GroupLink& link_;
   RemoteRank rank_;
   std::function<void(Ask)> asked_;
+  std::string memory_failed_;
   std::int64_t start_ = 0;
   bool running_ = true;
   bool ready_ = true;

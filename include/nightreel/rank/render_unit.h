@@ -23,6 +23,8 @@ class RenderUnit {
 
   /// Throws Error{environment} when it cannot be started at all.
   virtual void start() = 0;
+  /// What all later starts are told beside: plans that have run out of memory (job::StageBytes as text).
+  virtual void remember_failed(const std::string& /*memory*/) {}
   /// Whether what it was before has left its device.
   virtual bool may_start() = 0;
   virtual bool running() const = 0;
@@ -36,7 +38,8 @@ class RenderUnit {
 
   struct Event {
     std::optional<protocol::Message> message;
-    std::string died;  // how it ended, where message is absent
+    std::string died;   // how it ended, where message is absent
+    bool hung = false;  // by its silence, and not by itself
   };
   /// The next event, or nothing within `timeout`.
   virtual std::optional<Event> poll(std::chrono::milliseconds timeout) = 0;

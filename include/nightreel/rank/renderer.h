@@ -36,6 +36,7 @@ class Renderer : public RenderUnit {
   Renderer(RendererCommand command, base::Logger log) : command_(std::move(command)), log_(std::move(log)) {}
 
   void start() override;
+  void remember_failed(const std::string& memory) override { memory_failed_ = memory; }
   /// Whether the GPU is rid of the process before: the driver gives its memory back some time after its end. One that
   /// is listed for half a minute is waited for no longer.
   bool may_start() override;
@@ -53,15 +54,12 @@ class Renderer : public RenderUnit {
   /// SIGKILL and reap.
   void kill() override;
 
-  /// What a renderer says before anything else. Throws Error of the kind that it failed with (model, environment,
-  /// device, …) or Error{renderer}. `interrupted` is asked between two polls.
-  protocol::ReadyEvent wait_ready(const std::function<bool()>& interrupted);
-
  private:
   Event ended(const std::string& why);
   Event take(const std::string& line);
   bool floods();
   RendererCommand command_;
+  std::string memory_failed_;
   base::Logger log_;
   base::Child child_;
   std::optional<base::LineReader> reader_;

@@ -43,6 +43,7 @@ struct Rendered {
   std::map<std::string, double> timings;            // text, denoise, decode: seconds
   std::vector<std::string> unused_keys;             // of LoRAs, that this model has no place for: a text for each file
   std::map<std::string, std::string> lora_digests;  // by path
+  protocol::Json plan;                              // job::MemoryPlan
 };
 
 /// A video that waits for its second half: what its prompts and pictures have come to, and where it stands.
@@ -53,7 +54,8 @@ struct Begun {
   std::optional<pipeline::DenoiseState> state;  // none: at the start
   std::int64_t resumed_step = 0;
   std::map<std::string, double> timings;
-  std::exception_ptr unsaved;  // in a group: why its state could not be kept, which ends it as soon as all hear of it
+  bool had_less_memory = false;  // it ran out once, and goes on with a plan that needs less
+  std::exception_ptr unsaved;    // in a group: why its state could not be kept, which ends it as soon as all hear of it
 };
 
 /// What render() tells while it works, and what it may be told. Called from the thread that renders.
@@ -95,6 +97,8 @@ class Maker {
   virtual Agreement* share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline) = 0;
 
   virtual Prepared prepare(const job::Settings& settings) const = 0;
+  /// From now on plans need `bytes` of the device at most; 0: as before.
+  virtual void plan_with(std::uint64_t bytes) = 0;
   /// Settings that do not fit the device's memory throw Error{job}.
   virtual Rendered render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                           const RenderObserver& observer) = 0;

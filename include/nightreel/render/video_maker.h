@@ -18,14 +18,16 @@
 namespace nightreel::render {
 
 struct MakerOptions {
-  std::string model;             // folder, in either layout
-  std::string device = "auto";   // auto, cpu, cuda, cuda:GPU-<uuid>
-  std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
-  int threads = 2;               // of LibTorch's CPU kernels
-  std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has, no limit on a CPU
-  model::ShardSeat shard = {};   // in a group that is to come: whose share of the transformers' blocks to keep
-  std::string stage = {};        // folder of this host to copy the checkpoint to and read it from; empty: none
-  base::Logger log = {};         // of loading
+  std::string model;                   // folder, in either layout
+  std::string device = "auto";         // auto, cpu, cuda, cuda:GPU-<uuid>
+  std::string dtype = "auto";          // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
+  int threads = 2;                     // of LibTorch's CPU kernels
+  std::uint64_t gpu_memory = 0;        // bytes to plan with; 0: what the GPU has free, no limit on a CPU
+  job::StageBytes memory_failed = {};  // plans that have run out of memory (job::DeviceMemory)
+  int host_ranks = 1;                  // renderers of this host, which share its memory
+  model::ShardSeat shard = {};         // in a group that is to come: whose share of the transformers' blocks to keep
+  std::string stage = {};              // folder of this host to copy the checkpoint to and read it from; empty: none
+  base::Logger log = {};               // of loading
 };
 
 class VideoMaker final : public Maker {
@@ -42,6 +44,10 @@ class VideoMaker final : public Maker {
   Agreement* share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline) override;
 
   Prepared prepare(const job::Settings& settings) const override;
+  void plan_with(std::uint64_t bytes) override;
+  /// A stage that runs out of memory is tried once more with the next plan that needs less there; the second time, and
+  /// in a group at once, OutOfMemory is thrown, after which this object is of no use: another one shall begin with what
+  /// it tells.
   Rendered render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                   const RenderObserver& observer) override;
   std::int64_t wave(const job::Settings& settings) const override;
@@ -57,6 +63,10 @@ class VideoMaker final : public Maker {
   /// Null: alone.
   Agreement* agreement() const;
   void adopt(const job::Settings& settings, const Prepared& prepared);
+  template <class Stage>
+  void in_memory(const std::string& stage, const job::Settings& settings, Begun& begun, const Stage& run);
+  void answer_out_of_memory(const std::string& stage, const job::Settings& settings, Begun& begun,
+                            const std::string& why);
   job::MemoryPlan plan_for(const job::Settings& settings) const;
   void reshard();
   /// Whether this renderer has the say: alone, or as rank 0.

@@ -30,6 +30,8 @@ struct RankSummary {
   std::vector<JobResult> jobs;
   std::string error_kind;  // why the rank could not go on; empty: it could
   std::string error;
+  std::string repeated_kind = {};     // of what several jobs in a row failed of; empty: they did not
+  std::string repeated_failure = {};  //
 };
 
 std::string to_json(const RankSummary& summary);

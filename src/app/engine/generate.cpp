@@ -112,8 +112,7 @@ int generate(const GenerateOptions& options) {
   const base::Stopwatch watch;
   render::VideoMaker maker(options.maker);
   const auto memory = job::device_memory_from_json(maker.facts().memory);
-  std::fprintf(stderr, "memory: %s\n",
-               job::summary(job::plan_memory(memory.model, settings, memory.bytes), settings).c_str());
+  std::fprintf(stderr, "memory: %s\n", job::summary(job::plan_memory(memory, settings), settings).c_str());
   render::RenderObserver observer;
   observer.progress = [](const std::string& stage, std::int64_t step, std::int64_t steps) {
     if (stage == "denoise" && step > 0) {

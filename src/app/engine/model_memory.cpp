@@ -4,8 +4,8 @@
 #include "nightreel/base/error.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/pipeline/device.h"
+#include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
-#include "nightreel/render/device.h"
 
 namespace nightreel::app {
 namespace {
@@ -69,10 +69,10 @@ MemoryAnswer memory_answer(const MemoryFlags& flags, const job::ModelCard& card,
 
 nlohmann::json device_memory(const std::string& folder, std::uint64_t bytes) {
   const at::Device device = pipeline::choose_device("auto");
-  protocol::ReadyEvent facts;
-  render::describe_device(device, facts);
-  const pipeline::Precision precision{pipeline::choose_dtype("auto", device), device.is_cuda(), std::nullopt};
-  const job::DeviceMemory memory{pipeline::memory_model(folder, precision), bytes > 0 ? bytes : facts.memory_bytes};
+  const pipeline::Precision precision{pipeline::choose_dtype("auto", device), device.is_cuda(), std::nullopt,
+                                      /*fp8=*/false, pipeline::allocator_of(device)};
+  const job::DeviceMemory memory{pipeline::memory_model(folder, precision),
+                                 bytes > 0 ? bytes : pipeline::memory_to_plan_with(device)};
   return job::to_json(memory);
 }
 

@@ -55,6 +55,13 @@ void add_render(CLI::App& app, Action& action) {
   sub->add_option_function<std::string>(
       "--shard-weights", [options](const std::string& seat) { options->maker.shard = seat_of(seat); },
       "MEMBER/SIZE of the group that is to come, from 0/SIZE on: keeps this member's share of the transformer");
+  sub->add_option_function<std::string>(
+      "--memory-failed",
+      [options](const std::string& stages) { options->maker.memory_failed = job::stage_bytes(stages); },
+      "STAGE=BYTES[,…]: plans that needed so much have run out of memory there, and need less from the start");
+  sub->add_option("--host-ranks", options->maker.host_ranks,
+                  "renderers that start on this host now, and share its memory")
+      ->check(CLI::Range(1, 1 << 20));
   sub->add_option("--stage-weights", options->maker.stage,
                   "a folder of this host: the checkpoint is copied there once and read from there");
   sub->callback([&action, options, probes_alone] {

@@ -64,6 +64,10 @@ void add_doctor(CLI::App& app, Action& action) {
   sub->add_option("--out", options->out, "a run's OUT: can all ranks write there?");
   sub->add_option("--redis", options->redis, "URL[,URL…], as for run");
   sub->add_option("--queue", options->queue, "the queue's name")->capture_default_str();
+  sub->add_option("--ranks-per-video", options->ranks_per_video,
+                  "as for run: above 1 renderers that do not meet are a failure")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   add_launch_flags(*sub, options->device, options->share_gpu, options->expect_ranks, options->patience);
   sub->callback([&action, options, json] { action = [options, json] { return start_doctor(*options, *json); }; });
 }
