@@ -56,6 +56,10 @@ at::Tensor Inputs::embeddings(const std::string& name, std::int64_t width, std::
   return embeds_1TE;
 }
 
+at::Tensor Inputs::picture(const std::string& name, std::int64_t height, std::int64_t width) const {
+  return at::randint(256, {height, width, 3}, generator_for(name), at::TensorOptions(at::kByte));
+}
+
 std::vector<std::int64_t> Inputs::tokens(const std::string& name, std::int64_t count, std::int64_t vocabulary) const {
   const at::Tensor ids_S = reference_ != nullptr ? given(name).to(at::kLong).contiguous()
                                                  : at::randint(kFirstWord, vocabulary, {count}, generator_for(name),

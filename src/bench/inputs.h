@@ -21,6 +21,13 @@ class Inputs {
   /// A prompt as the pipeline pads it: [1, 512, width], zero from row `tokens` on.
   at::Tensor embeddings(const std::string& name, std::int64_t width, std::int64_t tokens) const;
 
+  /// uint8 [height, width, 3]; no reference has any.
+  at::Tensor picture(const std::string& name, std::int64_t height, std::int64_t width) const;
+
+  bool has_reference() const { return reference_ != nullptr; }
+  /// For a piece that outlives its reference.
+  Inputs without_reference() const { return {piece_, nullptr}; }
+
   /// Token ids below `vocabulary`.
   std::vector<std::int64_t> tokens(const std::string& name, std::int64_t count, std::int64_t vocabulary) const;
 

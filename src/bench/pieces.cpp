@@ -7,16 +7,20 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "bench/arithmetic.h"
 #include "bench/inputs.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/bench/piece.h"
+#include "nightreel/bench/random_weights.h"
 #include "nightreel/job/checkpoint.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
+#include "nightreel/pipeline/frames.h"
+#include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
 
@@ -26,33 +30,90 @@ namespace {
 
 constexpr double kTimestep = 612.5;  // one that is not whole, in the middle
 
-std::vector<std::int64_t> latent_shape(const Workload& workload, const job::ModelCard& card, std::int64_t channels) {
+/// Frames, rows, columns.
+std::array<std::int64_t, 3> latent_size(const Workload& workload, const job::ModelCard& card) {
   const auto& settings = workload.settings;
-  return {1, channels, (settings.num_frames - 1) / card.vae_temporal + 1, settings.height / card.vae_spatial,
+  return {(settings.num_frames - 1) / card.vae_temporal + 1, settings.height / card.vae_spatial,
           settings.width / card.vae_spatial};
 }
 
-model::Transformer load_transformer(const std::string& folder, const Workload& workload) {
-  const std::string path = folder + "/config.json";
-  model::WeightMap weights = model::WeightMap::open(folder);
-  model::Transformer transformer(model::parse_transformer_config(job::checkpoint_json(path).json, path), weights,
-                                 workload.device, workload.dtype);
-  weights.expect_all_taken();
-  return transformer;
+std::vector<std::int64_t> latent_shape(const Workload& workload, const job::ModelCard& card, std::int64_t channels) {
+  const auto [frames, rows, columns] = latent_size(workload, card);
+  return {1, channels, frames, rows, columns};
 }
 
+/// Calls `load` with where tensors come from: null for the files.
+template <class Load>
+auto with_reader(const Workload& workload, const Load& load) {
+  RandomWeights random(workload.device);
+  return load(workload.random ? &random : nullptr);
+}
+
+model::TransformerConfig transformer_config(const std::string& folder) {
+  const std::string path = folder + "/config.json";
+  return model::parse_transformer_config(job::checkpoint_json(path).json, path);
+}
+
+model::Transformer load_transformer(const std::string& folder, const Workload& workload) {
+  return with_reader(workload, [&](model::TensorReader* reader) {
+    model::WeightMap weights = model::WeightMap::open(folder, reader);
+    model::Transformer transformer(transformer_config(folder), weights, workload.device, workload.dtype);
+    weights.expect_all_taken();
+    return transformer;
+  });
+}
+
+/// As a renderer loads it.
 pipeline::Pipeline load_pipeline(const Workload& workload) {
-  pipeline::PipelineOptions options;
-  options.device = workload.device;
-  options.dtype = workload.dtype;
-  return pipeline::Pipeline::load(workload.model, options);
+  return with_reader(workload, [&](model::TensorReader* reader) {
+    pipeline::PipelineOptions options;
+    options.device = workload.device;
+    options.dtype = workload.dtype;
+    options.plan = workload.plan;
+    options.reader = reader;
+    return pipeline::Pipeline::load(workload.model, options);
+  });
+}
+
+AttentionShape self_attention(const model::TransformerConfig& config, const std::array<std::int64_t, 3>& latents,
+                              at::ScalarType dtype) {
+  return {config.num_attention_heads, tokens_of(config, latents), config.attention_head_dim, dtype, false};
+}
+
+/// What the settings want of pictures, made of nothing.
+pipeline::ImageCondition picture_condition(const job::Settings& settings, const Inputs& inputs,
+                                           const pipeline::Pipeline& pipeline) {
+  if (settings.image.empty()) return {};
+  pipeline::Pictures pictures;
+  pictures.first_HW3 = inputs.picture("first", settings.height, settings.width);
+  const bool has_last = !settings.last_image.empty();
+  if (has_last) pictures.last_HW3 = inputs.picture("last", settings.height, settings.width);
+  if (const auto square = pipeline.clip_square()) {
+    pictures.clip_first_SS3 = inputs.picture("clip_first", square->side, square->side);
+    if (has_last) pictures.clip_last_SS3 = inputs.picture("clip_last", square->side, square->side);
+  }
+  return pipeline.encode_pictures(settings, pictures);
+}
+
+/// The passes through a transformer that a step has, on average: guidance takes two, where its expert's scale is not 1.
+double passes_a_step(const pipeline::Pipeline& pipeline, const job::Settings& settings) {
+  const auto passes = [&](double scale) { return pipeline::is_guided(settings) && scale != 1 ? 2.0 : 1.0; };
+  const double steps = static_cast<double>(settings.num_inference_steps);
+  const double high = static_cast<double>(pipeline.high_steps(settings)) / steps;
+  return high * passes(settings.guidance_scale) +
+         (1 - high) * passes(settings.guidance_scale_2.value_or(settings.guidance_scale));
 }
 
 /// A prompt through the text encoder.
 class Text final : public Piece {
  public:
   Text(const Workload& workload, const Inputs& inputs)
-      : encoder_(model::Umt5Encoder::load(workload.model + "/text_encoder", workload.device, workload.dtype)),
+      : encoder_(with_reader(workload,
+                             [&](model::TensorReader* reader) {
+                               return model::Umt5Encoder::load(workload.model + "/text_encoder", workload.device,
+                                                               workload.dtype, reader);
+                             })),
+        dtype_(workload.dtype),
         tokens_(inputs.tokens("ids", workload.tokens, encoder_.config().vocab_size)) {}
 
   double run() override {
@@ -61,9 +122,16 @@ class Text final : public Piece {
     return watch.seconds();
   }
   at::Tensor result() override { return hidden_1SE_.to(at::kFloat); }
+  PieceFacts facts() const override {
+    const model::Umt5Config& config = encoder_.config();
+    const auto count = static_cast<std::int64_t>(tokens_.size());
+    return {true, std::nullopt, AttentionShape{config.num_heads, count, config.d_kv, dtype_, true},
+            text_operations(config, count)};
+  }
 
  private:
   model::Umt5Encoder encoder_;
+  at::ScalarType dtype_;
   std::vector<std::int64_t> tokens_;
   at::Tensor hidden_1SE_;
 };
@@ -74,6 +142,7 @@ class Pass final : public Piece {
   Pass(const Workload& workload, const Inputs& inputs, const job::ModelCard& card)
       : transformer_(load_transformer(workload.model + "/" + card.experts.front(), workload)),
         keep_keys_(workload.device.is_cpu()),
+        dtype_(workload.dtype),
         latents_1CFYX_(inputs.tensor("latents", latent_shape(workload, card, transformer_.config().in_channels))),
         text_1TE_(inputs.embeddings("embeds", transformer_.config().text_dim, pipeline::kTextRows)),
         timestep_1_(at::full({1}, kTimestep, at::kFloat)) {}
@@ -86,10 +155,17 @@ class Pass final : public Piece {
     return watch.seconds();
   }
   at::Tensor result() override { return velocity_1CFYX_.to(at::kFloat); }
+  PieceFacts facts() const override {
+    const model::TransformerConfig& config = transformer_.config();
+    const std::array<std::int64_t, 3> latents{latents_1CFYX_.size(2), latents_1CFYX_.size(3), latents_1CFYX_.size(4)};
+    return {true, std::nullopt, self_attention(config, latents, dtype_),
+            pass_operations(config, tokens_of(config, latents))};
+  }
 
  private:
   model::Transformer transformer_;
   bool keep_keys_;
+  at::ScalarType dtype_;
   at::Tensor latents_1CFYX_, text_1TE_, timestep_1_, velocity_1CFYX_;
 };
 
@@ -101,44 +177,88 @@ class Step final : public Piece {
     const std::int64_t width = card.transformer.text_dim;
     prompt_1TE_ = inputs.embeddings("embeds", width, workload.tokens).to(workload.device, workload.dtype);
     negative_1TE_ = inputs.embeddings("negative_embeds", width, workload.tokens).to(workload.device, workload.dtype);
+    image_ = picture_condition(settings_, inputs, pipeline_);
+    const model::TransformerConfig config = transformer_config(workload.model + "/" + card.experts.front());
+    const auto latents = latent_size(workload, card);
+    facts_ = {true, workload.plan, self_attention(config, latents, workload.dtype),
+              pass_operations(config, tokens_of(config, latents))};
+    if (facts_.operations) *facts_.operations *= passes_a_step(pipeline_, settings_);
   }
 
   double run() override {
     const base::Stopwatch watch;
-    latents_CFYX_ = pipeline_.denoise(settings_, prompt_1TE_, negative_1TE_, {}).latents_CFYX;
+    latents_CFYX_ = pipeline_.denoise(settings_, prompt_1TE_, negative_1TE_, {}, std::nullopt, image_).latents_CFYX;
     return watch.seconds() / static_cast<double>(settings_.num_inference_steps);
   }
   at::Tensor result() override { return latents_CFYX_; }
+  PieceFacts facts() const override { return facts_; }
 
  private:
   pipeline::Pipeline pipeline_;
   job::Settings settings_;
+  PieceFacts facts_;
   at::Tensor prompt_1TE_, negative_1TE_, latents_CFYX_;
+  pipeline::ImageCondition image_;
 };
 
-/// Latents to the pixels of the whole video.
+/// Latents to the frames of the whole video, as the pipeline makes them: in float32 whatever the transformer's dtype,
+/// and in tiles where the plan says so. Where a reference is to be compared, which has pixels, they stay pixels.
 class VaeDecode final : public Piece {
  public:
   VaeDecode(const Workload& workload, const Inputs& inputs, const job::ModelCard& card)
-      : vae_(model::Vae::load(workload.model + "/vae", workload.device, workload.dtype)),
+      : vae_(with_reader(workload,
+                         [&](model::TensorReader* reader) {
+                           return model::Vae::load(workload.model + "/vae", workload.device, at::kFloat, reader);
+                         })),
+        plan_(workload.plan),
+        as_pixels_(inputs.has_reference()),
         latents_1CFYX_(inputs.tensor("latents", latent_shape(workload, card, card.z_dim))) {}
 
   double run() override {
     const base::Stopwatch watch;
-    pixels_13FHW_ = vae_.decode(latents_1CFYX_).to(at::kCPU);
+    as_pixels_ ? decode_pixels() : decode_bytes();
     return watch.seconds();
   }
-  at::Tensor result() override { return pixels_13FHW_.to(at::kFloat); }
+
+  /// Pixels [1, 3, F, H, W] in -1..1, or pictures [F, H, W, 3] in 0..1.
+  at::Tensor result() override { return as_pixels_ ? video_ : video_.to(at::kFloat).div_(255); }
+
+  PieceFacts facts() const override {
+    const model::VaeConfig& config = vae_.config();
+    const std::array<std::int64_t, 3> latents{latents_1CFYX_.size(2), latents_1CFYX_.size(3), latents_1CFYX_.size(4)};
+    auto [frames, rows, columns] = latents;
+    if (plan_.tiled.decode) {
+      rows = std::min(rows, model::Tiling().height / config.scale_factor_spatial);
+      columns = std::min(columns, model::Tiling().width / config.scale_factor_spatial);
+    }
+    const std::int64_t width = config.decoder_base_dim * config.dim_mult.back();
+    return {true, plan_, AttentionShape{1, rows * columns, width, at::kFloat, false},
+            decode_operations(config, latents, plan_.tiled.decode)};
+  }
 
  private:
+  void decode_pixels() {
+    video_ = plan_.tiled.decode ? vae_.decode_tiled(latents_1CFYX_, {}, at::kFloat)
+                                : vae_.decode(latents_1CFYX_).to(at::kCPU);
+  }
+
+  void decode_bytes() {
+    std::vector<at::Tensor> pieces_FHW3;
+    pipeline::decode_frames(vae_, latents_1CFYX_[0], {plan_.tiled.decode, nullptr},
+                            [&](const at::Tensor& piece) { pieces_FHW3.push_back(piece); });
+    video_ = at::cat(pieces_FHW3);
+  }
+
   model::Vae vae_;
-  at::Tensor latents_1CFYX_, pixels_13FHW_;
+  job::MemoryPlan plan_;
+  bool as_pixels_;
+  at::Tensor latents_1CFYX_, video_;
 };
 
 /// The whole checkpoint, from its files to a pipeline that can be used; the result is a video made with it.
 class Load final : public Piece {
  public:
-  Load(const Workload& workload, const Inputs& inputs) : workload_(workload) {
+  Load(const Workload& workload, const Inputs& inputs) : workload_(workload), inputs_(inputs.without_reference()) {
     const std::string path = workload.model + "/text_encoder/config.json";
     const std::int64_t vocabulary = model::parse_umt5_config(job::checkpoint_json(path).json, path).vocab_size;
     prompt_ = inputs.tokens("ids", workload.tokens, vocabulary);
@@ -149,6 +269,7 @@ class Load final : public Piece {
     pipeline_.reset();  // the last one's end is not this one's beginning
     const base::Stopwatch watch;
     pipeline_ = std::make_unique<pipeline::Pipeline>(load_pipeline(workload_));
+    synchronise(workload_.device);
     return watch.seconds();
   }
 
@@ -156,14 +277,17 @@ class Load final : public Piece {
   at::Tensor result() override {
     const at::Tensor prompt_1TE = pipeline_->encode_prompt(prompt_).embeds_1TE;
     const at::Tensor negative_1TE = pipeline_->encode_prompt(negative_).embeds_1TE;
-    const auto denoised = pipeline_->denoise(workload_.settings, prompt_1TE, negative_1TE, {});
+    const auto denoised = pipeline_->denoise(workload_.settings, prompt_1TE, negative_1TE, {}, std::nullopt,
+                                             picture_condition(workload_.settings, inputs_, *pipeline_));
     std::vector<at::Tensor> pieces_FHW3;
     pipeline_->decode(denoised.latents_CFYX, [&](const at::Tensor& piece) { pieces_FHW3.push_back(piece); });
     return at::cat(pieces_FHW3).to(at::kFloat).div_(255);
   }
+  PieceFacts facts() const override { return {true, workload_.plan, std::nullopt, std::nullopt}; }
 
  private:
   Workload workload_;
+  Inputs inputs_;
   std::vector<std::int64_t> prompt_, negative_;
   std::unique_ptr<pipeline::Pipeline> pipeline_;
 };
@@ -183,10 +307,21 @@ at::Tensor pictures(const std::array<std::int64_t, 4>& shape, std::span<const st
 const std::vector<PieceKind>& piece_kinds() {
   static const std::vector<PieceKind> kinds{{"text", "prompt", "hidden", 1e-5, 0.03},
                                             {"pass", "pass", "velocity", 1e-5, 0.03},
-                                            {"step", "step", "latents", 2e-4, 0.2},
-                                            {"vae-decode", "video", "pixels", 1e-5, 0.12},
-                                            {"load", "model", "frames", 1.0 / 255, 0.2}};
+                                            {"step", "step", "latents", 2e-4, 0.2, true},
+                                            {"vae-decode", "video", "pixels", 1e-5, 0.12, true},
+                                            {"load", "model", "frames", 1.0 / 255, 0.2, true}};
   return kinds;
+}
+
+job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory) {
+  const at::Device device = workload.device;
+  const pipeline::Precision precision{workload.dtype, device.is_cuda(), std::nullopt, /*fp8=*/false,
+                                      pipeline::allocator_of(device)};
+  const job::DeviceMemory memory{pipeline::memory_model(workload.model, precision),
+                                 gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device),
+                                 {},
+                                 device.is_cuda() ? pipeline::host_memory_for(/*renderers=*/1) : 0};
+  return job::fitting_plan(memory, workload.settings);
 }
 
 std::unique_ptr<Piece> make_piece(const std::string& name, const Workload& workload, const Reference* reference) {

@@ -7,7 +7,7 @@
 
 #include "job/config_file.h"
 #include "job/fields.h"
-#include "job/published.h"
+#include "nightreel/job/published.h"
 #include "nightreel/job/checkpoint.h"
 
 namespace nightreel::job {

@@ -1,4 +1,4 @@
-#include "job/published.h"
+#include "nightreel/job/published.h"
 
 #include <algorithm>
 #include <array>

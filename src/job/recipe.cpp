@@ -1,7 +1,7 @@
 #include "nightreel/job/recipe.h"
 
 #include "job/fields.h"
-#include "job/published.h"
+#include "nightreel/job/published.h"
 #include "nightreel/base/error.h"
 
 namespace nightreel::job {

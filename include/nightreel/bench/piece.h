@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/bench/device_use.h"
+#include "nightreel/job/memory.h"
 #include "nightreel/job/settings.h"
 
 namespace nightreel::bench {
@@ -27,6 +29,20 @@ struct Workload {
   at::ScalarType dtype = at::kFloat;
   job::Settings settings;    // sizes, steps, guidance, seed
   std::int64_t tokens = 64;  // of a prompt; a reference brings its own
+  bool random = false;       // weights are made (random_weights.h), and `model` has their headers
+  job::MemoryPlan plan;      // for the settings, of pieces whose kind is planned
+};
+
+/// The plan by which a renderer makes such a video on the workload's device, of which `gpu_memory` bytes are to be used
+/// (0: all that is free). Reads the headers of the weights alone. Throws Error{job} "memory: …" where none fits.
+job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory);
+
+/// What is known of a piece before it has run.
+struct PieceFacts {
+  bool in_this_process = true;               // whose allocator then has its memory
+  std::optional<job::MemoryPlan> plan;       // none: it has a module of its own
+  std::optional<AttentionShape> attention;   // of the module to itself
+  std::optional<double> operations;          // of a unit (src/bench/arithmetic.h)
 };
 
 class Piece {
@@ -36,6 +52,7 @@ class Piece {
   virtual double run() = 0;
   /// What the last run computed, float32 on the CPU. Not timed.
   virtual at::Tensor result() = 0;
+  virtual PieceFacts facts() const { return {}; }
 };
 
 /// What there is to know about a piece before it is made.
@@ -45,6 +62,7 @@ struct PieceKind {
   std::string result;  // the tensor NAME.RESULT of a reference is what it should compute
   double limit_f32;    // of the deviation from the reference; those of the parity tests
   double limit_bf16;
+  bool planned = false;  // it runs by Workload::plan
 };
 
 /// Sets LibTorch's CPU threads for the calling thread and those that it starts.

@@ -11,7 +11,9 @@
 #include "app/engine/maker_flags.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
+#include "nightreel/bench/device_use.h"
 #include "nightreel/bench/measure.h"
+#include "nightreel/bench/random_weights.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/pipeline/device.h"
 
@@ -27,6 +29,7 @@ constexpr std::int64_t kSteps = 4;  // of a denoising run, where not asked other
 struct BenchFlags {
   MorePieces more;
   render::MakerOptions maker;
+  std::string random;  // a name of bench::random_names(), in place of a model
   json job = json::object();  // the flags as a job: checked like a job's fields
   std::vector<std::string> pieces;
   int repeats = 5;
@@ -44,14 +47,35 @@ std::vector<bench::PieceKind> all_kinds(const MorePieces& more) {
   return kinds;
 }
 
-std::string known_names(const MorePieces& more) {
-  std::string names;
-  for (const auto& kind : all_kinds(more)) names += (names.empty() ? "" : ", ") + kind.name;
-  return names;
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+std::string names_of(const std::vector<bench::PieceKind>& kinds) {
+  std::vector<std::string> names;
+  for (const auto& kind : kinds) names.push_back(kind.name);
+  return joined(names);
+}
+
+/// Throws unless a model is named in exactly one way.
+void check_model_flags(const BenchFlags& flags) {
+  if (flags.random.empty() == flags.maker.model.empty()) {
+    throw Error(ErrorKind::usage, "--model, --random: exactly one of them is needed");
+  }
+  const auto known = bench::random_names();
+  if (flags.random.empty() || std::find(known.begin(), known.end(), flags.random) != known.end()) return;
+  throw Error(ErrorKind::usage, "--random: '" + base::printable(flags.random) + "' is none of " + joined(known));
+}
+
+/// A renderer that is started reads its weights itself: it has no use for random ones.
+std::vector<bench::PieceKind> possible_kinds(const BenchFlags& flags) {
+  return flags.random.empty() ? all_kinds(flags.more) : bench::piece_kinds();
 }
 
 std::vector<bench::PieceKind> wanted_kinds(const BenchFlags& flags) {
-  const auto known = all_kinds(flags.more);
+  const auto known = possible_kinds(flags);
   if (flags.pieces.empty()) return known;
   std::vector<bench::PieceKind> wanted;
   for (const std::string& name : flags.pieces) {
@@ -60,31 +84,56 @@ std::vector<bench::PieceKind> wanted_kinds(const BenchFlags& flags) {
       if (kind.name == name) wanted.push_back(kind);
     }
     if (wanted.size() == before) {
-      throw Error(ErrorKind::usage, "--piece: '" + base::printable(name) + "' is none of " + known_names(flags.more));
+      throw Error(ErrorKind::usage, "--piece: '" + base::printable(name) + "' is none of " + names_of(known));
     }
   }
   return wanted;
 }
 
-bench::Workload workload_for(const BenchFlags& flags) {
-  bench::Workload workload;
-  workload.model = flags.maker.model;
-  workload.tokens = flags.tokens;
-  const job::ModelCard card = job::read_model_card(workload.model);
-  job::check_supported(card);
-  try {
-    workload.settings =
-        job::resolve(job::make_job(flags.job, {}), card, job::recipe_for(card, job::RecipeChoice::automatic));
-  } catch (const Error& e) {
-    throw Error(e.kind() == ErrorKind::job ? ErrorKind::usage : e.kind(), e.what());  // a job's fault is the caller's
-  }
+/// What a job for this model must have beside the flags: the pieces make the pictures that it names.
+json job_for(const BenchFlags& flags, const job::ModelCard& card) {
+  json job = flags.job;
+  const bool first_and_last = card.kind == job::ModelKind::flf2v;
+  if (first_and_last || card.kind == job::ModelKind::i2v) job["image"] = "/made/first.png";
+  if (first_and_last) job["last_image"] = "/made/last.png";
+  return job;
+}
+
+/// `scratch`: where the headers of random weights go.
+bench::Workload workload_for(const BenchFlags& flags, const bench::ScratchFolder& scratch) {
   if (pipeline::holds_fp8(flags.maker.dtype)) {
     throw Error(ErrorKind::usage, "--dtype: fp8 is not measured; write auto, bf16 or f32");
   }
+  bench::Workload workload;
   workload.device = pipeline::choose_device(flags.maker.device);
   workload.dtype = pipeline::choose_dtype(flags.maker.dtype, workload.device);
+  workload.model = flags.maker.model;
+  workload.tokens = flags.tokens;
+  workload.random = !flags.random.empty();
+  if (workload.random) {
+    workload.model = scratch.path();
+    bench::write_published_configs(flags.random, workload.model);
+    bench::write_sparse_weights(workload.model, workload.dtype);
+  }
+  const job::ModelCard card = job::read_model_card(workload.model);
+  job::check_supported(card);
+  try {
+    workload.settings = job::resolve(job::make_job(job_for(flags, card), {}), card,
+                                     job::recipe_for(card, job::RecipeChoice::automatic));
+  } catch (const Error& e) {
+    throw Error(e.kind() == ErrorKind::job ? ErrorKind::usage : e.kind(), e.what());  // a job's fault is the caller's
+  }
   bench::use_threads(flags.maker.threads);
   return workload;
+}
+
+/// The plan, before any weights are read. A video that does not fit is the caller's fault, not a job's.
+job::MemoryPlan plan_for(const BenchFlags& flags, const bench::Workload& workload) {
+  try {
+    return bench::plan_of(workload, flags.maker.gpu_memory);
+  } catch (const Error& e) {
+    throw Error(e.kind() == ErrorKind::job ? ErrorKind::usage : e.kind(), e.what());
+  }
 }
 
 bool is_one_more(const std::string& name, const MorePieces& more) {
@@ -135,6 +184,7 @@ void repeat_on_request(bench::Measurement& measurement) {
 }
 
 bench::Figures measure(const bench::PieceKind& kind, const BenchFlags& flags, const bench::Workload& workload) {
+  bench::forget_peaks(workload.device);
   bench::Measurement measurement = measurement_of(kind, flags, workload);
   for (int i = 0; i < flags.warm_ups; ++i) measurement.warm_up();
   if (flags.paced) {
@@ -142,23 +192,26 @@ bench::Figures measure(const bench::PieceKind& kind, const BenchFlags& flags, co
   } else {
     for (int i = 0; i < flags.repeats; ++i) measurement.repeat();
   }
+  measurement.finish();
   return measurement.figures();
 }
 
-json report(const BenchFlags& flags, const bench::Workload& workload, const std::vector<bench::Figures>& figures) {
+json report(const BenchFlags& flags, const bench::Workload& workload, const std::vector<bench::Figures>& figures,
+            const std::optional<double>& matmul_tflops) {
   json pieces = json::array();
   bool right = true;
   for (const auto& one : figures) {
     pieces.push_back(bench::to_json(one));
     right = right && one.right();
   }
-  return {{"model", workload.model},
+  return {{"model", workload.random ? "random " + flags.random : workload.model},
           {"device", workload.device.str()},
           {"dtype", workload.dtype == at::kFloat ? "f32" : "bf16"},
           {"threads", flags.maker.threads},
           {"tokens", workload.tokens},
           {"settings", job::to_json(workload.settings)},
           {"versions", pipeline::compute_versions()},
+          {"matmul_tflops", matmul_tflops ? json(*matmul_tflops) : json()},
           {"pieces", pieces},
           {"right", right}};
 }
@@ -173,6 +226,30 @@ std::string shown(double seconds) {
   return text;
 }
 
+/// What the piece made of the device, as far as it is known, in a line of its own.
+void print_use(const json& piece, const json& matmul_tflops) {
+  constexpr double kGigabyte = 1e9;
+  std::vector<std::string> words;
+  const auto add = [&](const char* format, double value) {
+    std::string text(64, '\0');
+    text.resize(static_cast<std::size_t>(std::snprintf(text.data(), text.size(), format, value)));
+    words.push_back(text);
+  };
+  if (const json& rate = piece.at("tflops"); !rate.is_null()) {
+    add("%.3g TFLOP/s", rate.get<double>());
+    if (!matmul_tflops.is_null()) add("%.0f %% of a matmul's", 100 * rate.get<double>() / matmul_tflops.get<double>());
+  }
+  if (const json& kernel = piece.at("kernels").at("attention"); !kernel.is_null()) {
+    words.push_back("attention " + kernel.get<std::string>());
+  }
+  const json& memory = piece.at("memory");
+  if (!memory.at("reserved").is_null()) {
+    add("reserved %.2f GB", memory.at("reserved").get<double>() / kGigabyte);
+    if (!memory.at("plan").is_null()) add("planned %.2f GB", memory.at("plan").at("peak").get<double>() / kGigabyte);
+  }
+  if (!words.empty()) std::printf("%12s %s\n", "", joined(words).c_str());
+}
+
 void print(const json& piece) {
   const json& correctness = piece.at("correctness");
   const double deviation = correctness.at("deviation").is_null() ? HUGE_VAL : correctness.at("deviation").get<double>();
@@ -185,16 +262,25 @@ void print(const json& piece) {
 }
 
 int run_bench(const BenchFlags& flags) {
+  check_model_flags(flags);
   const auto kinds = wanted_kinds(flags);
   if (flags.paced && kinds.size() != 1) throw Error(ErrorKind::usage, "--paced needs exactly one --piece");
-  const bench::Workload workload = workload_for(flags);
+  const bench::ScratchFolder scratch;
+  bench::Workload workload = workload_for(flags, scratch);
+  if (std::any_of(kinds.begin(), kinds.end(), [](const auto& kind) { return kind.planned; })) {
+    workload.plan = plan_for(flags, workload);
+  }
+  const std::optional<double> matmul_tflops = bench::matmul_tflops(workload.device, workload.dtype);
   std::vector<bench::Figures> figures;
   for (const auto& kind : kinds) figures.push_back(measure(kind, flags, workload));
-  const json all = report(flags, workload, figures);
+  const json all = report(flags, workload, figures, matmul_tflops);
   if (flags.paced || flags.as_json) {
     std::printf("%s\n", all.dump(flags.paced ? -1 : 2).c_str());
   } else {
-    for (const json& piece : all.at("pieces")) print(piece);
+    for (const json& piece : all.at("pieces")) {
+      print(piece);
+      print_use(piece, all.at("matmul_tflops"));
+    }
   }
   return all.at("right").get<bool>() ? 0 : 1;
 }
@@ -231,8 +317,10 @@ void add_bench_with(CLI::App& app, Action& action, const MorePieces& more) {
   auto flags = std::make_shared<BenchFlags>();
   flags->more = more;
   CLI::App* sub = app.add_subcommand("bench", "measures pieces of the work, correctness beside each speed");
-  add_maker_flags(*sub, flags->maker);
-  sub->add_option("--piece", flags->pieces, "any of " + known_names(more) + "; default: all")->delimiter(',');
+  add_maker_flags(*sub, flags->maker)->required(false);
+  sub->add_option("--random", flags->random,
+                  "in place of a model: random weights of published dimensions, " + joined(bench::random_names()));
+  sub->add_option("--piece", flags->pieces, "any of " + names_of(all_kinds(more)) + "; default: all")->delimiter(',');
   sub->add_option("--repeat", flags->repeats, "counted runs")->check(CLI::Range(1, 100000))->capture_default_str();
   sub->add_option("--warmup", flags->warm_ups, "runs before, not timed but checked")
       ->check(CLI::Range(0, 1000))

@@ -12,7 +12,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
 #include "nightreel/base/process.h"
-#include "nightreel/base/random.h"
+#include "nightreel/bench/random_weights.h"
 #include "nightreel/media/archive.h"
 #include "nightreel/protocol/message.h"
 
@@ -25,24 +25,6 @@ using std::chrono::seconds;
 
 constexpr const char* kJob = "bench";
 constexpr seconds kPatience{600};  // for one event: the first step of a large model on a slow disk
-
-// A folder of its own among the temporary files, gone with the object.
-class ScratchFolder {
- public:
-  ScratchFolder() : path_(std::filesystem::temp_directory_path() / ("nightreel-bench-" + base::random_hex(8))) {
-    std::filesystem::create_directory(path_);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string file(const char* name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 class Start final : public bench::Piece {
  public:
@@ -85,6 +67,12 @@ class Start final : public bench::Piece {
     return bench::pictures(archive.frames_shape, archive.rgb);
   }
 
+  bench::PieceFacts facts() const override {
+    bench::PieceFacts facts;
+    facts.in_this_process = false;
+    return facts;
+  }
+
  private:
   protocol::Message next_event(base::LineReader& events) const {
     std::string line;
@@ -114,7 +102,7 @@ class Start final : public bench::Piece {
   }
 
   bool whole_video_;
-  ScratchFolder folder_;
+  bench::ScratchFolder folder_;
   base::ChildOptions child_;
   protocol::RenderRequest request_;
 };
