@@ -1,4 +1,4 @@
-// One member of a group over the stand-in for NCCL, for nccl_test.py:
+// One member of a group over NCCL, or over the stand-in for it: for nccl_test.py and scripts/gpu-proof.
 //
 //   nccl_member address                            prints a rendezvous' address
 //   nccl_member verbs ADDRESS RANK SIZE DEADLINE   says "ready", waits for a line, then goes through every verb; prints

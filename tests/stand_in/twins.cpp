@@ -2,6 +2,7 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "ops/rotary_element.h"
@@ -34,11 +35,23 @@ void rotary(const Launch& launch) {
   }
 }
 
+/// The first number of what it has made: whether a comparison sees a kernel that is wrong, and names it.
+void spoil_rotary(const Launch& launch) {
+  auto* out = argument<c10::BFloat16*>(launch, 4);
+  out[0] = static_cast<float>(out[0]) + 4;
+}
+
+bool is_to_be_wrong(const char* kernel) {
+  const char* wrong = std::getenv("STAND_IN_WRONG_KERNEL");
+  return wrong != nullptr && std::strcmp(wrong, kernel) == 0;
+}
+
 }  // namespace
 
 bool run_twin(const Launch& launch) {
   if (is_kernel(launch, "rotary_kernel", "BFloat16")) {
     rotary<c10::BFloat16>(launch);
+    if (is_to_be_wrong("rotary")) spoil_rotary(launch);
   } else if (is_kernel(launch, "rotary_kernel", "Half")) {
     rotary<c10::Half>(launch);
   } else if (is_kernel(launch, "rotary_kernelIf", "")) {
