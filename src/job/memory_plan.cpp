@@ -25,7 +25,8 @@ struct Gaps {
 constexpr Gaps kGapsExpandable{25, 15};
 constexpr Gaps kGapsBlocks{65, 35};
 constexpr std::uint64_t kRounding = std::uint64_t{256} << 20U;
-constexpr std::uint64_t kMovingPart = 16;  // of weights that come and go, what blocks that cannot be joined leave unused
+constexpr std::uint64_t kMovingPart =
+    16;  // of weights that come and go, what blocks that cannot be joined leave unused
 
 std::uint64_t usable_of(std::uint64_t memory, bool gpu) {
   if (!gpu) return memory;

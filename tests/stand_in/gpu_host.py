@@ -46,10 +46,10 @@ class StandInTest(program.ProgramTest):
                 "NIGHTREEL_FAKE_NVML": str(self.folder / "nvml.json"), "STAND_IN_FOLDER": str(self.folder),
                 "OMP_NUM_THREADS": "1", **variables}
 
-    def call(self, *words, timeout=250, **variables):
+    def call(self, *words, timeout=900, **variables):
         return program.call([self.program, *words], timeout=timeout, env=self.environment(**variables))
 
-    def mpirun(self, ranks, *words, timeout=250, **variables):
+    def mpirun(self, ranks, *words, timeout=900, **variables):
         return program.call([*MPIRUN, "-np", ranks, self.program, *words], timeout=timeout,
                             env=self.environment(**variables))
 

@@ -164,9 +164,12 @@ json cell(const std::string& model, const std::string& dtype, int ranks, int vid
     json plan = job::to_json(job::fitting_plan(memory, settings));
     const json made = make_videos(maker, model, fields, videos, watch, plan);
     const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
-    return {{"plan", plan},                       {"videos", made},
-            {"stages", watch.stages()},           {"steps", watch.steps()},
-            {"retries", stats.num_alloc_retries}, {"out_of_memory", stats.num_ooms},
+    return {{"plan", plan},
+            {"videos", made},
+            {"stages", watch.stages()},
+            {"steps", watch.steps()},
+            {"retries", stats.num_alloc_retries},
+            {"out_of_memory", stats.num_ooms},
             {"counted", counted().at("memory")}};
   } catch (const base::Error& e) {
     return {{"refused", e.what()}};

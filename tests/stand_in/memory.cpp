@@ -29,7 +29,7 @@ constexpr Bytes kContext = Bytes{600} << 20U;
 constexpr unsigned char kPoison = 0xA5;
 constexpr Driver kOutOfMemory = 2;     // CUDA_ERROR_OUT_OF_MEMORY
 constexpr Driver kNotSupported = 801;  // CUDA_ERROR_NOT_SUPPORTED
-constexpr int kVirtualMemory = 102;  // CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED
+constexpr int kVirtualMemory = 102;    // CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED
 
 Bytes round_up(Bytes bytes) {
   return (bytes + kPage - 1) / kPage * kPage;
@@ -237,9 +237,12 @@ void* driver_function(const std::string& name) {
       {"cuMemAddressFree", reinterpret_cast<void*>(&nothing)},
       {"cuGetErrorString", reinterpret_cast<void*>(&error_string)}};
   // LibTorch wants to find these where it uses any of the above.
-  static const std::set<std::string> wanted{
-      "cuMemExportToShareableHandle",          "cuMemImportFromShareableHandle", "cuMemRetainAllocationHandle",
-      "cuMemGetAllocationPropertiesFromHandle", "cuMemsetD32Async",               "cuStreamWriteValue32"};
+  static const std::set<std::string> wanted{"cuMemExportToShareableHandle",
+                                            "cuMemImportFromShareableHandle",
+                                            "cuMemRetainAllocationHandle",
+                                            "cuMemGetAllocationPropertiesFromHandle",
+                                            "cuMemsetD32Async",
+                                            "cuStreamWriteValue32"};
   const auto found = known.find(name);
   if (found != known.end()) return found->second;
   return wanted.count(name) > 0 ? reinterpret_cast<void*>(&not_supported) : nullptr;

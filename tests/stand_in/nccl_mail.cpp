@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <thread>
 
 namespace nightreel::stand_in {
@@ -45,12 +44,11 @@ bool Mail::fetch(long call, int from, int to, void* bytes, std::size_t size) {
     if (stopped_) return false;
     std::this_thread::sleep_for(kLook);
   }
-  std::ifstream file(name, std::ios::binary);
-  const std::vector<char> read{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::error_code failed;
+  const bool fits = std::filesystem::file_size(name, failed) == size;
+  if (fits) std::ifstream(name, std::ios::binary).read(static_cast<char*>(bytes), static_cast<std::streamsize>(size));
   if (to != kAll) ::unlink(name.c_str());
-  if (read.size() != size) return false;
-  std::copy(read.begin(), read.end(), static_cast<char*>(bytes));
-  return true;
+  return fits;
 }
 
 void Mail::all_have_begun(long call) {

@@ -40,7 +40,8 @@ class Programs(StandInTest):
         self.assertLess(abs(seen - want).mean(), 0.5)
 
     def test_doctor_lets_two_renderers_meet_over_nccl(self):
-        ended = self.mpirun(2, "doctor", "--json", "--model", SHAPES, "--expect-ranks", 2, "--ranks-per-video", 2)
+        ended = self.mpirun(2, "doctor", "--json", "--model", SHAPES, "--expect-ranks", 2, "--ranks-per-video", 2,
+                            "--patience", 800)
         self.assert_ended(ended, 0)
         report = json.loads(ended.out.splitlines()[0])
         levels = {one["check"]: one["level"] for one in report["checks"]}
