@@ -1,7 +1,7 @@
 // The counting stand-in: memory is addresses, kernels are counted by name, copies by direction, waits of the host.
 //
 //   STAND_IN_HOST_BYTES   of the host's memory, in place of what this one has; 2000000000000
-//   STAND_IN_REPORT       a path: the report of a process is written to PATH.PID.json when it ends
+//   STAND_IN_REPORT       a path: the report of a process is written to PATH.PID.json, now and then and when it ends
 #include "stand_in/counting.h"
 
 #include <dlfcn.h>
@@ -17,6 +17,8 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
+
+STAND_IN_API const char* stand_in_report();
 
 namespace nightreel::stand_in {
 namespace {
@@ -36,6 +38,17 @@ Counts& counts() {
 
 }  // namespace
 
+/// Who is killed at its end has told of most by then.
+constexpr long kKernelsAReport = 1000;
+
+void write_report() {
+  const char* path = std::getenv("STAND_IN_REPORT");
+  if (path == nullptr) return;
+  const std::string name = path + ("." + std::to_string(::getpid()) + ".json");
+  std::ofstream(name + ".part") << stand_in_report() << '\n';
+  ::rename((name + ".part").c_str(), name.c_str());
+}
+
 bool memory_is_there() {
   return false;
 }
@@ -53,9 +66,13 @@ void count(const char* what, std::uint64_t bytes) {
 }
 
 void count_kernel(const std::string& name) {
-  const std::lock_guard lock(counts().mutex);
-  ++counts().kernels[name];
-  ++counts().all_kernels;
+  long all = 0;
+  {
+    const std::lock_guard lock(counts().mutex);
+    ++counts().kernels[name];
+    all = ++counts().all_kernels;
+  }
+  if (all % kKernelsAReport == 0) write_report();
 }
 
 long kernels_counted() {
@@ -98,9 +115,8 @@ STAND_IN_API const char* stand_in_report() {
   return text.c_str();
 }
 
-__attribute__((destructor)) static void write_report() {
-  const char* path = std::getenv("STAND_IN_REPORT");
-  if (path != nullptr) std::ofstream(path + ("." + std::to_string(::getpid()) + ".json")) << stand_in_report() << '\n';
+__attribute__((destructor)) static void report_at_the_end() {
+  write_report();
 }
 
 // The host of the GPU, whose memory plans are held against, is another than this one.
