@@ -100,8 +100,8 @@ std::optional<double> pass_operations(const model::TransformerConfig& config, st
   const double s = real(tokens);
   const double t = real(pipeline::kTextRows);
   const double d = real(config.width());
-  const double block = 2 * s * (6 * d * d + 2 * d * real(config.ffn_dim)) + 4 * s * s * d + 4 * t * d * d +
-                       4 * s * t * d;
+  const double block =
+      2 * s * (6 * d * d + 2 * d * real(config.ffn_dim)) + 4 * s * s * d + 4 * t * d * d + 4 * s * t * d;
   const double patches = 2 * s * d * cells_of_patch(config) * real(config.in_channels + config.out_channels);
   const double text = 2 * t * (real(config.text_dim) * d + d * d);
   const double time = 2 * (real(config.freq_dim) * d + 7 * d * d);
@@ -124,8 +124,8 @@ double decode_operations(const model::VaeConfig& config, const std::array<std::i
   double operations = 0;
   for (std::int64_t y = 0; y < rows; y += tiling.stride_height / scale) {
     for (std::int64_t x = 0; x < columns; x += tiling.stride_width / scale) {
-      operations += whole_decode(config, {frames, std::min(tiling.height / scale, rows - y),
-                                          std::min(tiling.width / scale, columns - x)});
+      operations += whole_decode(
+          config, {frames, std::min(tiling.height / scale, rows - y), std::min(tiling.width / scale, columns - x)});
     }
   }
   return operations;

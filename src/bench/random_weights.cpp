@@ -7,6 +7,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -131,8 +132,7 @@ void write_sparse(const std::string& path, const std::map<std::string, std::vect
     std::uint64_t bytes = c10::elementSize(dtype);
     for (const std::int64_t size : shape) bytes *= static_cast<std::uint64_t>(size);
     end += bytes;
-    header[name] = {
-        {"dtype", dtype == at::kFloat ? "F32" : "BF16"}, {"shape", shape}, {"data_offsets", {begin, end}}};
+    header[name] = {{"dtype", dtype == at::kFloat ? "F32" : "BF16"}, {"shape", shape}, {"data_offsets", {begin, end}}};
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
@@ -235,8 +235,7 @@ void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
                   });
 }
 
-at::Tensor RandomWeights::read(const std::string& component, const model::WeightMap& weights,
-                               const std::string& name) {
+at::Tensor RandomWeights::read(const std::string& component, const model::WeightMap& weights, const std::string& name) {
   const model::StoredTensor& stored = weights.stored(name);
   const auto options =
       at::TensorOptions(stored.dtype == "F32" ? at::kFloat : at::kBFloat16).device(device_).requires_grad(false);

@@ -16,8 +16,10 @@ GOLDENS = BUILD / "goldens/plain"
 # The settings of the golden run; the module goldens have other sizes, which the reference brings along.
 SIZES = ["--height", "48", "--width", "64", "--num-frames", "9", "--threads", "1", "--device", "cpu"]
 RUN = ["--num-inference-steps", "10", "--guidance-scale", "5", "--seed", "1234"]
-FIELDS = {"model", "device", "dtype", "threads", "tokens", "settings", "versions", "pieces", "right"}
-PIECE_FIELDS = {"piece", "unit", "seconds", "median_s", "min_s", "max_s", "correctness"}
+FIELDS = {"model", "device", "dtype", "threads", "tokens", "settings", "versions", "matmul_tflops", "pieces", "right"}
+PIECE_FIELDS = {"piece", "unit", "seconds", "median_s", "min_s", "max_s", "correctness", "memory", "kernels", "tflop",
+                "tflops"}
+PLANNED = {"step", "vae-decode", "load"}
 # Tensor of a reference -> golden file and tensor there.
 REFERENCE = {
     "text.ids": ("text_encoder", "ids_2"), "text.hidden": ("text_encoder", "hidden_2"),
@@ -64,8 +66,8 @@ def tampered(tensor):
     return shape, data[:400] + struct.pack("<f", value * 1.01 + 0.01) + data[404:]
 
 
-def bench(*arguments, stdin=None):
-    command = [PROGRAM, "bench", "--model", GOLDENS / "model", *SIZES, *arguments]
+def bench(*arguments, stdin=None, model=("--model", GOLDENS / "model")):
+    command = [PROGRAM, "bench", *model, *SIZES, *arguments]
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, input=stdin, timeout=100)
 
 
@@ -91,6 +93,8 @@ class BenchTest(unittest.TestCase):
             self.assertTrue(0 < piece["min_s"] <= piece["median_s"] <= piece["max_s"], piece)
             self.assertEqual(piece["correctness"]["against"], "reference")
             self.assertTrue(0 < piece["correctness"]["deviation"] < piece["correctness"]["limit"], piece)
+            self.assertGreater(piece["tflop"], 0)
+            self.assertAlmostEqual(piece["tflops"] * piece["median_s"], piece["tflop"])
 
     def test_a_wrong_result_is_reported_and_ends_in_exit_code_1(self):
         results = {"text": "hidden", "pass": "velocity", "step": "latents", "vae-decode": "pixels"}
@@ -124,12 +128,27 @@ class BenchTest(unittest.TestCase):
     def test_without_a_reference_every_piece_runs_and_repeats_itself(self):
         done = bench("--repeat", 2, "--num-inference-steps", 2, "--prompt", "a red circle", "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
-        pieces = json.loads(done.stdout)["pieces"]
+        report = json.loads(done.stdout)
+        pieces = report["pieces"]
         starts = [] if PROGRAM.name == "nightreel-bench" else ["start", "start-video"]
         self.assertEqual([p["piece"] for p in pieces], ["text", "pass", "step", "vae-decode", "load", *starts])
         for piece in pieces:
             self.assertEqual(piece["correctness"],
                              {"against": "first run", "deviation": 0.0, "limit": 0.0, "right": True})  # fmt: skip
+            memory = piece["memory"]
+            self.assertEqual(memory["plan"] is not None, piece["piece"] in PLANNED, memory)
+            self.assertIsNone(memory["allocated"])  # of a GPU's allocator
+            self.assertIsNone(memory["reserved"])
+            self.assertEqual(piece["kernels"], {"attention": None})
+            self.assertEqual(piece["tflop"] is None, piece["piece"] in {"load", *starts})
+        self.assertIsNone(report["matmul_tflops"])
+
+    def test_the_vae_computes_in_float32_whatever_the_transformers_precision(self):
+        tensors = reference_tensors()
+        write_tensors(self.file, tensors)
+        done = bench("--dtype", "bf16", "--reference", self.file, "--piece", "vae-decode", "--repeat", 1, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertLess(json.loads(done.stdout)["pieces"][0]["correctness"]["deviation"], 1e-5)
 
     def test_another_program_can_take_turns(self):
         done = bench("--piece", "text", "--paced", stdin="\n2\n1\n")
@@ -151,9 +170,25 @@ class BenchTest(unittest.TestCase):
             (["--piece", "text", "--reference", self.file], "tensor text.hidden: missing"),
             (["--paced"], "--paced needs exactly one --piece"),
             (["--piece", "step", "--height", "50"], "height"),
+            (["--random", "t2v-a14b"], "--model, --random: exactly one of them is needed"),
+            (["--piece", "text,step", "--gpu-memory", "1MB"], "memory: 48x64, 9 frames need at least"),
         ]:
             with self.subTest(says=says):
                 done = bench(*arguments)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(says, done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 1)
+
+    def test_random_weights_are_of_a_published_model_or_refused(self):
+        for arguments, says in [
+            ([], "--model, --random: exactly one of them is needed"),
+            (["--random", "a14b"], "--random: 'a14b' is none of t2v-a14b, i2v-a14b, ti2v-5b"),
+            (["--random", "ti2v-5b", "--piece", "start"], "'start' is none of text, pass, step, vae-decode, load"),
+            (["--random", "i2v-a14b", "--piece", "step", "--gpu-memory", "24GB"],
+             "memory: 48x64, 9 frames need at least"),
+        ]:
+            with self.subTest(says=says):
+                done = bench(*arguments, model=())
                 self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertIn(says, done.stderr)
                 self.assertEqual(len(done.stderr.splitlines()), 1)

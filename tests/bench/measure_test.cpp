@@ -11,6 +11,12 @@ namespace {
 
 using namespace nightreel;
 
+const job::MemoryPlan kPlan = [] {
+  job::MemoryPlan plan;
+  plan.stages = {{"denoise", 3, 4, 4}};
+  return plan;
+}();
+
 /// Gives the tensors that it was told, one a run, and then the last again.
 class Scripted final : public bench::Piece {
  public:
@@ -20,6 +26,7 @@ class Scripted final : public bench::Piece {
     return static_cast<double>(runs_);
   }
   at::Tensor result() override { return results_[at_]; }
+  bench::PieceFacts facts() const override { return {true, kPlan, std::nullopt, 5e12}; }
 
  private:
   std::vector<at::Tensor> results_;
@@ -52,6 +59,11 @@ TEST_CASE("the deviation is relative to the largest value and infinite where not
   CHECK(bench::relative_deviation(kOne, zero) == kInfinite);
   CHECK(bench::relative_deviation(kOne, kOne.unsqueeze(0)) == kInfinite);
   CHECK(bench::relative_deviation(at::full({2}, kInfinite), at::full({2}, kInfinite)) == kInfinite);
+  const at::Tensor long_one = at::ones({(1 << 22) + 3});  // more than is looked at in one go
+  at::Tensor other = long_one.clone();
+  other[-1].fill_(1.25);
+  CHECK(bench::relative_deviation(other, long_one) == doctest::Approx(0.25));
+  CHECK(bench::relative_deviation(long_one, other) == doctest::Approx(0.2));
   CHECK(bench::relative_deviation(at::full({2}, std::numeric_limits<float>::quiet_NaN()), kOne) == kInfinite);
 }
 
@@ -103,4 +115,19 @@ TEST_CASE("as JSON the figures have their spread and their correctness") {
   CHECK(json["max_s"] == 4.0);
   CHECK(json["correctness"]["right"] == true);
   CHECK(json["correctness"]["deviation"] == 0.0);
+}
+
+TEST_CASE("the JSON says what is known of memory, kernels and rate, and null of the rest") {
+  bench::Measurement m = measurement({kOne}, kOne);
+  for (int i = 0; i < 4; ++i) m.repeat();
+  CHECK(bench::to_json(m.figures())["tflops"].is_null());
+  m.finish();
+  const nlohmann::json json = bench::to_json(m.figures());
+  CHECK(json["tflop"] == 5.0);
+  CHECK(json["tflops"] == 2.0);  // at the median of 2.5 seconds
+  CHECK(json["memory"]["plan"] == job::to_json(kPlan));
+  CHECK(json["memory"]["plan"]["peak"] == 7);
+  CHECK(json["memory"]["allocated"].is_null());  // there is no GPU's allocator
+  CHECK(json["memory"]["reserved"].is_null());
+  CHECK(json["kernels"]["attention"].is_null());
 }

@@ -56,7 +56,7 @@ def main():
     for name, parts in MODELS.items():
         shutil.rmtree(out / name, ignore_errors=True)
         make(out / name, shapes, *parts)
-        subprocess.run([program, out / name, shapes], check=True)
+        subprocess.run([program, out / name], check=True)
 
 
 if __name__ == "__main__":

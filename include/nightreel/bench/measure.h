@@ -26,18 +26,18 @@ struct Figures {
   std::string against;          // "reference", "first run"
   double deviation = 0;         // the worst of all runs, warm-up included
   double limit = 0;
-  std::optional<job::MemoryPlan> plan;    // by which it ran
-  std::optional<MemoryUse> memory;        // from before it was loaded to its last run; none on a CPU
-  std::optional<std::string> attention;   // see attention_kernel()
-  std::optional<double> operations;       // of a unit
+  std::optional<job::MemoryPlan> plan;   // by which it ran
+  std::optional<MemoryUse> memory;       // from before it was loaded to its last run; none on a CPU
+  std::optional<std::string> attention;  // see attention_kernel()
+  std::optional<double> operations;      // of a unit
 
   /// Not for a NaN, which compares with nothing.
   bool right() const { return deviation <= limit; }
 };
 
 /// Fields: piece, unit, seconds, median_s, min_s, max_s, correctness {against, deviation (null: not finite or of
-/// another shape), limit, right}, memory {plan (job::to_json), allocated, reserved}, bytes, kernels {attention}, tflop of
-/// a unit, and tflops: those of a second at the median. What is not known is null.
+/// another shape), limit, right}, memory {plan (job::to_json), allocated, reserved}, bytes, kernels {attention}, tflop
+/// of a unit, and tflops: those of a second at the median. What is not known is null.
 nlohmann::json to_json(const Figures& figures);
 
 class Measurement {

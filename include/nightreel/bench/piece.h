@@ -39,10 +39,10 @@ job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory);
 
 /// What is known of a piece before it has run.
 struct PieceFacts {
-  bool in_this_process = true;               // whose allocator then has its memory
-  std::optional<job::MemoryPlan> plan;       // none: it has a module of its own
-  std::optional<AttentionShape> attention;   // of the module to itself
-  std::optional<double> operations;          // of a unit (src/bench/arithmetic.h)
+  bool in_this_process = true;              // whose allocator then has its memory
+  std::optional<job::MemoryPlan> plan;      // none: it has a module of its own
+  std::optional<AttentionShape> attention;  // of the module to itself
+  std::optional<double> operations;         // of a unit (src/bench/arithmetic.h)
 };
 
 class Piece {

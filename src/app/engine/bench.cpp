@@ -2,9 +2,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "app/engine/bench.h"
@@ -24,12 +26,19 @@ using base::Error;
 using base::ErrorKind;
 using nlohmann::json;
 
+// A PNG of one grey pixel. A renderer makes it as large as the video; the other pieces make up pictures themselves.
+constexpr std::array<unsigned char, 69> kPicture{
+    0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00, 0x00,
+    0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x02, 0x00, 0x00, 0x00, 0x90, 0x77, 0x53, 0xde, 0x00, 0x00, 0x00,
+    0x0c, 0x49, 0x44, 0x41, 0x54, 0x78, 0xda, 0x63, 0x68, 0x68, 0x68, 0x00, 0x00, 0x03, 0x04, 0x01, 0x81, 0x75,
+    0x2e, 0x01, 0xbc, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82};
+
 constexpr std::int64_t kSteps = 4;  // of a denoising run, where not asked otherwise: enough to share out its start
 
 struct BenchFlags {
   MorePieces more;
   render::MakerOptions maker;
-  std::string random;  // a name of bench::random_names(), in place of a model
+  std::string random;         // a name of bench::random_names(), in place of a model
   json job = json::object();  // the flags as a job: checked like a job's fields
   std::vector<std::string> pieces;
   int repeats = 5;
@@ -90,16 +99,22 @@ std::vector<bench::PieceKind> wanted_kinds(const BenchFlags& flags) {
   return wanted;
 }
 
-/// What a job for this model must have beside the flags: the pieces make the pictures that it names.
-json job_for(const BenchFlags& flags, const job::ModelCard& card) {
+/// What a job for this model must have beside the flags: pictures, in `scratch`.
+json job_for(const BenchFlags& flags, const job::ModelCard& card, const bench::ScratchFolder& scratch) {
   json job = flags.job;
+  const auto add = [&](const char* field) {
+    job[field] = scratch.file(field);
+    std::ofstream file(scratch.file(field), std::ios::binary);
+    file.write(reinterpret_cast<const char*>(kPicture.data()), kPicture.size());
+    if (!file.flush()) base::throw_errno("cannot write", scratch.file(field));
+  };
   const bool first_and_last = card.kind == job::ModelKind::flf2v;
-  if (first_and_last || card.kind == job::ModelKind::i2v) job["image"] = "/made/first.png";
-  if (first_and_last) job["last_image"] = "/made/last.png";
+  if (first_and_last || card.kind == job::ModelKind::i2v) add("image");
+  if (first_and_last) add("last_image");
   return job;
 }
 
-/// `scratch`: where the headers of random weights go.
+/// `scratch`: where the headers of random weights go, and the pictures.
 bench::Workload workload_for(const BenchFlags& flags, const bench::ScratchFolder& scratch) {
   if (pipeline::holds_fp8(flags.maker.dtype)) {
     throw Error(ErrorKind::usage, "--dtype: fp8 is not measured; write auto, bf16 or f32");
@@ -118,7 +133,7 @@ bench::Workload workload_for(const BenchFlags& flags, const bench::ScratchFolder
   const job::ModelCard card = job::read_model_card(workload.model);
   job::check_supported(card);
   try {
-    workload.settings = job::resolve(job::make_job(job_for(flags, card), {}), card,
+    workload.settings = job::resolve(job::make_job(job_for(flags, card, scratch), {}), card,
                                      job::recipe_for(card, job::RecipeChoice::automatic));
   } catch (const Error& e) {
     throw Error(e.kind() == ErrorKind::job ? ErrorKind::usage : e.kind(), e.what());  // a job's fault is the caller's
@@ -226,26 +241,31 @@ std::string shown(double seconds) {
   return text;
 }
 
+/// With `places` behind the point.
+std::string rounded(double value, int places) {
+  std::string text(64, '\0');
+  text.resize(static_cast<std::size_t>(std::snprintf(text.data(), text.size(), "%.*f", places, value)));
+  return text;
+}
+
 /// What the piece made of the device, as far as it is known, in a line of its own.
 void print_use(const json& piece, const json& matmul_tflops) {
   constexpr double kGigabyte = 1e9;
   std::vector<std::string> words;
-  const auto add = [&](const char* format, double value) {
-    std::string text(64, '\0');
-    text.resize(static_cast<std::size_t>(std::snprintf(text.data(), text.size(), format, value)));
-    words.push_back(text);
-  };
   if (const json& rate = piece.at("tflops"); !rate.is_null()) {
-    add("%.3g TFLOP/s", rate.get<double>());
-    if (!matmul_tflops.is_null()) add("%.0f %% of a matmul's", 100 * rate.get<double>() / matmul_tflops.get<double>());
+    words.push_back(rounded(rate.get<double>(), 3) + " TFLOP/s");
+    if (!matmul_tflops.is_null()) {
+      words.push_back(rounded(100 * rate.get<double>() / matmul_tflops.get<double>(), 0) + " % of a matmul's");
+    }
   }
   if (const json& kernel = piece.at("kernels").at("attention"); !kernel.is_null()) {
     words.push_back("attention " + kernel.get<std::string>());
   }
   const json& memory = piece.at("memory");
   if (!memory.at("reserved").is_null()) {
-    add("reserved %.2f GB", memory.at("reserved").get<double>() / kGigabyte);
-    if (!memory.at("plan").is_null()) add("planned %.2f GB", memory.at("plan").at("peak").get<double>() / kGigabyte);
+    words.push_back("reserved " + rounded(memory.at("reserved").get<double>() / kGigabyte, 2) + " GB");
+    const json& plan = memory.at("plan");
+    if (!plan.is_null()) words.push_back("planned " + rounded(plan.at("peak").get<double>() / kGigabyte, 2) + " GB");
   }
   if (!words.empty()) std::printf("%12s %s\n", "", joined(words).c_str());
 }
