@@ -39,6 +39,11 @@ std::int64_t tokens_of(const MemoryModel& model, const Settings& s) {
          (s.width / model.vae.spatial / patch[2]);
 }
 
+// Ranks that deal out the tokens of one prompt: of an even group with guidance each half has a prompt of its own.
+std::int64_t sequence_ranks(const MemoryModel& model, const Settings& s) {
+  return model.group % 2 == 0 && s.guidance_scale > 1 ? model.group / 2 : model.group;
+}
+
 std::int64_t width_of(const TransformerSize& t) {
   return t.num_attention_heads * t.attention_head_dim;
 }
@@ -58,12 +63,16 @@ std::int64_t block_bytes_a_token(const MemoryModel& model, bool two_times) {
 
 std::uint64_t blocks_of(const MemoryModel& model, const Settings& s, std::int64_t batch) {
   const auto& t = model.transformer;
-  const std::int64_t tokens = tokens_of(model, s);
+  const std::int64_t ranks = sequence_ranks(model, s);
+  const std::int64_t tokens = (tokens_of(model, s) + ranks - 1) / ranks;
   const bool two_times = !s.image.empty() && t.in_channels == t.out_channels;
   const std::int64_t table = tokens * t.attention_head_dim * kFloat;  // of the rotation
   const std::int64_t text = batch * model.text.tokens * width_of(t) * model.element_bytes;
   const std::int64_t looks_at_text = 5 * batch * tokens * width_of(t) * model.element_bytes + 4 * text;
-  return unsigned_of(std::max(batch * tokens * block_bytes_a_token(model, two_times), looks_at_text) + table + text);
+  // Queries, keys and values, packed for the others and as they come.
+  const std::int64_t exchanged = ranks > 1 ? 6 * batch * tokens * width_of(t) * model.element_bytes : 0;
+  return unsigned_of(std::max(batch * tokens * block_bytes_a_token(model, two_times) + exchanged, looks_at_text) +
+                     table + text);
 }
 
 std::uint64_t keys_of(const MemoryModel& model, std::int64_t batch) {
@@ -200,7 +209,7 @@ std::uint64_t picture_bytes(const MemoryModel& model, const Settings& s, bool ti
   const std::int64_t side =
       tiled ? kTile * model.vae.patch_size : std::max(s.height, s.width);  // encoding counts cells
   const std::int64_t coding = encode_bytes(model.vae, std::min(side, s.height), std::min(side, s.width), s,
-                                           first_frame_alone ? 1 : s.num_frames, tiled ? 1 : model.bands);
+                                           first_frame_alone ? 1 : s.num_frames, tiled ? 1 : model.group);
   return std::max(unsigned_of(coding), 2 * encoder_bytes(model.clip));
 }
 
@@ -220,7 +229,7 @@ Activations activations_of(const MemoryModel& model, const Settings& settings, c
   need.keys = keys_of(model, batch);
   need.latents = latents_of(model, settings);
   const std::int64_t side = tiled.decode ? kTile : std::max(settings.height, settings.width);
-  const std::int64_t bands = tiled.decode ? 1 : model.bands;
+  const std::int64_t bands = tiled.decode ? 1 : model.group;
   const std::int64_t rows = band_of(std::min(side, settings.height) / model.vae.spatial, bands);
   need.decode = unsigned_of(decode_bytes(model.vae, rows, std::min(side, settings.width) / model.vae.spatial,
                                          latent_frames(model, settings) > 1));

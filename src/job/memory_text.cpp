@@ -88,7 +88,7 @@ TransformerSize transformer_from(const json& j) {
 void check_sizes(const MemoryModel& m) {
   const auto& patch = m.transformer.patch_size;
   const bool sound = m.vae.spatial > 0 && m.vae.temporal > 0 && m.vae.patch_size > 0 && !m.vae.dim_mult.empty() &&
-                     m.vae.temporal_downsample.size() + 1 >= m.vae.dim_mult.size() && m.shards > 0 && m.bands > 0 &&
+                     m.vae.temporal_downsample.size() + 1 >= m.vae.dim_mult.size() && m.shards > 0 && m.group > 0 &&
                      std::all_of(patch.begin(), patch.end(), [](std::int64_t p) { return p > 0; });
   if (!sound) throw base::Error(base::ErrorKind::internal, "memory: sizes that no model has");
 }
@@ -205,7 +205,7 @@ json to_json(const MemoryModel& m) {
           {"unpacked", m.unpacked},
           {"block_weights", m.block_weights},
           {"shards", m.shards},
-          {"bands", m.bands}};
+          {"group", m.group}};
 }
 
 MemoryModel memory_model_from_json(const json& j) {
@@ -227,7 +227,7 @@ MemoryModel memory_model_from_json(const json& j) {
     j.at("unpacked").get_to(m.unpacked);
     j.at("block_weights").get_to(m.block_weights);
     j.at("shards").get_to(m.shards);
-    j.at("bands").get_to(m.bands);
+    j.at("group").get_to(m.group);
   } catch (const json::exception& e) {
     throw base::Error(base::ErrorKind::internal, "memory: " + base::printable(e.what()));
   }

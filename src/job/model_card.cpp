@@ -7,8 +7,8 @@
 
 #include "job/config_file.h"
 #include "job/fields.h"
-#include "nightreel/job/published.h"
 #include "nightreel/job/checkpoint.h"
+#include "nightreel/job/published.h"
 
 namespace nightreel::job {
 namespace {

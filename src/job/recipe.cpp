@@ -1,8 +1,8 @@
 #include "nightreel/job/recipe.h"
 
 #include "job/fields.h"
-#include "nightreel/job/published.h"
 #include "nightreel/base/error.h"
+#include "nightreel/job/published.h"
 
 namespace nightreel::job {
 namespace {

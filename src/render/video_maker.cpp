@@ -80,7 +80,7 @@ struct VideoMaker::Parts {
   job::DeviceMemory memory_here() const {
     job::DeviceMemory here = memory;
     here.model = job::in_shards(memory.model, planned.sharded() ? seat.size : 1);
-    here.model.bands = seat.size;
+    here.model.group = seat.size;
     if (most > 0 && most < here.bytes) here.bytes = most;
     return here;
   }

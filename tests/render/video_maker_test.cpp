@@ -332,7 +332,7 @@ TEST_CASE("a group's videos in waves are those that one renders one after the ot
   CHECK(maker.wave(jobs[0]) == 1);
   for (const job::Settings& settings : jobs) alone.push_back(render_with(maker, settings).latents_CFYX);
   job::MemoryModel memory = job::device_memory_from_json(maker.facts().memory).model;
-  memory.bands = 2;
+  memory.group = 2;
   std::uint64_t at_work = 0;
   for (const auto& stage : job::plan_memory(memory, jobs[0], 0).stages) at_work = std::max(at_work, stage.activations);
   const std::uint64_t expert = memory.of(job::Part::transformer);

@@ -77,7 +77,7 @@ struct MemoryModel {
   std::uint64_t unpacked = 0;              // bytes of the largest fp8 layer while it is multiplied
   std::uint64_t block_weights = 0;         // bytes of one expert's blocks, which in_shards() deals out
   std::int64_t shards = 1;                 // ranks that the blocks are sharded over
-  std::int64_t bands = 1;                  // ranks that code pictures between them, rows by rows, where not in tiles
+  std::int64_t group = 1;  // ranks that render one video: they deal out its tokens, and rows of pictures not in tiles
 
   std::uint64_t of(Part part) const { return weights.at(static_cast<std::size_t>(part)); }
   /// Bytes of the blocks that are gathered from their shards at a time: the one that computes and the next.
