@@ -37,6 +37,21 @@ class Proof(program.ProgramTest):
         self.assertEqual({line["dtype"] for line in report["tests"]["lines"] if not line["ok"]}, {"bf16"})
         self.assertRegex(page, r"\n\| rotary \| bf16 \| .* \| \*\*\d wrong\*\* \|\n")
 
+    def test_what_was_there_stays_when_time_is_up_or_the_program_dies(self):
+        line = json.dumps({"check": "rotary", "dtype": "f32", "size": "1x2", "what": "largest", "deviation": 0, "limit": 1,
+                           "ok": True})
+        for end, state in (("sleep 600", "cut off after 5 s"), ("kill -KILL $$", "failed: gpu_proof ended with -9 after 1")):
+            with self.subTest(end=end):
+                fake = self.folder / "build/bin/gpu_proof"
+                fake.parent.mkdir(parents=True, exist_ok=True)
+                fake.write_text(f"#!/bin/sh\necho '{line}'\n{end}\n")
+                fake.chmod(0o755)
+                ended, report, page = self.proof("--stand-in", self.folder / "build", "--stage", "tests", "--limit", 5)
+                self.assertEqual(ended.code, 1, ended.said)
+                self.assertIn(f"gpu-proof: tests: {state}", ended.log)
+                self.assertEqual(len(report["tests"]["lines"]), 1)
+                self.assertIn(f"- tests: {state}", page)
+
     @unittest.skipIf(program.call(["sh", "-c", "command -v nvidia-smi"]).code == 0, "there is a GPU's driver here")
     def test_without_a_gpu_the_fix_is_named(self):
         ended, _, _ = self.proof()
