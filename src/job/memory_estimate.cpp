@@ -69,8 +69,8 @@ std::uint64_t blocks_of(const MemoryModel& model, const Settings& s, std::int64_
   const std::int64_t table = tokens * t.attention_head_dim * kFloat;  // of the rotation
   const std::int64_t text = batch * model.text.tokens * width_of(t) * model.element_bytes;
   const std::int64_t looks_at_text = 5 * batch * tokens * width_of(t) * model.element_bytes + 4 * text;
-  // Queries, keys and values, packed for the others and as they come.
-  const std::int64_t exchanged = ranks > 1 ? 6 * batch * tokens * width_of(t) * model.element_bytes : 0;
+  // Queries, keys and values, packed for the others and as they come; in a ring three more, since sums are float32.
+  const std::int64_t exchanged = ranks > 1 ? 9 * batch * tokens * width_of(t) * model.element_bytes : 0;
   return unsigned_of(std::max(batch * tokens * block_bytes_a_token(model, two_times) + exchanged, looks_at_text) +
                      table + text);
 }
