@@ -144,7 +144,7 @@ std::int64_t cell_channels(const VaeSize& v) {
 
 // Of rows that `bands` ranks deal out among them, the most that one has, with what it sees of its neighbours'.
 std::int64_t band_of(std::int64_t rows, std::int64_t bands) {
-  return bands == 1 ? rows : std::min(rows, (rows + bands - 1) / bands + 1);
+  return bands == 1 ? rows : std::min(rows, (rows + bands - 1) / bands + 2);
 }
 
 // One latent frame after the first, of `rows` x `columns`, to four of pixels. `several`: there is more than the first.

@@ -43,7 +43,7 @@ OTHERS_REFUSED = [
     (["render", "--model", "x", "--shard-weights", "4/4"], "--shard-weights: 4/4: needs MEMBER/SIZE"),
     (["render", "--model", "x", "--shard-weights", "0/4x"], "--shard-weights: 0/4x: needs MEMBER/SIZE"),
     (["render", "--model", "x", "--threads", "0"], "--threads"),
-    (["bench"], "--model is required"),
+    (["bench"], "--model, --random: exactly one of them is needed"),
     (["run"], "run: no such subcommand"),
 ]
 

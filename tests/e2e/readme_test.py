@@ -38,10 +38,10 @@ def flags_of_tools():
     """What the repository's own tools, where a page names them, add to their parsers. Starting them would import LibTorch."""
     named = {path for page in PAGES for path in re.findall(r"\b(?:bench|tests|tools)/[\w/]+\.py\b", page.read_text())}
     tools = [SOURCE / path for path in sorted({*named, "tests/chaos/chaos.py"})]  # the last by scripts/chaos
-    scripts = [SOURCE / path for page in PAGES for path in re.findall(r"\bscripts/[a-z-]+\b", page.read_text())]
-    return ({flag for tool in tools for flag in re.findall(r"add_argument\(\s*\"(--[\w-]+)\"", tool.read_text())}
-            | {flag for script in scripts if script.is_file()
-               for flag in re.findall(r"^ *(--[\w-]+)(?=[|)])", script.read_text(), re.MULTILINE)})
+    scripts = {SOURCE / path for page in PAGES for path in re.findall(r"\bscripts/[a-z-]+\b", page.read_text())}
+    texts = [tool.read_text() for tool in [*tools, *scripts] if tool.is_file()]
+    return {flag for text in texts for flag in re.findall(r"add_argument\(\s*\"(--[\w-]+)\"|^ *(--[\w-]+)(?=[|)])", text,
+                                                          re.MULTILINE) for flag in flag if flag}
 
 
 class WhatTheReaderTypes(program.ProgramTest):

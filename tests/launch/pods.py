@@ -2,6 +2,7 @@
 name, an /etc/hosts and a user database of their own, and all processes those of a normal user. Several sets of them may
 stand beside each other.
 """
+import contextlib
 import functools
 import itertools
 import os
@@ -136,7 +137,8 @@ class Pods:
     def kill(self, pod):
         """Everything in it at once, as when it is evicted without grace or its node is lost."""
         for pid in subprocess.run(["ip", "netns", "pids", self._space(pod)], check=True, capture_output=True, text=True).stdout.split():
-            os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(int(pid), signal.SIGKILL)
 
     def stop(self):
         for process in self._started:

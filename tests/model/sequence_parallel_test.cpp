@@ -151,7 +151,7 @@ TEST_CASE("tokens are dealt out in order, the same number to each rank, and padd
 }
 
 TEST_CASE("ranks whose videos differ in size end in an error that names them") {
-  const auto outcomes = test::in_group(4, std::chrono::seconds(4), [](comm::Communicator& group) -> std::string {
+  const auto outcomes = test::in_group(4, std::chrono::seconds(15), [](comm::Communicator& group) -> std::string {
     model::SequenceParallel sequence(group, 2);
     const model::TokenShare share = sequence.share(group.rank() == 2 ? 24 : 16);
     const at::Tensor q = at::ones({1, share.count, 2, 4});

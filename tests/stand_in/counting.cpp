@@ -18,8 +18,6 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-STAND_IN_API const char* stand_in_report();
-
 namespace nightreel::stand_in {
 namespace {
 
@@ -41,11 +39,27 @@ Counts& counts() {
 /// Who is killed at its end has told of most by then.
 constexpr long kKernelsAReport = 1000;
 
+nlohmann::json report() {
+  const MemoryUse use = memory_use();
+  const std::lock_guard lock(counts().mutex);
+  return {{"calls", counts().calls},
+          {"kernels", counts().kernels},
+          {"operator_bytes", counts().operator_bytes},
+          {"memory",
+           {{"card", use.card},
+            {"context", use.context},
+            {"used", use.used},
+            {"most", use.most},
+            {"refused", use.failed}}}};
+}
+
 void write_report() {
+  static std::mutex one_at_a_time;
   const char* path = std::getenv("STAND_IN_REPORT");
   if (path == nullptr) return;
+  const std::lock_guard lock(one_at_a_time);
   const std::string name = path + ("." + std::to_string(::getpid()) + ".json");
-  std::ofstream(name + ".part") << stand_in_report() << '\n';
+  std::ofstream(name + ".part") << report().dump() << '\n';
   ::rename((name + ".part").c_str(), name.c_str());
 }
 
@@ -100,18 +114,7 @@ STAND_IN_API void stand_in_reset() {
 
 STAND_IN_API const char* stand_in_report() {
   static std::string text;
-  const MemoryUse use = memory_use();
-  const std::lock_guard lock(counts().mutex);
-  const nlohmann::json report{{"calls", counts().calls},
-                              {"kernels", counts().kernels},
-                              {"operator_bytes", counts().operator_bytes},
-                              {"memory",
-                               {{"card", use.card},
-                                {"context", use.context},
-                                {"used", use.used},
-                                {"most", use.most},
-                                {"refused", use.failed}}}};
-  text = report.dump();
+  text = report().dump();
   return text.c_str();
 }
 
