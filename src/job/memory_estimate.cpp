@@ -23,6 +23,7 @@ namespace {
 constexpr std::int64_t kFloat = 4;         // bytes of a float32
 constexpr std::int64_t kTile = 256;        // model::Tiling's height and width
 constexpr std::int64_t kFramesAPiece = 4;  // of pixels, after the first
+constexpr std::int64_t kBesideBands = 20;  // of a whole picture's decoding, the part that bands do not divide
 
 std::uint64_t unsigned_of(std::int64_t bytes) {
   return static_cast<std::uint64_t>(bytes);
@@ -233,8 +234,11 @@ Activations activations_of(const MemoryModel& model, const Settings& settings, c
   const std::int64_t rows = band_of(std::min(side, settings.height) / model.vae.spatial, bands);
   need.decode = unsigned_of(decode_bytes(model.vae, rows, std::min(side, settings.width) / model.vae.spatial,
                                          latent_frames(model, settings) > 1));
-  if (bands > 1) {  // each rank's rows, and all of them put together, twice
-    need.decode += 3 * unsigned_of(kFramesAPiece * settings.height * settings.width * 3 * kFloat);
+  if (bands > 1) {  // each rank's rows, and all of them put together, twice; and what was counted beside them
+    const std::int64_t whole = decode_bytes(model.vae, settings.height / model.vae.spatial,
+                                            settings.width / model.vae.spatial, latent_frames(model, settings) > 1);
+    need.decode += 3 * unsigned_of(kFramesAPiece * settings.height * settings.width * 3 * kFloat) +
+                   unsigned_of(whole / kBesideBands);
   }
   return need;
 }

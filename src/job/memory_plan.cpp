@@ -15,29 +15,32 @@ using Experts = MemoryPlan::Experts;
 // measurement.
 constexpr std::uint64_t kReserve = std::uint64_t{2} << 30U;
 
-// What LibTorch's allocator takes beside the activations, in hundredths of them, and for the rounding of all blocks.
-// Counted with the allocator itself at the published models' sizes (docs/gpu.md): a VAE's tensors are of many sizes, a
-// transformer's of few.
+// What LibTorch's allocator takes beside the activations, in hundredths of them and in bytes. Counted with the
+// allocator itself at the published models' sizes (docs/gpu.md): a VAE's tensors are of many sizes, a transformer's of
+// few.
 struct Gaps {
   std::uint64_t vae;
+  std::uint64_t residual_vae;
   std::uint64_t others;
+  std::uint64_t bytes;
 };
-constexpr Gaps kGapsExpandable{25, 15};
-constexpr Gaps kGapsBlocks{65, 35};
-constexpr std::uint64_t kRounding = std::uint64_t{256} << 20U;
-constexpr std::uint64_t kMovingPart =
-    16;  // of weights that come and go, what blocks that cannot be joined leave unused
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
+constexpr Gaps kGapsExpandable{14, 22, 6, 600 * kMiB};
+constexpr Gaps kGapsBlocks{65, 65, 35, 256 * kMiB};
+// Of weights that come and go, what blocks that cannot be joined leave unused.
+constexpr std::uint64_t kMovingPart = 16;
 
 std::uint64_t usable_of(std::uint64_t memory, bool gpu) {
   if (!gpu) return memory;
   return memory > kReserve ? memory - kReserve : 0;
 }
 
-std::uint64_t taken_for(const std::string& stage, std::uint64_t activations, Allocator allocator) {
-  if (allocator == Allocator::exact) return activations;
-  const Gaps& gaps = allocator == Allocator::expandable ? kGapsExpandable : kGapsBlocks;
-  const bool vae = stage == "picture" || stage == "decode";
-  return activations + activations / 100 * (vae ? gaps.vae : gaps.others) + kRounding;
+std::uint64_t taken_for(const std::string& stage, std::uint64_t activations, const MemoryModel& model) {
+  if (model.allocator == Allocator::exact) return activations;
+  const Gaps& gaps = model.allocator == Allocator::expandable ? kGapsExpandable : kGapsBlocks;
+  const bool coding = stage == "picture" || stage == "decode";
+  const std::uint64_t vae = model.vae.is_residual ? gaps.residual_vae : gaps.vae;
+  return activations + activations / 100 * (coding ? vae : gaps.others) + gaps.bytes;
 }
 
 bool is_expert(Part part) {
@@ -104,7 +107,7 @@ void fill_in(const DeviceMemory& memory, const Settings& settings, MemoryPlan& p
   const MemoryModel& model = memory.model;
   const Activations need = activations_of(model, settings, plan.tiled);
   const auto add = [&](const char* stage, std::uint64_t activations) {
-    const std::uint64_t taken = taken_for(stage, activations, model.allocator) + gaps_of_moving(model, plan, stage);
+    const std::uint64_t taken = taken_for(stage, activations, model) + gaps_of_moving(model, plan, stage);
     plan.stages.push_back({stage, weights_at(model, plan, stage), taken, activations});
   };
   add("text", need.text);

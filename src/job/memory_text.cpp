@@ -139,9 +139,14 @@ std::string fate(const MemoryPlan& plan, Part part) {
   return fmt::format("takes turns with the other expert, once for up to {} videos", kWave);
 }
 
+// Where a device multiplies in fp8, a piece of a layer's input is rounded at a time (kPiece in src/ops/quantised.cpp,
+// 11 bytes an element).
+constexpr std::uint64_t kQuantisedPiece = 11ULL << 24U;
+
 // Where a device does not multiply in fp8 a layer's weight is brought to float32, then to what it computes in. The
 // largest is that of queries, keys and values together, or of the feed-forward network.
 std::uint64_t unpacked_bytes(const MemoryModel& model) {
+  if (model.fp8_products) return kQuantisedPiece;
   const TransformerSize& t = model.transformer;
   const std::int64_t width = t.num_attention_heads * t.attention_head_dim;
   const std::int64_t numbers = width * std::max(3 * width, t.ffn_dim);
@@ -202,6 +207,7 @@ json to_json(const MemoryModel& m) {
           {"host_weights", m.host_weights},
           {"linear_weights", m.linear_weights},
           {"linear_rows", m.linear_rows},
+          {"fp8_products", m.fp8_products},
           {"unpacked", m.unpacked},
           {"block_weights", m.block_weights},
           {"shards", m.shards},
@@ -224,6 +230,7 @@ MemoryModel memory_model_from_json(const json& j) {
     j.at("host_weights").get_to(m.host_weights);
     j.at("linear_weights").get_to(m.linear_weights);
     j.at("linear_rows").get_to(m.linear_rows);
+    j.at("fp8_products").get_to(m.fp8_products);
     j.at("unpacked").get_to(m.unpacked);
     j.at("block_weights").get_to(m.block_weights);
     j.at("shards").get_to(m.shards);

@@ -49,17 +49,20 @@ at::Tensor dequantise(const Quantised& weight) {
   return weight.values_OI.to(at::kFloat).mul_(weight.scale_O1);
 }
 
-bool has_fp8_products(const at::Tensor& x, const Quantised& weight) {
+bool has_fp8_products(at::Device device) {
 #ifdef NIGHTREEL_CUDA
-  if (!x.is_cuda() || x.scalar_type() != at::kBFloat16) return false;
-  if (weight.values_OI.size(0) % kTile != 0 || weight.values_OI.size(1) % kTile != 0) return false;
-  const auto* properties = at::cuda::getCurrentDeviceProperties();
+  if (!device.is_cuda()) return false;
+  const auto* properties = at::cuda::getDeviceProperties(device.index());
   return properties->major * 10 + properties->minor >= 89;
 #else
-  static_cast<void>(x);
-  static_cast<void>(weight);
+  static_cast<void>(device);
   return false;
 #endif
+}
+
+bool has_fp8_products(const at::Tensor& x, const Quantised& weight) {
+  const bool tiles = weight.values_OI.size(0) % kTile == 0 && weight.values_OI.size(1) % kTile == 0;
+  return x.scalar_type() == at::kBFloat16 && tiles && has_fp8_products(x.device());
 }
 
 at::Tensor quantised_linear(const at::Tensor& x, const Quantised& weight, const at::Tensor& bias_O) {

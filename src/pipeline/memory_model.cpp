@@ -83,6 +83,7 @@ class Reader {
   Reader(const std::string& dir, const Precision& precision)
       : dir_(dir), dtype_bytes_(c10::elementSize(precision.dtype)) {
     out_.gpu = precision.gpu;
+    out_.fp8_products = precision.fp8_products;
     out_.allocator = precision.gpu ? precision.allocator : job::Allocator::exact;
     out_.element_bytes = static_cast<std::int64_t>(dtype_bytes_);
     out_.keep_keys = keeps_keys(precision.keep_keys, precision.gpu);

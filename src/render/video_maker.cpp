@@ -130,8 +130,8 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   protocol::ReadyEvent facts;
   describe_device(device, facts);
   const job::DeviceMemory whole{
-      pipeline::memory_model(
-          folder, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8, pipeline::allocator_of(device)}),
+      pipeline::memory_model(folder, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8,
+                                      pipeline::allocator_of(device), pipeline::multiplies_in_fp8(device)}),
       options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device), options.memory_failed,
       device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : 0};
   job::DeviceMemory memory = whole;

@@ -71,6 +71,9 @@ TEST_CASE("fp8 narrows the matrices of the blocks, and each layer is brought bac
   CHECK(blocks(narrow) == blocks(wide) + narrow.unpacked);
   const MemoryModel told = job::memory_model_from_json(job::to_json(narrow));
   CHECK(told.unpacked == narrow.unpacked);
+  wide.fp8_products = true;  // its input is rounded piece by piece instead
+  CHECK(job::in_fp8(wide).unpacked < narrow.unpacked / 2);
+  CHECK(job::memory_model_from_json(job::to_json(wide)).fp8_products);
   CHECK(job::memory_model_from_json(job::to_json(wide)).linear_rows == wide.linear_rows);
 }
 

@@ -30,7 +30,8 @@ MODEL_SIZES = {"a14b": ("480p", "720p"), "i2v-a14b": ("480p", "720p"), "ti2v-5b"
 VIDEOS = 5
 STEPS = 4
 MOST_WAITS = 3  # of the host for the GPU, in a step after the first and beside a change of expert
-MOST_OVER = 1.10  # the plan above what the allocator reserves
+MOST_OVER = 1.05  # the plan above what the allocator reserves
+MOST_OVER_IN_A_GROUP = 1.10
 TABLE = HERE / "matrix.json"
 EXPECTED = json.loads(TABLE.read_text())
 
@@ -98,13 +99,13 @@ def counted_in_docs(size, ranks):
 
 
 class Matrix(unittest.TestCase):
-    def check_plan(self, cell, videos=VIDEOS):
+    def check_plan(self, cell, videos=VIDEOS, most_over=MOST_OVER):
         """A plan that is kept: nothing fails, nothing is tried twice, what is reserved is what was planned."""
         self.assertEqual(cell["videos"], ["ok"] * videos)
         self.assertEqual((cell["out_of_memory"], cell["retries"]), (0, 0))
         planned, reserved = cell["plan"]["peak"], most_reserved(cell)
         self.assertLessEqual(reserved, planned, "the allocator takes more than the plan counts")
-        self.assertLessEqual(planned, MOST_OVER * reserved, "the plan counts more than the allocator takes")
+        self.assertLessEqual(planned, most_over * reserved, "the plan counts more than the allocator takes")
         self.assertEqual(cell["counted"]["refused"], 0)
 
     def check_cost(self, cell, name):
@@ -162,7 +163,7 @@ class Matrix(unittest.TestCase):
                     cell = run_cell(size, card, dtype, ranks, 2)
                     print(f"{MODEL} {size} {dtype} {card} group of {ranks}:", self.figures(cell), flush=True)
                     self.assertNotIn("refused", cell)
-                    self.check_plan(cell, 2)
+                    self.check_plan(cell, 2, MOST_OVER_IN_A_GROUP)
                     expected = counted_in_docs(size, ranks)
                     self.assertAlmostEqual(sent_in_a_step(cell), expected, delta=0.01 * expected)
 

@@ -74,7 +74,8 @@ struct MemoryModel {
   std::uint64_t host_weights = 0;          // bytes that never leave the host: the token embedding
   std::uint64_t linear_weights = 0;        // numbers in the linear layers of one expert's blocks, which fp8 narrows
   std::uint64_t linear_rows = 0;           // their output channels, each of which has a scale then
-  std::uint64_t unpacked = 0;              // bytes of the largest fp8 layer while it is multiplied
+  bool fp8_products = false;               // the device multiplies in fp8 (ops/quantised.h)
+  std::uint64_t unpacked = 0;              // bytes of the largest fp8 layer, or of its input, while it is multiplied
   std::uint64_t block_weights = 0;         // bytes of one expert's blocks, which in_shards() deals out
   std::int64_t shards = 1;                 // ranks that the blocks are sharded over
   std::int64_t group = 1;  // ranks that render one video: they deal out its tokens, and rows of pictures not in tiles

@@ -32,5 +32,7 @@ at::Tensor quantised_linear(const at::Tensor& x, const Quantised& weight, const 
 
 /// True where quantised_linear multiplies in fp8.
 bool has_fp8_products(const at::Tensor& x, const Quantised& weight);
+/// Whether the device can: a GPU of compute capability 8.9 and above.
+bool has_fp8_products(at::Device device);
 
 }  // namespace nightreel::ops

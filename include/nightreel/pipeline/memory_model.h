@@ -24,6 +24,7 @@ struct Precision {
   std::optional<bool> keep_keys;                          // as PipelineOptions'
   bool fp8 = false;                                       //
   job::Allocator allocator = job::Allocator::expandable;  // of a GPU
+  bool fp8_products = false;                              // the device multiplies in fp8
 };
 
 /// The folder `dir` as Pipeline::load() would hold it.
