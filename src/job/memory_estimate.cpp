@@ -23,7 +23,7 @@ namespace {
 constexpr std::int64_t kFloat = 4;         // bytes of a float32
 constexpr std::int64_t kTile = 256;        // model::Tiling's height and width
 constexpr std::int64_t kFramesAPiece = 4;  // of pixels, after the first
-constexpr std::int64_t kBesideBands = 20;  // of a whole picture's decoding, the part that bands do not divide
+constexpr std::int64_t kBesideBands = 14;  // of a whole picture's decoding by Wan 2.1's VAE, what bands do not divide
 
 std::uint64_t unsigned_of(std::int64_t bytes) {
   return static_cast<std::uint64_t>(bytes);
@@ -238,7 +238,7 @@ Activations activations_of(const MemoryModel& model, const Settings& settings, c
     const std::int64_t whole = decode_bytes(model.vae, settings.height / model.vae.spatial,
                                             settings.width / model.vae.spatial, latent_frames(model, settings) > 1);
     need.decode += 3 * unsigned_of(kFramesAPiece * settings.height * settings.width * 3 * kFloat) +
-                   unsigned_of(whole / kBesideBands);
+                   (model.vae.is_residual ? 0 : unsigned_of(whole / kBesideBands));
   }
   return need;
 }
