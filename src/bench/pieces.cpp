@@ -316,8 +316,7 @@ const std::vector<PieceKind>& piece_kinds() {
 
 job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory) {
   const at::Device device = workload.device;
-  const pipeline::Precision precision{workload.dtype, device.is_cuda(), std::nullopt, /*fp8=*/false,
-                                      pipeline::allocator_of(device)};
+  const pipeline::Precision precision = pipeline::precision_on(device, workload.dtype);
   const job::DeviceMemory memory{pipeline::memory_model(workload.model, precision),
                                  gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device),
                                  {},

@@ -8,7 +8,6 @@
 
 #include "nightreel/base/build_version.h"
 #include "nightreel/base/error.h"
-#include "nightreel/ops/quantised.h"
 #include "nightreel/pipeline/gpu_memory.h"
 
 #ifdef NIGHTREEL_CUDA
@@ -65,10 +64,6 @@ nlohmann::json compute_versions() {
   versions["nccl"] = comm::nccl_version();
 #endif
   return versions;
-}
-
-bool multiplies_in_fp8(at::Device device) {
-  return ops::has_fp8_products(device);
 }
 
 }  // namespace nightreel::pipeline

@@ -12,6 +12,8 @@
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
+#include "nightreel/ops/quantised.h"
+#include "nightreel/pipeline/gpu_memory.h"
 #include "pipeline/model_index.h"
 
 namespace nightreel::pipeline {
@@ -170,6 +172,10 @@ class Reader {
 };
 
 }  // namespace
+
+Precision precision_on(at::Device device, at::ScalarType dtype, bool fp8, const std::optional<bool>& keep_keys) {
+  return {dtype, device.is_cuda(), keep_keys, fp8, allocator_of(device), ops::has_fp8_products(device)};
+}
 
 job::MemoryModel vae_memory_model(model::Vae& vae, job::Allocator allocator) {
   job::MemoryModel out;

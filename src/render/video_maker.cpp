@@ -130,8 +130,7 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   protocol::ReadyEvent facts;
   describe_device(device, facts);
   const job::DeviceMemory whole{
-      pipeline::memory_model(folder, {wanted.dtype, device.is_cuda(), wanted.keep_keys, wanted.fp8,
-                                      pipeline::allocator_of(device), pipeline::multiplies_in_fp8(device)}),
+      pipeline::memory_model(folder, pipeline::precision_on(device, wanted.dtype, wanted.fp8, wanted.keep_keys)),
       options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device), options.memory_failed,
       device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : 0};
   job::DeviceMemory memory = whole;

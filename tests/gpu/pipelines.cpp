@@ -6,6 +6,7 @@
 #include "gpu/check.h"
 #include "gpu/random_model.h"
 #include "nightreel/pipeline/pipeline.h"
+#include "pipeline/moving.h"
 
 namespace nightreel::proof {
 
@@ -14,6 +15,7 @@ namespace {
 using job::MemoryPlan;
 using Experts = MemoryPlan::Experts;
 using pipeline::Pipeline;
+using test::moving_plan;
 
 constexpr double kLatentLimit = 2e-4;  // of the largest latent in float32
 
@@ -64,9 +66,7 @@ MadeVideo make_video(Pipeline& pipeline, const Video& video, std::int64_t token 
   const auto image = pipeline.encode_pictures(video.settings, pictures_for(video, pipeline));
   MadeVideo made;
   made.latents_CFYX = pipeline.denoise(video.settings, prompt, negative, {}, std::nullopt, image).latents_CFYX;
-  std::vector<at::Tensor> pieces;
-  pipeline.decode(made.latents_CFYX, [&](const at::Tensor& piece) { pieces.push_back(piece); });
-  made.frames_FHW3 = at::cat(pieces);
+  made.frames_FHW3 = test::decoded(pipeline, made.latents_CFYX);
   return made;
 }
 
@@ -109,15 +109,6 @@ std::vector<Measured> fp8_video(const Video& video) {
   const Held held{at::kBFloat16, true, {}};
   return as_near_in_fp8(latents_of_seeds(video, kGpu, held), latents_of_seeds(video, at::kCPU, held),
                         latents_of_seeds(video, at::kCPU, {}));
-}
-
-MemoryPlan plan_of(bool encoders_leave, Experts experts, bool vae_leaves, bool two_experts) {
-  MemoryPlan plan;
-  plan.encoders_leave = encoders_leave;
-  plan.experts = experts;
-  plan.vae_leaves = vae_leaves;
-  plan.two_experts = two_experts;
-  return plan;
 }
 
 const char* word_for(Experts experts) {
@@ -216,7 +207,7 @@ void add_residency(std::vector<Check>& checks, const Video& video) {
         if (experts == Experts::stay && !encoders && !vae) continue;  // nothing moves
         const std::string size = size_text(video) + ", experts " + word_for(experts) + ", encoders " +
                                  (encoders ? "leave" : "stay") + ", VAE " + (vae ? "leaves" : "stays");
-        const MemoryPlan plan = plan_of(encoders, experts, vae, two);
+        const MemoryPlan plan = moving_plan(encoders, experts, vae, two);
         const bool quick = video.name == "t2v" && experts == Experts::leave && encoders && vae;
         for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
           checks.push_back({"residency", name_of(dtype), size, quick && dtype == at::kBFloat16, [=] {
@@ -243,7 +234,7 @@ void add_pipelines(std::vector<Check>& checks, const Places& places) {
     if (video.name == "t2v" || video.name == "clip") add_residency(checks, video);
     if (video.lora.empty()) continue;
     checks.push_back({"lora-video", "f32", size_text(video), true, [=] { return lora_video(video, {}); }});
-    const MemoryPlan leaves = plan_of(true, Experts::leave, true, true);
+    const MemoryPlan leaves = moving_plan(true, Experts::leave, true, true);
     checks.push_back({"lora-video", "f32", size_text(video) + ", weights leave", false, [=] {
                         return lora_video(video, {at::kFloat, false, leaves});
                       }});

@@ -12,6 +12,7 @@
 #include "nightreel/model/digest.h"
 #include "nightreel/model/shared_load.h"
 #include "pipeline/golden_run.h"
+#include "pipeline/moving.h"
 #include "support/checked_device.h"
 #include "support/temp_folder.h"
 
@@ -69,9 +70,7 @@ Made make(Pipeline& pipeline, const Read& c, std::size_t weights) {
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
   made.latents =
       pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
-  std::vector<at::Tensor> pieces;
-  pipeline.decode(made.latents, [&](const at::Tensor& piece) { pieces.push_back(piece); });
-  made.frames = at::cat(pieces);
+  made.frames = test::decoded(pipeline, made.latents);
   return made;
 }
 

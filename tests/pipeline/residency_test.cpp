@@ -10,6 +10,7 @@
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "pipeline/golden_run.h"
+#include "pipeline/moving.h"
 #include "support/checked_device.h"
 
 using namespace nightreel;
@@ -17,22 +18,15 @@ using job::MemoryPlan;
 using job::Part;
 using pipeline::Pipeline;
 using test::GoldenRun;
+using test::moving_plan;
 using Experts = MemoryPlan::Experts;
 
 namespace {
 
-MemoryPlan plan_of(bool encoders_leave, Experts experts, bool vae_leaves) {
-  MemoryPlan plan;
-  plan.encoders_leave = encoders_leave;
-  plan.experts = experts;
-  plan.vae_leaves = vae_leaves;
-  plan.two_experts = true;
-  return plan;
-}
-
-const std::vector<MemoryPlan> kPlans{plan_of(true, Experts::stay, false), plan_of(false, Experts::take_turns, false),
-                                     plan_of(true, Experts::take_turns, true), plan_of(true, Experts::leave, true),
-                                     plan_of(false, Experts::leave, false)};
+const std::vector<MemoryPlan> kPlans{
+    moving_plan(true, Experts::stay, false), moving_plan(false, Experts::take_turns, false),
+    moving_plan(true, Experts::take_turns, true), moving_plan(true, Experts::leave, true),
+    moving_plan(false, Experts::leave, false)};
 
 constexpr std::int64_t kSteps = 4;  // enough for both experts
 
@@ -55,9 +49,7 @@ Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token) {
   };
   made.latents =
       pipeline.denoise(settings, golden.prompt(), golden.negative(), observer, std::nullopt, image).latents_CFYX;
-  std::vector<at::Tensor> pieces;
-  pipeline.decode(made.latents, [&](const at::Tensor& piece) { pieces.push_back(piece); });
-  made.frames = at::cat(pieces);
+  made.frames = test::decoded(pipeline, made.latents);
   return made;
 }
 
@@ -104,7 +96,7 @@ TEST_CASE("what leaves is no longer on the device") {
   const job::MemoryModel model = pipeline::memory_model(golden.model_dir(), {at::kFloat, false, std::nullopt});
   std::vector<std::size_t> most;
   for (const MemoryPlan& plan :
-       {MemoryPlan{}, plan_of(false, Experts::take_turns, false), plan_of(true, Experts::leave, true)}) {
+       {MemoryPlan{}, moving_plan(false, Experts::take_turns, false), moving_plan(true, Experts::leave, true)}) {
     const std::size_t before = test::checked_device_bytes();
     Pipeline pipeline = Pipeline::load(golden.model_dir(), on_checked_device(plan));
     const auto bytes = make(pipeline, golden, 5).bytes;

@@ -8,12 +8,14 @@
 
 #include "nightreel/pipeline/pipeline.h"
 #include "pipeline/golden_run.h"
+#include "pipeline/moving.h"
 #include "pipeline/residency.h"
 
 using namespace nightreel;
 using job::MemoryPlan;
 using pipeline::Pipeline;
 using test::GoldenRun;
+using test::moving_plan;
 using Experts = MemoryPlan::Experts;
 
 namespace {
@@ -39,9 +41,7 @@ Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token = 5) {
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
   Made made;
   made.latents_CFYX = pipeline.denoise(golden.settings, prompt, negative, {}, std::nullopt, image).latents_CFYX;
-  std::vector<at::Tensor> pieces;
-  pipeline.decode(made.latents_CFYX, [&](const at::Tensor& piece) { pieces.push_back(piece); });
-  made.frames_FHW3 = at::cat(pieces);
+  made.frames_FHW3 = test::decoded(pipeline, made.latents_CFYX);
   return made;
 }
 
@@ -60,17 +60,9 @@ Gap gap(const at::Tensor& a, const at::Tensor& b) {
   return {error.mean().item<double>(), error.max().item<double>()};
 }
 
-MemoryPlan plan_of(bool encoders_leave, Experts experts, bool vae_leaves) {
-  MemoryPlan plan;
-  plan.encoders_leave = encoders_leave;
-  plan.experts = experts;
-  plan.vae_leaves = vae_leaves;
-  plan.two_experts = true;
-  return plan;
-}
-
-const std::vector<MemoryPlan> kPlans{plan_of(true, Experts::stay, false), plan_of(false, Experts::take_turns, false),
-                                     plan_of(true, Experts::take_turns, true), plan_of(true, Experts::leave, true)};
+const std::vector<MemoryPlan> kPlans{
+    moving_plan(true, Experts::stay, false), moving_plan(false, Experts::take_turns, false),
+    moving_plan(true, Experts::take_turns, true), moving_plan(true, Experts::leave, true)};
 
 }  // namespace
 

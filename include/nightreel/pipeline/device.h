@@ -24,7 +24,4 @@ bool holds_fp8(const std::string& dtype);
 /// nightreel, LibTorch, CUDA and NCCL as compiled in, compute capabilities, CPU capability.
 nlohmann::json compute_versions();
 
-/// Whether products of fp8 matrices are the device's own (ops/quantised.h).
-bool multiplies_in_fp8(at::Device device);
-
 }  // namespace nightreel::pipeline

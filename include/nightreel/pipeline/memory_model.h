@@ -27,6 +27,10 @@ struct Precision {
   bool fp8_products = false;                              // the device multiplies in fp8
 };
 
+/// As a renderer computes on `device`, whose allocator has been chosen (gpu_memory.h).
+Precision precision_on(at::Device device, at::ScalarType dtype, bool fp8 = false,
+                       const std::optional<bool>& keep_keys = std::nullopt);
+
 /// The folder `dir` as Pipeline::load() would hold it.
 job::MemoryModel memory_model(const std::string& dir, const Precision& precision);
 

@@ -69,12 +69,7 @@ MemoryAnswer memory_answer(const MemoryFlags& flags, const job::ModelCard& card,
 
 nlohmann::json device_memory(const std::string& folder, std::uint64_t bytes) {
   const at::Device device = pipeline::choose_device("auto");
-  const pipeline::Precision precision{pipeline::choose_dtype("auto", device),
-                                      device.is_cuda(),
-                                      std::nullopt,
-                                      /*fp8=*/false,
-                                      pipeline::allocator_of(device),
-                                      pipeline::multiplies_in_fp8(device)};
+  const pipeline::Precision precision = pipeline::precision_on(device, pipeline::choose_dtype("auto", device));
   const job::DeviceMemory memory{pipeline::memory_model(folder, precision),
                                  bytes > 0 ? bytes : pipeline::memory_to_plan_with(device)};
   return job::to_json(memory);
