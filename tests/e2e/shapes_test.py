@@ -19,7 +19,7 @@ import world  # noqa: E402
 
 torch.set_num_threads(1)  # others have the cores too: threads that wait for each other burn them
 SEED = lists.SEED
-FEW_STEPS = 6  # of the job that diffusers draws too: both experts have some
+FEW_STEPS = 20  # of the job that diffusers draws too
 
 
 class Judge(unittest.TestCase):
@@ -78,7 +78,7 @@ class Shapes(program.ProgramTest):
         theirs = check.diffusers_latents(check.pipeline_of(SOURCE / "models" / model), self.sidecar(line), line, self.folder)
         with h5py.File(self.out / f"archive/{line['id']}.h5") as archive:
             off = float(np.abs(archive["latents"][:] - theirs).max())
-        self.assertLess(off, 1e-4)
+        self.assertLess(off, 2e-4)
 
     def sidecar(self, line):
         return json.loads(pathlib.Path(self.out / f"videos/{line['id']}.json").read_text())
