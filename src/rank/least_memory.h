@@ -19,8 +19,8 @@ namespace nightreel::rank {
 /// its renderer is not up. Throws base::Error{renderer} for an answer that makes no sense, on all.
 job::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready);
 
-/// Bytes of the one that has least among the ranks whose GPU is of `rank`'s model; `told` is each rank's memory as JSON,
-/// "null" where no renderer is up. 0: none says. Throws base::Error{renderer} for an answer that makes no sense.
+/// Bytes of the one that has least among the ranks whose GPU is of `rank`'s model; `told` is each rank's memory as
+/// JSON, "null" where no renderer is up. 0: none says. Throws base::Error{renderer} for an answer that makes no sense.
 std::uint64_t least_of_equals(const std::vector<std::string>& told, const std::vector<RenderedOn>& on,
                               std::size_t rank);
 

@@ -201,7 +201,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    const Asked asked{argv[1], argv[2], std::stoi(argv[3]), std::stoi(argv[4]), json::parse(argv[5]),
+    const Asked asked{argv[1],
+                      argv[2],
+                      std::stoi(argv[3]),
+                      std::stoi(argv[4]),
+                      json::parse(argv[5]),
                       json::parse(argc == 7 ? argv[6] : "[]")};
     std::printf("%s\n", cell(asked).dump().c_str());
     return 0;
