@@ -27,6 +27,8 @@ constexpr std::array<ErrorTraits, 13> kTraits{{
     {"internal", true, 4},
 }};
 
+constexpr std::size_t kLongestWord = 200;  // bytes: nobody mistypes a longer one
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0U);
@@ -80,10 +82,13 @@ std::string printable(std::string_view text, std::size_t limit) {
   return cut ? out + "…" : out;
 }
 
+// Two words are at least as far apart as they differ in length, so that a long one costs nothing.
 std::string nearest(std::string_view word, const std::vector<std::string>& known) {
   std::string best;
   std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
   for (const auto& candidate : known) {
+    const std::size_t apart = std::max(word.size(), candidate.size()) - std::min(word.size(), candidate.size());
+    if (word.size() > kLongestWord || apart >= best_distance) continue;
     const std::size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {
       best_distance = distance;

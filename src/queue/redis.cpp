@@ -74,6 +74,10 @@ RedisFault classify_error_reply(std::string_view reply) {
     if (word == prefix.word) return prefix.fault;
   }
   // Redis 6 wraps what a script's call met: "ERR Error running script …: @user_script:1: -READONLY You can't write".
+  // Passing troubles without a word of their own.
+  for (const std::string_view passing : {"max number of clients reached", "Script killed by user"}) {
+    if (reply.find(passing) != std::string_view::npos) return RedisFault::loading;
+  }
   for (const std::string_view inner : {"-READONLY ", "-OOM ", "-MISCONF "}) {
     if (reply.find(inner) != std::string_view::npos) return classify_error_reply(inner.substr(1));
   }

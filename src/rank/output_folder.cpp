@@ -1,12 +1,13 @@
 #include "nightreel/rank/output_folder.h"
 
-#include <charconv>
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <string_view>
 
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
+#include "nightreel/queue/token.h"
 
 namespace nightreel::rank {
 namespace {
@@ -17,19 +18,17 @@ bool ends_with_part(std::string_view name) {
   return name.size() > 5 && name.substr(name.size() - 5) == ".part";
 }
 
-// The token in ".ID.mp4.7.part", or in "..ID.mp4.7.part.0123.part", the beginning of such a file; nothing in other
-// names. An id may contain dots: what follows it must be exactly this.
-std::optional<std::uint64_t> token_in(std::string_view name, const std::string& id) {
+// The token in ".ID.mp4.7-ab12.part", or in "..ID.mp4.7-ab12.part.0123.part", the beginning of such a file; nothing in
+// other names. An id may contain dots: what follows it must be exactly this.
+std::optional<queue::Token> token_in(std::string_view name, const std::string& id) {
   if (!ends_with_part(name) || name.front() != '.') return std::nullopt;
   name.remove_prefix(name.substr(0, 2) == ".." ? 2 : 1);
   for (const char* suffix : {".mp4.", ".json.", ".jpg.", ".h5."}) {
     const std::string head = id + suffix;
     if (name.substr(0, head.size()) != head) continue;
     name.remove_prefix(head.size());
-    std::uint64_t token = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), token);
-    const std::string_view rest(end, static_cast<std::size_t>(name.data() + name.size() - end));
-    if (error == std::errc() && rest.substr(0, 5) == ".part") return token;
+    const std::size_t end = std::min(name.find('.'), name.size());
+    if (name.substr(end, 5) == ".part") return queue::parse_token(name.substr(0, end));
   }
   return std::nullopt;
 }
@@ -81,10 +80,15 @@ std::size_t OutputFolder::sweep(std::chrono::hours age) const {
   return swept;
 }
 
-void OutputFolder::remove_earlier(const std::string& id, std::uint64_t token) const {
+void OutputFolder::remove_earlier(const std::string& id, const std::string& token,
+                                  const std::vector<std::string>& before) const {
+  const auto mine = queue::parse_token(token).value_or(queue::Token());
   const auto earlier = [&](const std::string& name) {
     const auto found = token_in(name, id);
-    return found && *found < token;
+    if (!found) return false;
+    if (std::count(before.begin(), before.end(), found->incarnation) > 0) return true;
+    const bool same = found->incarnation.empty() || found->incarnation == mine.incarnation;  // empty: of version 0.1
+    return same && found->number < mine.number;
   };
   remove_where(root_ + "/videos", earlier);
   remove_where(root_ + "/archive", earlier);
@@ -102,8 +106,8 @@ OutputSet OutputFolder::final_names(const std::string& id, bool archive) const {
   return names("", id, "", archive);
 }
 
-OutputSet OutputFolder::temporary_names(const std::string& id, std::uint64_t token, bool archive) const {
-  return names(".", id, "." + std::to_string(token) + ".part", archive);
+OutputSet OutputFolder::temporary_names(const std::string& id, const std::string& token, bool archive) const {
+  return names(".", id, "." + token + ".part", archive);
 }
 
 }  // namespace nightreel::rank

@@ -146,7 +146,7 @@ bool Publisher::name_set(const OutputSet& from, const OutputSet& to, const std::
 
 Outcome Publisher::publish(queue::JobQueue& jobs, const Finished& f, const std::function<bool()>& still_ours,
                            queue::Published& published) const {
-  const OutputSet from = out_.temporary_names(f.id, f.done.token, maker_.archive);
+  const OutputSet from = out_.temporary_names(f.id, f.lease.ref.token, maker_.archive);
   const OutputSet to = out_.final_names(f.id, maker_.archive);
   check(f, from.video);
   published = {"videos/" + f.id + ".mp4", base::sha256_file(from.video), std::filesystem::file_size(from.video)};
@@ -156,7 +156,7 @@ Outcome Publisher::publish(queue::JobQueue& jobs, const Finished& f, const std::
   if (fence == queue::Fence::stale) return Outcome::stale;
   if (const auto stands = standing(f.id, f.lease.hash)) {  // an earlier attempt came through after all
     published = *stands;
-    discard(f.id, f.done.token);
+    discard(f.id, f.lease.ref.token);
   } else if (!name_set(from, to, still_ours)) {
     return Outcome::stale;
   }
@@ -173,7 +173,7 @@ void Publisher::remove_checkpoint(const std::string& id) const {
   }
 }
 
-void Publisher::discard(const std::string& id, std::uint64_t token) const {
+void Publisher::discard(const std::string& id, const std::string& token) const {
   const OutputSet set = out_.temporary_names(id, token, maker_.archive);
   for (const auto& path : {set.archive, set.sheet, set.sidecar, set.video}) {
     if (path.empty()) continue;

@@ -6,6 +6,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/launch_check.h"
+#include "nightreel/queue/inbox_entry.h"
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/member.h"
 #include "nightreel/rank/remote_renderer.h"
@@ -19,7 +20,8 @@ namespace {
 
 constexpr double kLeastSilence_s = 10;   // of another rank: its calls to Redis, or the end of its renderer
 constexpr milliseconds kPatience{2000};  // of the loop with Redis: its renderer may die meanwhile
-constexpr milliseconds kHurry{300};      // of the same, once asked to stop
+constexpr milliseconds kInboxPatience{10'000};
+constexpr milliseconds kHurry{300};  // of the same, once asked to stop
 
 Maker maker_for(const cluster::World& world, const RunOptions& options, const Loaded& loaded) {
   Maker maker;
@@ -123,6 +125,7 @@ void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
   const milliseconds renewal(p_.options.lease_s * 1000 / 3);
   renewing->set_patience({renewal, stop});
   queue::LeaseKeeper leases(std::move(renewing), renewal, stop, p_.log);
+  queue::InboxTaker inbox(inbox_parts());
   queue::ClaimRequest who;
   who.out = p_.options.out;
   who.model = p_.loaded.digest;
@@ -140,8 +143,22 @@ void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
   const auto hurry = [&jobs] { jobs.set_patience({kHurry, {}, true}); };
   Drain({p_.options, p_.plan.card, p_.plan.recipe, p_.out, who, jobs, leases, renderer,
          Publisher(p_.out, maker_for(p_.world, p_.options, p_.loaded)), p_.signals, hurry, p_.log, limits,
-         job::device_memory_from_json(p_.loaded.ready->memory)})
+         job::device_memory_from_json(p_.loaded.ready->memory), &inbox, p_.list, true})
       .run(mine);
+}
+
+// Of several units one is at the inbox at a time; together they look twenty times a second at most, each twice.
+queue::InboxParts Rendering::inbox_parts() const {
+  queue::InboxParts parts;
+  auto jobs = std::make_unique<queue::RedisQueue>(queue_options(p_.options, p_.addresses));
+  jobs->set_patience({kInboxPatience, parts.stop, true});
+  parts.queue = std::move(jobs);
+  const std::string& root = p_.options.input_root;
+  parts.validate = [root](const std::string& entry) { return queue::read_inbox_entry(entry, {root, root}); };
+  parts.out = p_.options.out;
+  parts.interval = std::max(milliseconds(500), milliseconds(50) * units_);
+  parts.log = p_.log;
+  return parts;
 }
 
 }  // namespace nightreel::rank

@@ -11,6 +11,7 @@
 #include "nightreel/base/log.h"
 #include "nightreel/cluster/groups.h"
 #include "nightreel/cluster/mpi.h"
+#include "nightreel/queue/inbox_taker.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/rank/group_renderer.h"
 #include "nightreel/rank/options.h"
@@ -18,6 +19,7 @@
 #include "nightreel/rank/renderer.h"
 #include "nightreel/rank/signals.h"
 #include "nightreel/report/run_summary.h"
+#include "rank/list_watch.h"
 #include "rank/plan.h"
 #include "rank/startup.h"
 
@@ -36,6 +38,7 @@ struct RenderingParts {
   queue::RedisQueue& jobs;
   const Loaded& loaded;
   Renderer& renderer;
+  ListWatch* list;  // the first rank's; null on the others
 };
 
 class Rendering {
@@ -51,6 +54,7 @@ class Rendering {
   double silence_limit_s() const;
   void lead(cluster::GroupLink& link, const Meeting& meeting, report::RankSummary& mine) const;
   void drain(RenderUnit& renderer, report::RankSummary& mine) const;
+  queue::InboxParts inbox_parts() const;
   RenderingParts p_;
   int units_ = 0;  // that ask for jobs, of the whole run
 };

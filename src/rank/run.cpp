@@ -12,8 +12,10 @@
 #include "nightreel/cluster/launch_check.h"
 #include "nightreel/cluster/shared_folder.h"
 #include "nightreel/queue/redis_queue.h"
+#include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/judgement.h"
 #include "rank/least_memory.h"
+#include "rank/list_watch.h"
 #include "rank/plan.h"
 #include "rank/progress_display.h"
 #include "rank/rendering.h"
@@ -27,6 +29,7 @@ using base::ErrorKind;
 
 constexpr std::chrono::milliseconds kLeaveTogether{2000};
 constexpr double kWaitForOthers_s = 0.45;
+constexpr double kTendList_s = 0.3;
 constexpr int kStoppedEarly = 75;
 
 // Everything between the world's start and its end.
@@ -102,7 +105,9 @@ class Run {
     mine.rank = world_.rank();
     mine.host = world_.place().host;
     mine.device = device_;
-    render({options_, plan_, run_, device_, world_, out_, signals_, log_, addresses, jobs, loaded, renderer}, mine);
+    render({options_, plan_, run_, device_, world_, out_, signals_, log_, addresses, jobs, loaded, renderer,
+            list_ ? &*list_ : nullptr},
+           mine);
     const int code = end(jobs, loaded.digest, mine);
     server.reset();
     return code;
@@ -192,6 +197,7 @@ class Run {
     if (world_.rank() == 0) {
       try {
         submit(jobs, plan_, options_, digest, memory);
+        watch_over_list(jobs, digest);
       } catch (const Error& e) {
         (base::traits(e.kind()).exit_code == 2 ? usage : problem.emplace()) = e.what();
       }
@@ -199,6 +205,47 @@ class Run {
     world_.throw_together(problem, kWorldDeadline, "adding the jobs");
     const std::string refused = world_.broadcast(usage, 0, kWorldDeadline, "the jobs");
     if (!refused.empty()) throw Error(ErrorKind::usage, refused);
+  }
+
+  // Of the first rank: what it has added is not forgotten, whatever becomes of the queue.
+  void watch_over_list(queue::JobQueue& jobs, const std::string& digest) {
+    std::vector<queue::Submission> mine;
+    for (const auto& job : plan_.jobs) mine.push_back(queue::submission_of(job));
+    const auto stands = [this](const queue::Submission& job) {
+      try {
+        return Publisher(out_, Maker()).standing(job.id, job.hash).has_value();
+      } catch (const Error&) {
+        return false;  // something else stands there
+      }
+    };
+    list_.emplace(OwnList(std::move(mine), run_, options_.max_attempts, stands),
+                  queue::BringBack{run_, options_.out, digest, ""}, log_);
+    list_->begin(jobs);
+  }
+
+  // While the others still work: what they find at its end is this rank's word (DrainParts::listed).
+  void tend_list(queue::JobQueue& jobs) {
+    if (!list_ || signals_.asked() == Ask::stop) return;
+    try {
+      const queue::Counts counts = jobs.counts(run_);
+      if (counts.drained() && !counts.content) {
+        list_->is_over(jobs);
+      } else if (list_->due()) {
+        list_->look(jobs);
+      }
+    } catch (const Error& e) {
+      if (!std::exchange(list_told_, true)) log_.warn("list", e.what());
+      // Nothing can be brought back any more (the queue is another model's): the others need not wait for it.
+      if (e.kind() == ErrorKind::environment) let_others_end(jobs);
+    }
+  }
+
+  void let_others_end(queue::JobQueue& jobs) const {
+    try {
+      jobs.set_content(run_);
+    } catch (const Error&) {
+      return;  // they see that themselves
+    }
   }
 
   std::unique_ptr<ProgressDisplay> show_progress(const std::vector<queue::RedisAddress>& addresses) const {
@@ -213,19 +260,24 @@ class Run {
 
   // Waits for the others without taking their time: an idle rank must not end the run for them. Nothing where this
   // rank was told to stop and others do not come: they may be gone.
-  std::optional<std::vector<std::string>> everybodys(const report::RankSummary& mine) {
+  std::optional<std::vector<std::string>> everybodys(queue::JobQueue& jobs, const report::RankSummary& mine) {
     auto exchange = world_.start_exchange(report::to_json(mine));
     std::optional<base::Stopwatch> stopping;
+    base::Stopwatch since_list;
     for (;;) {
       if (auto all = exchange.test()) return all;
       if (signals_.asked() == Ask::stop && !stopping) stopping.emplace();
       if (stopping && stopping->seconds() > kWaitForOthers_s) return std::nullopt;
+      if (since_list.seconds() > kTendList_s) {
+        tend_list(jobs);
+        since_list = base::Stopwatch();
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
   }
 
   int end(queue::RedisQueue& jobs, const std::string& digest, const report::RankSummary& mine) {
-    const auto all = everybodys(mine);
+    const auto all = everybodys(jobs, mine);
     if (signals_.asked() != Ask::stop) jobs.set_patience(queue::Patience());
     report::RunSummary summary = new_summary(digest);
     if (world_.rank() == 0) {
@@ -234,7 +286,8 @@ class Run {
       } else {
         summary.ranks.push_back(mine);
       }
-      judge(jobs, ids_, options_.failed_ok, summary);
+      const auto own = [this](const queue::JobView& now) { return list_ ? list_->word(now) : now; };
+      judge(jobs, ids_, options_.failed_ok, summary, own);
       if (!all) summary.exit_code = kStoppedEarly;
       write(summary);
       log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + out_.run_file(run_));
@@ -255,6 +308,8 @@ class Run {
   std::string device_;
   std::string sharing_;  // see Device
   base::Logger log_;
+  std::optional<ListWatch> list_;  // the first rank's
+  bool list_told_ = false;         // that it could not be tended
 };
 
 }  // namespace

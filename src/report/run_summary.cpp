@@ -47,6 +47,13 @@ std::string dump(const Json& json, int indent) {
   return base::dump_json(json, indent);
 }
 
+// Of refused inbox entries a hundred stand among the jobs.
+std::int64_t failed(const RunSummary& summary) {
+  std::size_t named = 0;
+  for (const auto& rank : summary.ranks) named += rank.rejects.size();
+  return count(summary.jobs, "failed") + summary.rejected - static_cast<std::int64_t>(std::min(named, kNamedRejects));
+}
+
 }  // namespace
 
 std::string to_json(const RankSummary& summary) {
@@ -58,6 +65,8 @@ std::string to_json(const RankSummary& summary) {
                {"stopped_early", summary.stopped_early},
                {"error", error_json(summary.error_kind, summary.error)},
                {"repeated_failure", error_json(summary.repeated_kind, summary.repeated_failure)},
+               {"rejects", jobs_json(summary.rejects)},
+               {"rejected", summary.rejected},
                {"jobs", jobs_json(summary.jobs)}},
               -1);
 }
@@ -81,6 +90,8 @@ RankSummary rank_summary(const std::string& text) {
       out.repeated_failure = repeated.at("message").get<std::string>();
     }
     for (const auto& job : json.at("jobs")) out.jobs.push_back(job_result(job));
+    for (const auto& job : json.at("rejects")) out.rejects.push_back(job_result(job));
+    json.at("rejected").get_to(out.rejected);
     return out;
   } catch (const Json::exception& e) {
     throw base::Error(base::ErrorKind::environment, std::string("a rank's summary cannot be read: ") + e.what());
@@ -108,8 +119,9 @@ std::string to_json(const RunSummary& summary) {
                {"model_digest", summary.model_digest},
                {"ranks", ranks},
                {"done", count(summary.jobs, "done")},
-               {"failed", count(summary.jobs, "failed")},
+               {"failed", failed(summary)},
                {"cancelled", count(summary.jobs, "cancelled")},
+               {"rejected", summary.rejected},
                {"jobs", jobs_json(summary.jobs)},
                {"held_elsewhere", summary.held_elsewhere},
                {"error", summary.error.empty() ? Json(nullptr) : Json(summary.error)},

@@ -55,6 +55,7 @@ TEST_CASE("the nearest name is found, and none where none is near") {
   CHECK(nearest("guidence_scal", known) == "guidance_scale");
   CHECK(nearest("colour", known).empty());
   CHECK(nearest("x", {}).empty());
+  CHECK(nearest(std::string(500, 'x'), {std::string(499, 'x')}).empty());  // nobody mistypes that
 }
 
 TEST_CASE("a failed system call names what, where and why") {

@@ -11,7 +11,7 @@ from night import GROUP_SILENCE_S, LEASE_S, PREFIX, connect, environment_of, now
 # Points of a job's life (fault_points.cpp) at which a process is killed or frozen.
 RANK_POINTS = [
     *(f"rank.{when}.send.{script}" for when in ("before", "after")
-      for script in ("claim", "renew", "begin_publish", "complete", "fail", "release", "inbox_take")),
+      for script in ("claim", "renew", "begin_publish", "complete", "fail", "release", "inbox_turn")),
     *(f"rank.{when}.{name}" for when in ("before", "after")
       for name in ("rename.videos.json.part", "rename.archive.h5", "rename.videos.jpg", "rename.videos.json",
                    "link.videos.mp4")),

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "nightreel/base/clock.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
 
@@ -92,6 +93,29 @@ TEST_CASE("what a job leaves out stays open") {
   CHECK_FALSE(job.max_attempts);
   CHECK(job.image.empty());
   CHECK(job.priority == 0);
+}
+
+TEST_CASE("an id is no option and no record's of a refused entry, but what version 0.1 took is still read") {
+  for (const char* good : {"a", "_a", "0", "inbox", "Inbox-1", "a-inbox-1", "a.b-c_d"}) CHECK(is_id(good));
+  for (const char* bad : {"", ".a", "-", "-a", "--out", "inbox-", "inbox-06374db03c0a09f1", "a b", "a/b"}) {
+    CAPTURE(bad);
+    CHECK(!is_id(bad));
+    CHECK(contains(thrown_by([&] { parse(Json{{"prompt", "x"}, {"id", bad}}.dump()); }).message, "id: '"));
+  }
+  CHECK(!is_id(std::string(129, 'a')));
+  for (const char* old : {"-a", "inbox-06374db03c0a09f1"}) {
+    const Json spec{{"prompt", "x"}, {"id", old}};
+    CHECK(unpack_job(Json{{"folder", "/"}, {"spec", spec}}.dump(), "").id == old);
+  }
+}
+
+TEST_CASE("a field's name of a megabyte is told of in no time") {
+  const std::string name(1 << 20, 'n');
+  const base::Stopwatch watch;
+  for (int i = 0; i < 20; ++i) {
+    CHECK(contains(thrown_by([&] { parse(R"({"prompt": "x", ")" + name + "\": 1}"); }).message, "unknown field"));
+  }
+  CHECK(watch.seconds() < 30);  // without a bound the distances alone would take some minutes under a sanitizer
 }
 
 TEST_CASE("the sizes of texts are bounded") {

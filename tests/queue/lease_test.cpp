@@ -177,6 +177,10 @@ class FlakyQueue : public JobQueue {
   Counts counts(const std::string&) override { return {}; }
   std::vector<JobView> list(JobState) override { return {}; }
   std::vector<JobView> lookup(const std::vector<std::string>&) override { return {}; }
+  std::optional<std::int64_t> highest_pending() override { return {}; }
+  std::string incarnation() override { return ""; }
+  std::vector<BroughtBack> bring_back(const std::vector<LostJob>&, const BringBack&) override { return {}; }
+  void set_content(const std::string&) override {}
 
  private:
   std::atomic<int>& renewals_;

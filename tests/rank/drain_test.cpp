@@ -29,13 +29,13 @@ TEST_CASE_FIXTURE(Night, "files of earlier attempts are looked for where a job w
   add("first", "a circle");
   add("again", "at=denoise:1 do=kill");
   Rank one = rank();
-  for (const char* name : {"first", "again"})
-    base::replace_file(folder / "out/videos/." + name + ".mp4.0.part", "left");
+  const std::string tag = ".mp4.0-" + jobs.incarnation() + ".part";
+  for (const char* name : {"first", "again"}) base::replace_file(folder / "out/videos/." + name + tag, "left");
   one.drain();
   check_done("first", 1);
   check_done("again", 2);
-  CHECK(std::filesystem::exists(folder / "out/videos/.first.mp4.0.part"));
-  CHECK(!std::filesystem::exists(folder / "out/videos/.again.mp4.0.part"));
+  CHECK(std::filesystem::exists(folder / "out/videos/.first" + tag));
+  CHECK(!std::filesystem::exists(folder / "out/videos/.again" + tag));
 }
 
 TEST_CASE_FIXTURE(Night, "a cancelled job and one past its timeout_s let the renderer go on with the next") {

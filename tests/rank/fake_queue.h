@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <utility>
 
 #include "nightreel/queue/redis.h"
 
@@ -12,6 +13,8 @@ struct FakeQueue : queue::JobQueue {
   queue::Fence fence = queue::Fence::open;
   queue::Counts counted;
   std::map<std::string, queue::JobView> views;
+  std::string data = "data-1";                                               // the incarnation
+  std::map<std::string, std::pair<std::int64_t, std::string>> brought_back;  // attempts, incarnation before
   bool away = false;
 
   void reach() const {
@@ -23,6 +26,7 @@ struct FakeQueue : queue::JobQueue {
   queue::InboxResult take_inbox(const queue::InboxValidator&, const std::string&) override { return {}; }
   void bind_model(const std::string&) override {}
   queue::ClaimResult claim(const queue::ClaimRequest&) override { return {}; }
+  std::optional<std::int64_t> highest_pending() override { return {}; }
   queue::Renewed renew(const queue::LeaseRef&, const queue::Progress&) override { return {}; }
   queue::Fence begin_publish(const queue::LeaseRef&) override {
     reach();
@@ -42,9 +46,26 @@ struct FakeQueue : queue::JobQueue {
   std::vector<queue::JobView> lookup(const std::vector<std::string>& ids) override {
     reach();
     std::vector<queue::JobView> out;
-    for (const auto& id : ids) out.push_back(views.count(id) > 0 ? views.at(id) : queue::JobView{});
+    for (const auto& id : ids) {
+      out.push_back(views.count(id) > 0 ? views.at(id) : queue::JobView{});
+      out.back().id = id;
+    }
     return out;
   }
+  std::string incarnation() override { return data; }
+  std::vector<queue::BroughtBack> bring_back(const std::vector<queue::LostJob>& jobs,
+                                             const queue::BringBack& options) override {
+    reach();
+    for (const auto& lost : jobs) {
+      brought_back[lost.job.id] = {lost.attempts, options.before};
+      queue::JobView& view = views[lost.job.id];
+      view.state = queue::JobState::pending;
+      view.attempts = lost.attempts;
+      view.identity = lost.job.identity;
+    }
+    return std::vector<queue::BroughtBack>(jobs.size(), queue::BroughtBack::back);
+  }
+  void set_content(const std::string&) override { counted.content = true; }
 };
 
 }  // namespace nightreel::test

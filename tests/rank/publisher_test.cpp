@@ -19,7 +19,8 @@ using test::thrown_by;
 
 namespace {
 
-constexpr std::uint64_t kToken = 7;
+const std::string kToken = "7-ab";
+const std::string kNext = "8-ab";
 
 void write_clip(const std::string& path, std::uint8_t grey) {
   const std::vector<std::uint8_t> rgb(5 * 16 * 16 * 3, grey);
@@ -42,7 +43,7 @@ struct Fixture {
     maker.ranks = {{"a", "GPU of 0", "GPU-0"}, {"a", "GPU of 1", "GPU-1"}, {"b", "GPU of 2", "GPU-2"}};
     finished.id = "a";
     finished.lease.hash = "hash-a";
-    finished.done.token = kToken;
+    finished.lease.ref.token = kToken;
     finished.settings.width = finished.settings.height = finished.done.width = finished.done.height = 16;
     finished.settings.num_frames = finished.done.frames = 5;
     base::replace_file(out.checkpoint("a"), "state");
@@ -129,7 +130,7 @@ TEST_CASE_FIXTURE(Fixture, "a rank that freezes after its last look at the lease
       int asked = 0;
       const auto froze = [&] {  // meanwhile the next holder claims and publishes
         if (++asked != looks) return true;
-        out.remove_earlier("a", kToken + 1);
+        out.remove_earlier("a", kNext, {});
         put_standing("a", "hash-a");
         return true;
       };
@@ -143,18 +144,21 @@ TEST_CASE_FIXTURE(Fixture, "a rank that freezes after its last look at the lease
 }
 
 TEST_CASE_FIXTURE(Fixture, "the files of earlier attempts go, and no others") {
-  const std::vector<std::string> go{"videos/.a.mp4.6.part",          "videos/..a.mp4.6.part.0af3.part",
-                                    "videos/.a.json.1.part",         "archive/.a.h5.2.part",
-                                    "archive/..a.h5.5.part.12.part", "checkpoints/.a.h5.0af3.part"};
+  // Of this incarnation, of an earlier one of the same queue (ee), and of version 0.1, which knew none.
+  const std::vector<std::string> go{
+      "videos/.a.mp4.6-ab.part", "videos/..a.mp4.6-ab.part.0af3.part", "videos/.a.json.1.part",
+      "archive/.a.h5.2.part",    "archive/..a.h5.5-ab.part.12.part",   "checkpoints/.a.h5.0af3.part",
+      "videos/.a.mp4.9-ee.part"};
   const std::vector<std::string> stay{
-      "videos/.a.mp4.8.part",          "videos/.aa.mp4.6.part", "videos/.a.mp4.b.mp4.6.part",
-      "videos/a.mp4.6.part",           "videos/.a.mp4.x.part",  "videos/.a.mp4.6.parts",
-      "videos/.a.txt.6.part",          "archive/.b.h5.2.part",  "checkpoints/.aa.h5.0af3.part",
-      "checkpoints/.a.h5.b.h5.1.part", "checkpoints/a.h5"};
+      "videos/.a.mp4.8-ab.part",       "videos/.aa.mp4.6-ab.part", "videos/.a.mp4.b.mp4.6-ab.part",
+      "videos/a.mp4.6-ab.part",        "videos/.a.mp4.x.part",     "videos/.a.mp4.6-ab.parts",
+      "videos/.a.txt.6-ab.part",       "archive/.b.h5.2-ab.part",  "checkpoints/.aa.h5.0af3.part",
+      "checkpoints/.a.h5.b.h5.1.part", "checkpoints/a.h5",         "videos/.a.mp4.6-.part",
+      "videos/.a.mp4.6-cd.part",       "videos/.a.mp4.6-ab-c.part"};  // cd: another queue with this OUT
   for (const auto& names : {go, stay}) {
     for (const auto& name : names) base::replace_file(folder / name, "x");
   }
-  out.remove_earlier("a", kToken);
+  out.remove_earlier("a", kToken, {"ee"});
   for (const auto& name : go) {
     CAPTURE(name);
     CHECK(!exists(folder / name));
@@ -258,11 +262,11 @@ TEST_CASE_FIXTURE(Fixture, "a video with too few frames, or that does not decode
 }
 
 TEST_CASE_FIXTURE(Fixture, "discarding removes one attempt's files and no other's") {
-  const OutputSet other = out.temporary_names("a", kToken + 1, true);
+  const OutputSet other = out.temporary_names("a", kNext, true);
   const OutputSet longer = out.temporary_names("aa", kToken, true);
   base::replace_file(other.video, "x");
   base::replace_file(longer.video, "x");
-  base::replace_file(folder / "archive/..a.h5.7.part.0123.part", "half");  // of a renderer that was killed
+  base::replace_file(folder / "archive/..a.h5.7-ab.part.0123.part", "half");  // of a renderer that was killed
   Publisher(out, maker).discard("a", kToken);
   CHECK(files() == 2);
   CHECK(exists(other.video));
@@ -270,7 +274,7 @@ TEST_CASE_FIXTURE(Fixture, "discarding removes one attempt's files and no other'
 }
 
 TEST_CASE_FIXTURE(Fixture, "temporary files that are older than a day are swept, and nothing else") {
-  const std::string old = out.temporary_names("gone", 3, true).video;
+  const std::string old = out.temporary_names("gone", "3-ab", true).video;
   const std::string whole = folder / "videos/.hidden";
   const std::string waiting = out.checkpoint("waiting");
   for (const auto& path : {old, whole, to.video, out.checkpoint("a"), waiting}) {

@@ -67,6 +67,9 @@ struct PathRules {
   std::string input_root;  // nothing outside is read, symbolic links and ".." resolved; empty: everything may be
 };
 
+/// [A-Za-z0-9_][A-Za-z0-9._-]{0,127} that does not begin with "inbox-": never hidden, never an option, never a path.
+bool is_id(std::string_view text);
+
 /// The object's fields checked, its paths resolved, its files looked for. Throws Error{job}.
 Job make_job(Json spec, const PathRules& rules);
 

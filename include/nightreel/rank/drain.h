@@ -15,6 +15,7 @@
 
 #include "nightreel/job/memory.h"
 #include "nightreel/job/model_card.h"
+#include "nightreel/queue/inbox_taker.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/deaths.h"
 #include "nightreel/rank/job_in_hand.h"
@@ -25,6 +26,8 @@
 #include "nightreel/report/run_summary.h"
 
 namespace nightreel::rank {
+
+class ListWatch;
 
 struct DrainLimits {
   StageLimits stages;
@@ -48,6 +51,9 @@ struct DrainParts {
   base::Logger log;
   DrainLimits limits;
   job::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
+  queue::InboxTaker* inbox = nullptr;
+  ListWatch* list = nullptr;  // of the run's first rank
+  bool listed = false;        // the first rank watches over the run's files: nothing is over before it has said so
 };
 
 class Drain {
@@ -61,10 +67,16 @@ class Drain {
   // The loop (drain.cpp).
   bool turn();
   bool drained();
+  bool is_over(const queue::Counts& counts);
+  void look_at_list();
   std::ptrdiff_t most_in_hand() const;
   bool may_claim();
   void claim();
-  void take_inbox();
+  void look_at_inbox() const;
+  void note_rejects() const;
+  JobInHand* last_in_line();
+  void prefer_urgent();
+  queue::ClaimRequest request() const;
   void begin(const queue::Lease& lease);
   void prepare(JobInHand& job);
   bool may_send(const JobInHand& job) const;
@@ -123,7 +135,7 @@ class Drain {
   base::Stopwatch since_start_;
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;
-  base::Stopwatch since_inbox_;
+  base::Stopwatch since_urgent_;
   std::optional<base::Stopwatch> queue_away_;  // since its first question that was not answered
   base::Stopwatch since_disk_;                 // was looked at, while the queue is away
 };

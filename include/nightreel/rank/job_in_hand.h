@@ -43,8 +43,8 @@ class HeldLease {
 /// Removes what an attempt wrote under its temporary names. What cannot be removed is logged: it is litter, no error.
 class TemporaryFiles {
  public:
-  TemporaryFiles(const Publisher& publisher, std::string id, std::uint64_t token, base::Logger log)
-      : publisher_(publisher), id_(std::move(id)), token_(token), log_(std::move(log)) {}
+  TemporaryFiles(const Publisher& publisher, queue::LeaseRef lease, base::Logger log)
+      : publisher_(publisher), lease_(std::move(lease)), log_(std::move(log)) {}
   TemporaryFiles(const TemporaryFiles&) = delete;
   TemporaryFiles& operator=(const TemporaryFiles&) = delete;
   ~TemporaryFiles();
@@ -53,8 +53,7 @@ class TemporaryFiles {
 
  private:
   const Publisher& publisher_;
-  std::string id_;
-  std::uint64_t token_;
+  queue::LeaseRef lease_;
   base::Logger log_;
   bool left_ = true;
 };
@@ -90,8 +89,8 @@ struct JobInHand {
   HeldLease held;
   job::Job job;
   job::Settings settings;
-  std::int64_t wave = 1;  // how many like it a renderer takes together (job::MemoryPlan)
-  std::uint64_t token = 0;
+  std::int64_t wave = 1;                // how many like it a renderer takes together (job::MemoryPlan)
+  std::uint64_t token = 0;              // the lease's, as the renderer hears it (queue::token_number)
   std::optional<TemporaryFiles> files;  // from when the renderer may write them
   Phase phase = Phase::held_back;
   Ending ending;

@@ -3,8 +3,9 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
+#include <cstddef>
 #include <string>
+#include <vector>
 
 namespace nightreel::rank {
 
@@ -26,17 +27,18 @@ class OutputFolder {
   /// Removes what is older than `age` of hidden temporary files, of ranks and renderers that were killed, and of states
   /// of jobs whose video is out. Returns how many; one that cannot be removed is left.
   std::size_t sweep(std::chrono::hours age) const;
-  /// Removes the temporary files of job `id`'s attempts before `token`: they are dead, or stale and shall give nothing
-  /// a final name any more. Throws Error{storage}.
-  void remove_earlier(const std::string& id, std::uint64_t token) const;
+  /// Removes the temporary files of job `id`'s attempts before `token`, and of those under the incarnations `before` of
+  /// its queue: they are dead, or stale and shall give nothing a final name any more. Those of other queues stay.
+  /// Throws Error{storage}.
+  void remove_earlier(const std::string& id, const std::string& token, const std::vector<std::string>& before) const;
 
   const std::string& root() const { return root_; }
   std::string run_file(const std::string& run) const { return root_ + "/runs/" + run + ".json"; }
   std::string log_folder(const std::string& run) const { return root_ + "/logs/" + run; }
   std::string checkpoint(const std::string& id) const { return root_ + "/checkpoints/" + id + ".h5"; }
   OutputSet final_names(const std::string& id, bool archive) const;
-  /// Hidden names beside the final ones that no other attempt of any rank uses: ".ID.TOKEN.part".
-  OutputSet temporary_names(const std::string& id, std::uint64_t token, bool archive) const;
+  /// Hidden names beside the final ones that no other attempt of any rank and any queue uses: ".ID.mp4.TOKEN.part".
+  OutputSet temporary_names(const std::string& id, const std::string& token, bool archive) const;
 
  private:
   OutputSet names(const std::string& stem_prefix, const std::string& id, const std::string& suffix, bool archive) const;

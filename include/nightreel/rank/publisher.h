@@ -60,7 +60,7 @@ class Publisher {
   Outcome publish(queue::JobQueue& jobs, const Finished& finished, const std::function<bool()>& still_ours,
                   queue::Published& published) const;
   /// Removes what an attempt wrote under its temporary names.
-  void discard(const std::string& id, std::uint64_t token) const;
+  void discard(const std::string& id, const std::string& token) const;
 
   /// Removes the state of a job whose video is out. One that cannot be removed is left.
   void remove_checkpoint(const std::string& id) const;
