@@ -83,6 +83,7 @@ JobView job_view(const Reply& reply) {
   view.sha256 = reply.at(15).text_or_empty();
   view.hash = reply.at(16).text_or_empty();
   view.run = reply.at(17).text_or_empty();
+  view.stamp = reply.at(18).text_or_empty();
   return view;
 }
 

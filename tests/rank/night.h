@@ -92,7 +92,7 @@ class Rank {
     maker.overwrite = options.overwrite;
     report::RankSummary summary;
     Drain({options, card_, recipe_, out_, who, jobs, keeper_, renderer, Publisher(out_, maker), signals,
-           [this] { hurried = true; }, base::Logger(), limits, memory})
+           [this] { hurried = true; }, base::Logger(), limits, memory, content, past})
         .run(summary);
     return summary;
   }
@@ -133,7 +133,9 @@ class Rank {
   rank::Renderer renderer;
   rank::Signals signals{std::chrono::hours(1)};
   rank::DrainLimits limits;
-  job::DeviceMemory memory;  // none: everything fits
+  job::DeviceMemory memory;       // none: everything fits
+  std::function<bool()> content;  // none: always
+  rank::PastTimes past;
   bool hurried = false;
   WatchedQueue jobs;
 };

@@ -17,8 +17,10 @@
 #include "nightreel/job/model_card.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/deaths.h"
+#include "nightreel/rank/input_hashes.h"
 #include "nightreel/rank/job_in_hand.h"
 #include "nightreel/rank/options.h"
+#include "nightreel/rank/past_times.h"
 #include "nightreel/rank/publisher.h"
 #include "nightreel/rank/render_unit.h"
 #include "nightreel/rank/signals.h"
@@ -47,7 +49,9 @@ struct DrainParts {
   std::function<void()> hurry;  // called once when asked to stop: no call to the queue may take long from now on
   base::Logger log;
   DrainLimits limits;
-  job::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
+  job::DeviceMemory memory = {};       // as the renderer's ready event has it: who does not fit fails for good
+  std::function<bool()> content = {};  // asked when the queue is drained: is there nothing that has to be made again?
+  PastTimes past = {};                 // for a run with a deadline
 };
 
 class Drain {
@@ -61,12 +65,15 @@ class Drain {
   // The loop (drain.cpp).
   bool turn();
   bool drained();
+  bool nothing_left(const queue::Counts& counts) const;
   std::ptrdiff_t most_in_hand() const;
   bool may_claim();
   void claim();
   void take_inbox();
   void begin(const queue::Lease& lease);
   void prepare(JobInHand& job);
+  bool ends_in_time(const JobInHand& job);
+  Anew anew(const JobInHand& job);
   bool may_send(const JobInHand& job) const;
   void send_next();
   void send(JobInHand& job);
@@ -96,6 +103,7 @@ class Drain {
   // What the queue hears (drain_endings.cpp).
   void settle_all();
   void settle(JobInHand& job);
+  Inputs inputs_now(const JobInHand& job);
   void publish(JobInHand& job);
   void complete(JobInHand& job);
   void fail(JobInHand& job);
@@ -120,7 +128,7 @@ class Drain {
   std::int64_t in_a_row_ = 0;             // how many jobs of it
   bool ready_;                            // the renderer has said so since it was last started
   double longest_s_ = 0;
-  base::Stopwatch since_start_;
+  InputHashes inputs_;
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;
   base::Stopwatch since_inbox_;
