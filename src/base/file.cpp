@@ -7,10 +7,12 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 
 #include "nightreel/base/error.h"
+#include "nightreel/base/publishing.h"
 #include "nightreel/base/random.h"
 
 namespace nightreel::base {
@@ -128,11 +130,17 @@ bool publish(const std::string& temporary, const std::string& path) {
     return true;
   }
   if (errno == EEXIST) return false;
-  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw_errno("cannot link", path);
+  const int no_link = errno;
+  if (no_link != EPERM && no_link != EOPNOTSUPP && no_link != ENOSYS) throw_errno("cannot link", path);
   if (happened(::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE), before, path)) {
     return true;
   }
   if (errno == EEXIST) return false;
+  // The flag is what the file system does not know: link(2) was refused for good, too.
+  if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP) {
+    throw Error(ErrorKind::storage, path + ": " + kNoPublishing + " (link: " + std::strerror(no_link) +
+                                        "; renameat2: " + std::strerror(errno) + "); " + kPublishingFix);
+  }
   throw_errno("cannot rename to", path);
 }
 
@@ -152,6 +160,17 @@ void replace_file(const std::string& path, std::string_view content, unsigned mo
 void rename_file(const std::string& from, const std::string& to) {
   const Facts before = facts_of(from);
   if (!happened(::rename(from.c_str(), to.c_str()), before, to)) throw_errno("cannot rename to", to);
+}
+
+std::string file_stamp(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return {};
+    throw_errno("cannot look at", path);
+  }
+  const auto time = [](const timespec& t) { return std::to_string(t.tv_sec) + "." + std::to_string(t.tv_nsec); };
+  return std::to_string(info.st_ino) + ":" + std::to_string(info.st_size) + ":" + time(info.st_mtim) + ":" +
+         time(info.st_ctim);
 }
 
 bool exists(const std::string& path) {

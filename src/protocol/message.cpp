@@ -78,6 +78,7 @@ std::string encode(const RenderRequest& r) {
                          {"sheet", r.sheet},
                          {"archive", r.archive},
                          {"checkpoint", r.checkpoint},
+                         {"hash", r.hash},
                          {"archive_content", r.archive_content},
                          {"checkpoint_every", r.checkpoint_every},
                          {"crf", r.crf},
@@ -93,6 +94,7 @@ RenderRequest render_request(const Message& message) {
     get(body, "sheet", r.sheet);
     get(body, "archive", r.archive);
     get(body, "checkpoint", r.checkpoint);
+    if (body.contains("hash")) get(body, "hash", r.hash);
     get(body, "archive_content", r.archive_content);
     get(body, "checkpoint_every", r.checkpoint_every);
     get(body, "crf", r.crf);

@@ -122,6 +122,8 @@ struct RedisQueue::Scripts {
   Script release{"release", lua::k_release};
   Script cancel{"cancel", lua::k_cancel};
   Script retry{"retry", lua::k_retry};
+  Script put_back{"put_back", lua::k_put_back};
+  Script note_standing{"note_standing", lua::k_note_standing};
   Script reap{"reap", lua::k_reap};
   Script bind_model{"bind_model", lua::k_bind_model};
   Script counts{"counts", lua::k_counts};
@@ -297,8 +299,8 @@ Fence RedisQueue::begin_publish(const LeaseRef& ref) {
 }
 
 bool RedisQueue::complete(const LeaseRef& ref, const Published& published) {
-  const Reply reply =
-      run(scripts_->complete, {ref.id, ref.token, published.video, published.sha256, std::to_string(published.bytes)});
+  const Reply reply = run(scripts_->complete, {ref.id, ref.token, published.video, published.sha256,
+                                               std::to_string(published.bytes), published.stamp});
   return reply.text() == "OK";
 }
 
@@ -333,6 +335,16 @@ Retried RedisQueue::retry(const std::string& id) {
                                                      {"TOO_LONG", Retried::not_kept},
                                                      {"OTHER", Retried::not_ended}};
   return decoded(kCodes, run(scripts_->retry, {id}).text());
+}
+
+PutBack RedisQueue::put_back(const std::string& id, const std::string& sha256, std::chrono::milliseconds age) {
+  static const std::map<std::string, PutBack> kCodes{
+      {"PENDING", PutBack::pending}, {"YOUNG", PutBack::young}, {"OTHER", PutBack::changed}};
+  return decoded(kCodes, run(scripts_->put_back, {id, sha256, std::to_string(age.count())}).text());
+}
+
+void RedisQueue::note_standing(const std::string& id, const std::string& sha256, const std::string& stamp) {
+  run(scripts_->note_standing, {id, sha256, stamp});
 }
 
 std::size_t RedisQueue::reap() {

@@ -19,6 +19,10 @@ constexpr std::ptrdiff_t kInHand = 2;
 constexpr double kDiskLook_s = 5;
 constexpr double kNextClaim_s = 0.3;  // after a claim that found a job or was not answered
 
+double seconds_to(std::int64_t moment_ms) {
+  return static_cast<double>(moment_ms - base::now_ms()) / 1000;
+}
+
 }  // namespace
 
 void Drain::run(report::RankSummary& summary) {
@@ -116,8 +120,17 @@ bool Drain::drained() {
     since_count_ = base::Stopwatch();
     ask_queue([&] { counts = p_.jobs.counts(p_.who.run); });
   }
-  if (!counts || !counts->drained() || (p_.options.wait_for_all && counts->running > 0)) return false;
-  return is_over(*counts);
+  if (!counts || !nothing_left(*counts) || !is_over(*counts)) return false;
+  if (!p_.content) return true;
+  if (!p_.content()) return false;
+  // Counted once more: what an earlier look has put back since the first count is nothing that the last one misses.
+  counts.reset();
+  ask_queue([&] { counts = p_.jobs.counts(p_.who.run); });
+  return counts && nothing_left(*counts);
+}
+
+bool Drain::nothing_left(const queue::Counts& counts) const {
+  return counts.drained() && (!p_.options.wait_for_all || counts.running == 0);
 }
 
 /// Nothing waits. That may be because the queue has lost what waited.
@@ -146,7 +159,7 @@ bool Drain::may_claim() {
     return !job.over && (job.lease.alone || job.phase == Phase::held_back);
   });
   if (blocked || mine >= most_in_hand() || since_claim_.seconds() < pause_s_) return false;
-  if (p_.options.deadline_s && since_start_.seconds() + longest_s_ > *p_.options.deadline_s) {
+  if (p_.options.deadline_ms && seconds_to(*p_.options.deadline_ms) < longest_s_) {
     p_.log.info("deadline", "no further job is expected to end before the deadline");
     p_.signals.ask(Ask::finish);
     return false;
@@ -203,14 +216,52 @@ void Drain::prepare(JobInHand& hand) {
   hand.settings = job::resolve(hand.job, p_.card, p_.recipe);
   expect_slow_storage();
   if (hand.lease.earlier) p_.out.remove_earlier(hand.job.id, hand.lease.ref.token, hand.lease.before);
-  if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash)) {
+  if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash, anew(hand))) {
     hand.phase = Phase::answered;
     hand.ending.kind = Ending::Kind::complete;
     hand.ending.published = *stands;
     p_.publisher.remove_checkpoint(hand.job.id);
     return;
   }
+  if (!ends_in_time(hand)) {
+    hand.phase = Phase::answered;
+    hand.ending.kind = Ending::Kind::release;
+    p_.signals.ask(Ask::finish);
+    return;
+  }
+  hand.inputs = inputs_.of(hand.settings);
   hand.wave = job::fitting_plan(p_.memory, hand.settings).wave();
+}
+
+// A deadline is a moment of the clock. What is in hand before this job comes first.
+bool Drain::ends_in_time(const JobInHand& job) {
+  if (!p_.options.deadline_ms) return true;
+  const auto own_s = p_.past.slowest(job.settings);
+  if (!own_s) {
+    p_.log.info("deadline", job.job.id + ": is begun, though no finished video of this model and size (" +
+                                size_of(job.settings) + ") in OUT tells how long it takes");
+    return true;
+  }
+  double before_s = 0;
+  for (const JobInHand& other : in_hand_) {
+    if (&other == &job || other.over) continue;
+    before_s = std::max(before_s, p_.past.slowest(other.settings).value_or(0) - other.worked_s);
+  }
+  const double left_s = seconds_to(*p_.options.deadline_ms);
+  if (before_s + *own_s <= left_s) return true;
+  p_.log.info("deadline", job.job.id + ": is not begun: one of its size took " + base::human_duration(*own_s) +
+                              ", and " + base::human_duration(left_s) + " are left");
+  return false;
+}
+
+/// Which finished set of this very job is made again all the same.
+Anew Drain::anew(const JobInHand& job) {
+  return [this, &job](const protocol::Json& sidecar) {
+    const auto& again = p_.options.again;
+    if (std::find(again.begin(), again.end(), job.job.id) != again.end()) return true;
+    const ContentOf content_of = [this](const std::string& path) { return inputs_.of(path); };
+    return p_.options.overwrite && !p_.publisher.difference(sidecar, job.settings, content_of).empty();
+  };
 }
 
 // A job that is to be alone waits until the renderer is empty, and the others wait for it; so does one whose earlier
@@ -231,7 +282,8 @@ void Drain::send_next() {
 }
 
 void Drain::send(JobInHand& job) {
-  const OutputSet files = p_.out.temporary_names(job.job.id, job.lease.ref.token, p_.options.archive != "none");
+  const Attempt attempt{job.job.id, job.lease.hash, job.lease.ref.token};
+  const OutputSet files = p_.out.temporary_names(attempt, p_.options.archive != "none");
   protocol::RenderRequest request;
   request.job = job.job.id;
   request.token = job.token;
@@ -241,11 +293,12 @@ void Drain::send(JobInHand& job) {
   request.sheet = files.sheet;
   request.archive = files.archive;
   request.checkpoint = p_.out.checkpoint(job.job.id);
+  request.hash = job.lease.hash;
   request.archive_content = p_.options.archive;
   request.checkpoint_every = p_.options.checkpoint_every;
   request.crf = p_.options.crf;
   request.memory = p_.memory.bytes;
-  job.files.emplace(p_.publisher, job.lease.ref, p_.log);
+  job.files.emplace(p_.publisher, attempt, p_.log);
   job.watch.wait();
   job.phase = Phase::waiting;
   in_a_row_ = job.lease.lora_set == merged_ ? in_a_row_ + 1 : 1;

@@ -112,6 +112,8 @@ void Drain::on_done(const protocol::DoneEvent& event) {
   }
   deaths_.step_finished();
   longest_s_ = std::max(longest_s_, job->since_claim.seconds());
+  job->count_work();
+  p_.past.add(job->settings, job->worked_s);
   if (job->over || job->ending.kind != Ending::Kind::none) return;
   job->ending.kind = Ending::Kind::publish;
   job->ending.done = event;

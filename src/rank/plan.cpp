@@ -27,6 +27,14 @@ queue::RedisQueueOptions queue_options(const RunOptions& options, const std::vec
   return wanted;
 }
 
+std::vector<std::string> answered_for(queue::JobQueue& jobs, const RunOptions& options, const Plan& plan) {
+  std::vector<std::string> ids = options.again;
+  for (const auto& job : plan.jobs) ids.push_back(job.id);
+  if (!options.files.empty() || options.follow) return ids;
+  for (const auto& job : jobs.list(queue::JobState::done)) ids.push_back(job.id);
+  return ids;
+}
+
 void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest,
             const job::DeviceMemory& memory) {
   job::check_memory(plan.jobs, plan.card, plan.recipe, memory);

@@ -9,6 +9,7 @@
 #include "nightreel/queue/inbox_entry.h"
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/member.h"
+#include "nightreel/rank/past_times.h"
 #include "nightreel/rank/remote_renderer.h"
 
 namespace nightreel::rank {
@@ -53,6 +54,9 @@ std::vector<std::vector<int>> Rendering::groups() const {
 void Rendering::run(report::RankSummary& mine) {
   const auto all = groups();
   units_ = static_cast<int>(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (std::count(all[i].begin(), all[i].end(), p_.world.rank()) > 0) share_ = {static_cast<int>(i), units_};
+  }
   const auto link = p_.world.split(all, kWorldDeadline);
   mine.group = link->ranks();
   const bool store = p_.device == "cpu";
@@ -119,6 +123,16 @@ void Rendering::lead(cluster::GroupLink& link, const Meeting& meeting, report::R
   mine.group_changes = group.losses();
 }
 
+std::unique_ptr<StandingWatch> Rendering::watch_standing() const {
+  auto jobs = std::make_unique<queue::RedisQueue>(queue_options(p_.options, p_.addresses));
+  const base::CancelToken stop;
+  jobs->set_patience({kPatience, stop, true});
+  const auto share = [this](queue::JobQueue& queue) {
+    return share_of(answered_for(queue, p_.options, p_.plan), share_.first, share_.second);
+  };
+  return std::make_unique<StandingWatch>(std::move(jobs), stop, p_.out, p_.world.place().host, share, p_.log);
+}
+
 void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
   base::CancelToken stop;
   auto renewing = std::make_unique<queue::RedisQueue>(queue_options(p_.options, p_.addresses));
@@ -141,9 +155,12 @@ void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
   limits.stages = stage_limits(p_.device != "cpu", p_.options.stage_limits);
   limits.poll_s = std::max(limits.poll_s, p_.world.size() / 1000.0);
   const auto hurry = [&jobs] { jobs.set_patience({kHurry, {}, true}); };
+  const auto watch = watch_standing();
+  const auto content = [&watch] { return watch->content(); };
   Drain({p_.options, p_.plan.card, p_.plan.recipe, p_.out, who, jobs, leases, renderer,
          Publisher(p_.out, maker_for(p_.world, p_.options, p_.loaded)), p_.signals, hurry, p_.log, limits,
-         job::device_memory_from_json(p_.loaded.ready->memory), &inbox, p_.list, true})
+         job::device_memory_from_json(p_.loaded.ready->memory), &inbox, p_.list, true, content,
+         p_.options.deadline_ms ? PastTimes(p_.out, p_.loaded.digest) : PastTimes()})
       .run(mine);
 }
 

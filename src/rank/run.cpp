@@ -14,11 +14,13 @@
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/judgement.h"
+#include "rank/kept.h"
 #include "rank/least_memory.h"
 #include "rank/list_watch.h"
 #include "rank/plan.h"
 #include "rank/progress_display.h"
 #include "rank/rendering.h"
+#include "rank/standing.h"
 #include "rank/startup.h"
 
 namespace nightreel::rank {
@@ -31,6 +33,8 @@ constexpr std::chrono::milliseconds kLeaveTogether{2000};
 constexpr double kWaitForOthers_s = 0.45;
 constexpr double kTendList_s = 0.3;
 constexpr int kStoppedEarly = 75;
+constexpr double kReadAll_s = 86400;  // what ranks that died have not read
+constexpr double kLastLook_s = 20;    // others wait meanwhile
 
 // Everything between the world's start and its end.
 class Run {
@@ -62,6 +66,7 @@ class Run {
       base::make_folders(out_.log_folder(run_));
       const std::string rank = std::to_string(world_.rank());
       out_.check_writable();
+      out_.check_publishing();
       log_ = base::Logger::to_stderr_and_file(options_.log_format, "rank " + rank,
                                               out_.log_folder(run_) + "/rank-" + rank + ".jsonl");
       if (options_.draw) log_ = log_.only_errors();
@@ -99,7 +104,7 @@ class Run {
     queue::RedisQueue jobs(wanted);
     if (loaded.ready) log_.info("loaded", loading_text(*loaded.ready));
     if (loaded.ready) log_plan(log_, *loaded.ready, plan_.jobs, plan_.card, plan_.recipe);
-    add_jobs(jobs, loaded.digest, least_memory(world_, loaded.ready));
+    add_jobs(jobs, loaded, least_memory(world_, loaded.ready));
 
     report::RankSummary mine;
     mine.rank = world_.rank();
@@ -191,13 +196,15 @@ class Run {
     return summary;
   }
 
-  void add_jobs(queue::RedisQueue& jobs, const std::string& digest, const job::DeviceMemory& memory) {
+  void add_jobs(queue::RedisQueue& jobs, const Loaded& loaded, const job::DeviceMemory& memory) {
     std::string usage;
     std::optional<std::string> problem;
     if (world_.rank() == 0) {
       try {
-        submit(jobs, plan_, options_, digest, memory);
-        watch_over_list(jobs, digest);
+        submit(jobs, plan_, options_, loaded.digest, memory);
+        make_again(jobs, options_.again, "--again", log_);
+        look_for_kept(jobs, loaded);
+        watch_over_list(jobs, loaded.digest);
       } catch (const Error& e) {
         (base::traits(e.kind()).exit_code == 2 ? usage : problem.emplace()) = e.what();
       }
@@ -248,6 +255,26 @@ class Run {
     }
   }
 
+  // Finished videos are kept whatever made them; only, nobody shall take them for this run's.
+  void look_for_kept(queue::RedisQueue& jobs, const Loaded& loaded) {
+    Making making = making_of(loaded.ready.value_or(protocol::ReadyEvent()), options_.crf);
+    making.model_digest = loaded.digest;
+    kept_ = made_otherwise(plan_, out_, making);
+    const auto is_again = [&](const Kept& one) {
+      return std::count(options_.again.begin(), options_.again.end(), one.id) > 0;
+    };
+    kept_.erase(std::remove_if(kept_.begin(), kept_.end(), is_again), kept_.end());
+    if (kept_.empty()) return;
+    if (options_.overwrite) {
+      std::vector<std::string> ids;
+      for (const Kept& one : std::exchange(kept_, {})) ids.push_back(one.id);
+      return make_again(jobs, ids, "--overwrite", log_);
+    }
+    log_.warn("kept", kept_line(kept_));
+    if (options_.draw) options_.draw("kept: " + kept_line(kept_) + "\n");
+    for (const Kept& one : kept_) log_.debug("kept", one.id + ": differs in " + one.difference);
+  }
+
   std::unique_ptr<ProgressDisplay> show_progress(const std::vector<queue::RedisAddress>& addresses) const {
     if (world_.rank() != 0) return nullptr;
     ProgressStyle style;
@@ -276,7 +303,30 @@ class Run {
     }
   }
 
+  // Whether what is done stands in OUT, by the run's own eyes. Told to stop it takes no time.
+  std::optional<Error> last_look(queue::RedisQueue& jobs, double limit_s) {
+    const base::Stopwatch since;
+    const auto stopped = [&] { return since.seconds() > (signals_.asked() == Ask::stop ? kWaitForOthers_s : limit_s); };
+    try {
+      Standing standing(out_, jobs, {world_.place().host}, log_);
+      const auto ids = answered_for(jobs, options_, plan_);
+      Stands found = standing.look(ids, stopped);
+      for (; found == Stands::unsure && !stopped(); found = standing.look(ids, stopped)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      }
+      if (found == Stands::all) return std::nullopt;
+      return Error(ErrorKind::interrupted,
+                   found == Stands::unsure
+                       ? "whether all videos stand in OUT could not be seen: run the same command again"
+                       : "videos of done jobs did not stand in OUT: run the same command again, it makes them");
+    } catch (const Error& e) {
+      return e;
+    }
+  }
+
   int end(queue::RedisQueue& jobs, const std::string& digest, const report::RankSummary& mine) {
+    // Most of it while others still render: at the end they wait for no long reading.
+    if (world_.rank() == 0 && signals_.asked() == Ask::go_on) last_look(jobs, kReadAll_s);
     const auto all = everybodys(jobs, mine);
     if (signals_.asked() != Ask::stop) jobs.set_patience(queue::Patience());
     report::RunSummary summary = new_summary(digest);
@@ -286,8 +336,10 @@ class Run {
       } else {
         summary.ranks.push_back(mine);
       }
+      const auto amiss = all ? last_look(jobs, kLastLook_s) : std::nullopt;
       const auto own = [this](const queue::JobView& now) { return list_ ? list_->word(now) : now; };
       judge(jobs, ids_, options_.failed_ok, summary, own);
+      add_to(summary, amiss);
       if (!all) summary.exit_code = kStoppedEarly;
       write(summary);
       log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + out_.run_file(run_));
@@ -295,6 +347,22 @@ class Run {
     if (all) return world_.agree_exit_code(summary.exit_code, kWorldDeadline);
     world_.abandon();
     return kStoppedEarly;
+  }
+
+  void add_to(report::RunSummary& summary, const std::optional<Error>& amiss) const {
+    for (const Kept& one : kept_) {
+      if (one.model_digest == summary.model_digest) continue;
+      for (auto& job : summary.jobs) {
+        if (job.id == one.id && job.state == "done") job.model_digest = one.model_digest;
+      }
+    }
+    const auto waits = [](const report::JobResult& job) { return job.state == "pending" || job.state == "delayed"; };
+    if (std::any_of(summary.jobs.begin(), summary.jobs.end(), waits)) {
+      summary.exit_code = cluster::worst_exit_code({summary.exit_code, kStoppedEarly});
+    }
+    if (!amiss) return;
+    if (summary.error.empty()) summary.error = amiss->what();
+    summary.exit_code = cluster::worst_exit_code({summary.exit_code, base::traits(amiss->kind()).exit_code});
   }
 
   RunOptions options_;
@@ -305,6 +373,7 @@ class Run {
   cluster::World world_;
   OutputFolder out_;
   std::string run_;
+  std::vector<Kept> kept_;  // finished videos that this run would have made otherwise
   std::string device_;
   std::string sharing_;  // see Device
   base::Logger log_;

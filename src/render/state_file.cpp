@@ -44,8 +44,9 @@ pipeline::DenoiseState from_file(const media::StateFile& file) {
 
 }  // namespace
 
-StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest) {
-  return {base::sha256_hex(job::to_json(settings).dump() + inputs_hash), model_digest};
+StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest,
+                   const std::string& job_hash) {
+  return {base::sha256_hex(job::to_json(settings).dump() + inputs_hash + job_hash), model_digest};
 }
 
 void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state,

@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 Json job_json(const JobResult& job) {
   Json out{{"id", job.id}, {"state", job.state}, {"video", nullptr}, {"error", nullptr}};
   if (!job.video.empty()) out["video"] = job.video;
+  if (!job.model_digest.empty()) out["model_digest"] = job.model_digest;
   if (!job.error.empty()) out["error"] = {{"kind", job.error_kind}, {"message", job.error}};
   return out;
 }

@@ -28,6 +28,7 @@ RenderRequest some_request() {
   r.archive_content = "frames";
   r.checkpoint_every = 7;
   r.crf = 23;
+  r.hash = "0a1b";
   r.memory = 85899345920U;
   return r;
 }
@@ -77,6 +78,7 @@ TEST_CASE("the values survive, not only the text") {
   CHECK(r.settings.seed == 9223372036854775807U);
   CHECK(r.spec.dump() == R"({"guidance_scale":5.0,"prompt":"日本"})");
   CHECK(r.crf == 23);
+  CHECK(r.hash == "0a1b");
   const FailedEvent failed = failed_event(decode_event(encode(FailedEvent{"", 0, ErrorKind::numeric, "NaN"})));
   CHECK(failed.kind == ErrorKind::numeric);
   CHECK(failed.job.empty());

@@ -1,6 +1,7 @@
 // A job list that answers what a test tells it to. Test code of the rank layer.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <utility>
@@ -16,6 +17,7 @@ struct FakeQueue : queue::JobQueue {
   std::string data = "data-1";                                               // the incarnation
   std::map<std::string, std::pair<std::int64_t, std::string>> brought_back;  // attempts, incarnation before
   bool away = false;
+  std::chrono::milliseconds record_age{0};  // of every done job
 
   void reach() const {
     if (away) throw queue::RedisError(queue::RedisFault::connection, "Redis is away");
@@ -37,6 +39,17 @@ struct FakeQueue : queue::JobQueue {
   std::optional<queue::JobState> release(const queue::LeaseRef&, bool) override { return {}; }
   queue::Cancelled cancel(const std::string&) override { return queue::Cancelled::unknown; }
   queue::Retried retry(const std::string&) override { return queue::Retried::unknown; }
+  queue::PutBack put_back(const std::string& id, const std::string& sha256, std::chrono::milliseconds age) override {
+    reach();
+    if (views[id].state != queue::JobState::done || views[id].sha256 != sha256) return queue::PutBack::changed;
+    if (record_age < age) return queue::PutBack::young;
+    views[id].state = queue::JobState::pending;
+    return queue::PutBack::pending;
+  }
+  void note_standing(const std::string& id, const std::string&, const std::string& stamp) override {
+    reach();
+    views[id].stamp = stamp;
+  }
   std::size_t reap() override { return 0; }
   queue::Counts counts(const std::string&) override {
     reach();

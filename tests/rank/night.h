@@ -96,7 +96,8 @@ class Rank {
     report::RankSummary summary;
     queue::InboxTaker inbox(inbox_parts());
     Drain({options, card_, recipe_, out_, who, jobs, keeper_, renderer, Publisher(out_, maker), signals,
-           [this] { hurried = true; }, base::Logger(), limits, memory, &inbox, list, list != nullptr || listed})
+           [this] { hurried = true; }, base::Logger(), limits, memory, &inbox, list, list != nullptr || listed, content,
+           past})
         .run(summary);
     return summary;
   }
@@ -161,7 +162,9 @@ class Rank {
   rank::Renderer renderer;
   rank::Signals signals{std::chrono::hours(1)};
   rank::DrainLimits limits;
-  job::DeviceMemory memory;  // none: everything fits
+  job::DeviceMemory memory;       // none: everything fits
+  std::function<bool()> content;  // none: always
+  rank::PastTimes past;
   bool hurried = false;
   rank::ListWatch* list = nullptr;
   bool listed = false;  // another rank watches over the list

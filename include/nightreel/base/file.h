@@ -57,7 +57,8 @@ void sync_file(const std::string& path);
 
 /// Gives `temporary` the name `path`, which must not exist, and removes the name `temporary`: link(2), or
 /// renameat2(RENAME_NOREPLACE) on file systems without hard links. Nothing is ever replaced: returns false where
-/// `path` exists and is another file. A link that reports an error but happened (NFS) counts as done.
+/// `path` exists and is another file. A link that reports an error but happened (NFS) counts as done. A file system
+/// that can do neither is named in the error, with the fix (check_publishing, publishing.h, finds it before any work).
 bool publish(const std::string& temporary, const std::string& path);
 
 /// Replaces `path` by `content`, whole: temporary name in the same folder, fsync, rename, fsync of the folder.
@@ -66,6 +67,10 @@ void replace_file(const std::string& path, std::string_view content, unsigned mo
 /// rename(2): `to` is replaced, whole. Throws Error{storage}, also where `from` is not there. One that reports an error
 /// but happened (NFS) counts as done.
 void rename_file(const std::string& from, const std::string& to);
+
+/// Inode, size, mtime and ctime of the file as text: where it is another one, another file stands there, or the content
+/// may have changed. Empty where nothing stands there.
+std::string file_stamp(const std::string& path);
 
 /// Whether anything stands there; what cannot be looked at does not.
 bool exists(const std::string& path);

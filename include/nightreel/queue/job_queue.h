@@ -116,6 +116,7 @@ struct Published {
   std::string video;  // path below OUT
   std::string sha256;
   std::uint64_t bytes = 0;
+  std::string stamp = {};  // of the files under their final names (OutputFolder::stamp_of_set); empty: not looked at
 };
 
 struct Failure {
@@ -126,6 +127,11 @@ struct Failure {
 };
 
 enum class Cancelled { now, asked /* its holder sees it at the next renewal */, unknown, ended_before };
+enum class PutBack {
+  pending,
+  young /* its record is not as old as asked for */,
+  changed /* is not that done job any more */
+};
 enum class Retried { pending, inbox /* a rejected inbox entry */, unknown, not_kept, not_ended };
 
 struct Counts {
@@ -159,6 +165,7 @@ struct JobView {
   std::string hash;
   std::string run;
   std::string identity = {};
+  std::string stamp;  // of the files that were last seen to have the sha256; empty: never looked at
 };
 
 /// A job of a run's list that the queue knows no more.
@@ -212,6 +219,11 @@ class JobQueue {
 
   virtual Cancelled cancel(const std::string& id) = 0;
   virtual Retried retry(const std::string& id) = 0;
+  /// A done job whose video is gone, or is another file, is pending again, with all its attempts and at its old place
+  /// in the line: as long as its record has the `sha256` that was looked at, and has been done for `age`.
+  virtual PutBack put_back(const std::string& id, const std::string& sha256, std::chrono::milliseconds age) = 0;
+  /// Keeps in the record of a done job which files were seen to have this sha256, so that they are not read again.
+  virtual void note_standing(const std::string& id, const std::string& sha256, const std::string& stamp) = 0;
   /// Takes back leases that ran out (claim does so too). Returns how many.
   virtual std::size_t reap() = 0;
 

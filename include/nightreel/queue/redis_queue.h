@@ -52,6 +52,8 @@ class RedisQueue : public JobQueue {
   std::optional<JobState> release(const LeaseRef& ref, bool alone) override;
   Cancelled cancel(const std::string& id) override;
   Retried retry(const std::string& id) override;
+  PutBack put_back(const std::string& id, const std::string& sha256, std::chrono::milliseconds age) override;
+  void note_standing(const std::string& id, const std::string& sha256, const std::string& stamp) override;
   std::size_t reap() override;
   Counts counts(const std::string& run) override;
   std::vector<JobView> list(JobState state) override;

@@ -18,8 +18,10 @@
 #include "nightreel/queue/inbox_taker.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/deaths.h"
+#include "nightreel/rank/input_hashes.h"
 #include "nightreel/rank/job_in_hand.h"
 #include "nightreel/rank/options.h"
+#include "nightreel/rank/past_times.h"
 #include "nightreel/rank/publisher.h"
 #include "nightreel/rank/render_unit.h"
 #include "nightreel/rank/signals.h"
@@ -52,8 +54,10 @@ struct DrainParts {
   DrainLimits limits;
   job::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
   queue::InboxTaker* inbox = nullptr;
-  ListWatch* list = nullptr;  // of the run's first rank
-  bool listed = false;        // the first rank watches over the run's files: nothing is over before it has said so
+  ListWatch* list = nullptr;           // of the run's first rank
+  bool listed = false;                 // the first rank watches over the run's files: nothing is over before it has said so
+  std::function<bool()> content = {};  // asked when the queue is drained: is there nothing that has to be made again?
+  PastTimes past = {};                 // for a run with a deadline
 };
 
 class Drain {
@@ -67,6 +71,7 @@ class Drain {
   // The loop (drain.cpp).
   bool turn();
   bool drained();
+  bool nothing_left(const queue::Counts& counts) const;
   bool is_over(const queue::Counts& counts);
   void look_at_list();
   std::ptrdiff_t most_in_hand() const;
@@ -79,6 +84,8 @@ class Drain {
   queue::ClaimRequest request() const;
   void begin(const queue::Lease& lease);
   void prepare(JobInHand& job);
+  bool ends_in_time(const JobInHand& job);
+  Anew anew(const JobInHand& job);
   bool may_send(const JobInHand& job) const;
   void send_next();
   void send(JobInHand& job);
@@ -108,6 +115,7 @@ class Drain {
   // What the queue hears (drain_endings.cpp).
   void settle_all();
   void settle(JobInHand& job);
+  Inputs inputs_now(const JobInHand& job);
   void publish(JobInHand& job);
   void complete(JobInHand& job);
   void fail(JobInHand& job);
@@ -132,7 +140,7 @@ class Drain {
   std::int64_t in_a_row_ = 0;             // how many jobs of it
   bool ready_;                            // the renderer has said so since it was last started
   double longest_s_ = 0;
-  base::Stopwatch since_start_;
+  InputHashes inputs_;
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;
   base::Stopwatch since_urgent_;

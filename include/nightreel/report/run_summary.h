@@ -17,6 +17,7 @@ struct JobResult {
   std::string video;  // path below OUT, where done
   std::string error_kind;
   std::string error;
+  std::string model_digest = {};  // of a video that another model than the run's made; empty: the run's
 };
 
 /// So many refused inbox entries stand by name in a summary; the others are counted.

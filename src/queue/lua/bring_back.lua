@@ -21,7 +21,7 @@ local function bring_back(job, attempts)
     add_job(job, out)
     redis.call('HSET', job_key(id), 'attempts', attempts, 'earlier', 1)
   end
-  event(id, 'put_back', 'attempts', redis.call('HGET', job_key(id), 'attempts'))
+  event(id, 'brought_back', 'attempts', redis.call('HGET', job_key(id), 'attempts'))
   return 'BACK'
 end
 

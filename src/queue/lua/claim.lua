@@ -79,7 +79,7 @@ redis.call('HINCRBY', key, 'attempts', 1)
 if redis.call('HEXISTS', key, 'token') == 1 then redis.call('HSET', key, 'earlier', 1) end
 redis.call('HSET', key, 'token', token, 'limit', limit, 'out', ARGV[6], 'run', ARGV[7], 'host', ARGV[8], 'rank',
   ARGV[9], 'worker', ARGV[1], 'started_ms', now)
-redis.call('HDEL', key, 'stage', 'step', 'steps', 'eta_s', 'video', 'sha256', 'bytes')
+redis.call('HDEL', key, 'stage', 'step', 'steps', 'eta_s', 'video', 'sha256', 'bytes', 'stamp')
 redis.call('HSET', worker, 'nonce', nonce, 'job', id, 'token', token)
 redis.call('PEXPIRE', worker, 86400000)
 count_lease(ARGV[7], 1)
