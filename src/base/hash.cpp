@@ -102,8 +102,7 @@ std::string sha256_hex(std::string_view data) {
 }
 
 std::string sha256_file(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) throw_errno("cannot open", path);
+  const Fd fd = open_regular(path);
   Sha256 hash;
   std::vector<char> buffer(1U << 20U);
   for (;;) {

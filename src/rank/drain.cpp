@@ -168,7 +168,7 @@ void Drain::take_inbox() {
   const std::string& root = p_.options.input_root;
   const auto validate = [&](const std::string& entry) -> queue::InboxJob {
     try {
-      return {queue::submission_of(job::parse_job(entry, {root, root})), ""};
+      return {queue::submission_of(job::parse_job(entry, {root, root, !root.empty()})), ""};
     } catch (const Error& e) {
       return {std::nullopt, e.what()};
     }

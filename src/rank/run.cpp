@@ -198,7 +198,7 @@ class Run {
     }
     world_.throw_together(problem, kWorldDeadline, "adding the jobs");
     const std::string refused = world_.broadcast(usage, 0, kWorldDeadline, "the jobs");
-    if (!refused.empty()) throw Error(ErrorKind::usage, refused);
+    if (!refused.empty()) throw Error::of_lines(ErrorKind::usage, refused);
   }
 
   std::unique_ptr<ProgressDisplay> show_progress(const std::vector<queue::RedisAddress>& addresses) const {
