@@ -54,6 +54,16 @@ ErrorKind error_kind(std::string_view name) {
   return found == kTraits.end() ? ErrorKind::internal : static_cast<ErrorKind>(found - kTraits.begin());
 }
 
+Error Error::of_lines(ErrorKind kind, const std::string& lines) {
+  std::string text;
+  for (std::size_t at = 0; at <= lines.size();) {
+    const std::size_t end = std::min(lines.find('\n', at), lines.size());
+    text += (at == 0 ? "" : "\n") + printable(std::string_view(lines).substr(at, end - at), std::string::npos);
+    at = end + 1;
+  }
+  return Error(kind, text, Lines());
+}
+
 void throw_errno(const std::string& what, const std::string& path) {
   throw Error(ErrorKind::storage, what + " " + path + ": " + std::strerror(errno));
 }

@@ -83,11 +83,24 @@ void Fd::close(const std::string& path) {
   if (::close(release()) != 0) throw_errno("cannot close", path);
 }
 
-std::string read_file(const std::string& path, std::size_t limit) {
-  const Fd fd = open_file(path, O_RDONLY);
+void check_regular(const Fd& fd, const std::string& path) {
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) throw_errno("cannot stat", path);
   if (S_ISDIR(info.st_mode)) throw Error(ErrorKind::storage, path + ": is a folder, a file is needed");
+  if (!S_ISREG(info.st_mode)) throw Error(ErrorKind::storage, path + ": is no regular file (a pipe or a device)");
+}
+
+Fd open_regular(const std::string& path) {
+  Fd fd = open_file(path, O_RDONLY | O_NONBLOCK);  // the open of a FIFO would wait for its writer
+  check_regular(fd, path);
+  return fd;
+}
+
+std::string read_file(const std::string& path, std::size_t limit) {
+  return read_all(open_regular(path), path, limit);
+}
+
+std::string read_all(const Fd& fd, const std::string& path, std::size_t limit) {
   std::string content;
   char buffer[1U << 16U];
   for (;;) {
@@ -119,7 +132,7 @@ void sync_folder(const std::string& path) {
 }
 
 void sync_file(const std::string& path) {
-  const Fd fd = open_file(path, O_RDONLY);
+  const Fd fd = open_regular(path);
   if (::fsync(fd.get()) != 0) throw_errno("cannot fsync", path);
 }
 

@@ -105,8 +105,7 @@ namespace {
 
 template <typename Hash>
 void update_from_file(Hash& hash, const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) throw_errno("cannot open", path);
+  const Fd fd = open_regular(path);
   std::vector<char> buffer(1U << 20U);
   for (;;) {
     const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());

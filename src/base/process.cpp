@@ -16,33 +16,15 @@
 
 #include "nightreel/base/error.h"
 
-extern char** environ;
-
 namespace nightreel::base {
 namespace {
 
-constexpr std::array<const char*, 6> kLauncherPrefixes{"OMPI_", "PMIX_", "PMI_", "PRTE_", "SLURM_", "HYDRA_"};
-
-bool is_launchers(const std::string& entry) {
-  for (const char* prefix : kLauncherPrefixes) {
-    if (entry.rfind(prefix, 0) == 0) return true;
-  }
-  return false;
-}
-
-std::vector<std::string> child_environment(const ChildOptions& options) {
+std::vector<std::string> environment_for(const ChildOptions& options) {
   std::vector<std::pair<std::string, std::string>> set = options.set_env;
-  set.emplace_back("NIGHTREEL_PARENT_PID", std::to_string(::getpid()));
-  std::vector<std::string> out;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string text = *entry;
-    const std::string name = text.substr(0, text.find('='));
-    bool replaced = is_launchers(text);
-    for (const auto& [key, value] : set) replaced = replaced || key == name;
-    if (!replaced) out.push_back(text);
+  if (options.environment.take != EnvironmentRule::Take::none) {
+    set.emplace_back("NIGHTREEL_PARENT_PID", std::to_string(::getpid()));
   }
-  for (const auto& [key, value] : set) out.push_back(key + "=" + value);
-  return out;
+  return child_environment(options.environment, set);
 }
 
 std::vector<char*> pointers(std::vector<std::string>& strings) {
@@ -119,7 +101,7 @@ Child::Child(const ChildOptions& options) : group_(options.own_group) {
   posix_spawn_file_actions_addclosefrom_np(&plan.actions, inherited ? 4 : 3);
   plan_signals(plan, options);
   std::vector<std::string> argv = options.argv;
-  std::vector<std::string> env = child_environment(options);
+  std::vector<std::string> env = environment_for(options);
   const int error = ::posix_spawnp(&pid_, argv.at(0).c_str(), &plan.actions, &plan.attributes, pointers(argv).data(),
                                    pointers(env).data());
   if (error != 0) {

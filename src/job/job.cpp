@@ -188,6 +188,7 @@ Job read_job(Json spec, const PathRules& rules, Ids ids) {
   Job job;
   job.spec = std::move(spec);
   job.folder = rules.folder;
+  job.input_root = rules.input_root;
   refuse_unknown(job.spec, known_fields());
   read_fields(job.spec, kJobFields, job);
   read_fields(job.spec, kOverrideFields, job.overrides);
@@ -218,13 +219,16 @@ Job parse_job(std::string_view text, const PathRules& rules) {
 }
 
 std::string pack_job(const Job& job) {
-  return Json{{"folder", job.folder}, {"spec", job.spec}}.dump();
+  Json packed{{"folder", job.folder}, {"spec", job.spec}};
+  if (!job.input_root.empty()) packed["root"] = job.input_root;
+  return packed.dump();
 }
 
 Job unpack_job(std::string_view text, const std::string& input_root) {
   try {
     Json packed = base::parse_json(text);
-    return read_job(std::move(packed.at("spec")), {packed.at("folder").get<std::string>(), input_root}, Ids::any);
+    const std::string root = input_root.empty() ? packed.value("root", std::string()) : input_root;
+    return read_job(std::move(packed.at("spec")), {packed.at("folder").get<std::string>(), root}, Ids::any);
   } catch (const Json::exception& e) {
     throw Error(ErrorKind::job, std::string("the queue's entry is no job: ") + base::printable(e.what()));
   }

@@ -84,13 +84,13 @@ class Reader {
 }  // namespace
 
 void BadLines::add(const std::string& line) {
-  if (count_++ < shown_) text_ += (text_.empty() ? "" : "\n") + line;
+  if (count_++ < shown_) text_ += (text_.empty() ? "" : "\n") + base::printable(line, std::string::npos);
 }
 
 void BadLines::check() const {
   if (count_ == 0) return;
   const std::string more = count_ > shown_ ? "\nand " + std::to_string(count_ - shown_) + " more bad lines" : "";
-  throw Error(ErrorKind::usage, text_ + more);
+  throw Error::of_lines(ErrorKind::usage, text_ + more);
 }
 
 std::vector<Job> read_job_files(const std::vector<std::string>& paths, const std::string& input_root,

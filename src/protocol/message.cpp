@@ -4,6 +4,7 @@
 #include <array>
 
 #include "nightreel/base/json.h"
+#include "nightreel/job/memory.h"
 #include "protocol/fields.h"
 
 namespace nightreel::protocol {
@@ -43,6 +44,19 @@ template <typename Event>
 void read_job(Event& event, const Json& body) {
   get(body, "job", event.job);
   get(body, "token", event.token);
+}
+
+const Json& object_in(const Json& body, const char* name) {
+  const Json& value = body.at(name);
+  if (!value.is_object()) throw Error(ErrorKind::renderer, std::string(name) + " is no object");
+  return value;
+}
+
+const Json& texts_in(const Json& body, const char* name) {
+  const Json& object = object_in(body, name);
+  const bool texts = std::all_of(object.begin(), object.end(), [](const Json& value) { return value.is_string(); });
+  if (!texts) throw Error(ErrorKind::renderer, std::string(name) + " holds what is no text");
+  return object;
 }
 
 std::string line(std::string_view type, Json fields) {
@@ -130,17 +144,19 @@ std::string encode(const ReadyEvent& e) {
 ReadyEvent ready_event(const Message& message) {
   return read<ReadyEvent>(message, [](ReadyEvent& e, const Json& body) {
     get(body, "model_digest", e.model_digest);
-    e.model = body.at("model");
-    e.versions = body.at("versions");
+    e.model = object_in(body, "model");
+    e.versions = texts_in(body, "versions");
     get(body, "device", e.device);
     get(body, "device_uuid", e.device_uuid);
     get(body, "memory_bytes", e.memory_bytes);
     if (body.contains("allocator")) get(body, "allocator", e.allocator);
     e.memory = body.value("memory", Json());
-    e.plan = body.value("plan", Json());
+    job::device_memory_from_json(e.memory);  // refuses what jobs cannot be judged by
+    if (body.contains("plan") && !body.at("plan").is_null()) e.plan = object_in(body, "plan");
     get(body, "cpu_capability", e.cpu_capability);
     get(body, "threads", e.threads);
     get(body, "load_s", e.load_s);
+    if (!(e.load_s >= 0) || e.threads < 0) throw Error(ErrorKind::renderer, "load_s or threads is below 0");
     if (!body.contains("load")) return;
     get(body.at("load"), "bytes_read", e.load.bytes_read);
     get(body.at("load"), "shared", e.load.shared);

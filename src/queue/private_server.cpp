@@ -17,6 +17,7 @@
 #include "nightreel/queue/redis.h"
 #include "queue/hiredis_socket.h"
 #include "queue/queue_folder.h"
+#include "queue/server_configuration.h"
 
 namespace nightreel::queue {
 namespace {
@@ -41,28 +42,6 @@ int free_port() {
     base::throw_errno("cannot find a free port on", "127.0.0.1");
   }
   return ntohs(address.sin_port);
-}
-
-// redis.conf's quoting, so that no path can break out of its line.
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7f || c == '"' || c == '\\') {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
-
-std::string configuration(const QueueFolder& folder, const RedisAddress& address, const std::string& interface) {
-  return fmt::format(
-      "bind 127.0.0.1 {}\nport {}\nrequirepass {}\ndir {}\nlogfile {}\n"
-      "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n"
-      "daemonize no\nset-proc-title no\ntcp-keepalive 30\n",
-      interface, address.port, address.password, quoted(folder.data()), quoted(folder.log()));
 }
 
 RedisOptions options_for(const RedisAddress& address) {
@@ -137,7 +116,7 @@ base::Fd take_server_lock(const QueueFolder& folder, const base::Logger& log) {
   log.warn("queue", folder.path() + ": its redis-server outlived the last run; shutting it down");
   std::string why;
   try {
-    ask_to_shut_down(folder.read_address());
+    ask_to_shut_down(as_owner(folder, folder.read_address()));
   } catch (const Error& e) {
     why = std::string(": ") + e.what();
   }
@@ -156,6 +135,7 @@ struct PrivateServer::State {
   base::Fd lock;
   base::Child child;
   RedisAddress address;
+  std::string owner_password;
   bool stopped = false;
 
   explicit State(const PrivateServerOptions& given) : options(given), folder(given.out) {}
@@ -166,6 +146,8 @@ struct PrivateServer::State {
     const base::Fd server_lock = take_server_lock(folder, options.log);
     base::remove_file(folder.address_file());  // of a run that was killed
     address.password = base::random_hex(32);
+    owner_password = base::random_hex(32);
+    base::replace_file(folder.owner_file(), owner_password + "\n", 0600);
     for (int tries = 1;; ++tries) {
       address.host = "127.0.0.1";
       address.port = free_port();
@@ -184,6 +166,7 @@ struct PrivateServer::State {
     base::ChildOptions plan;
     plan.argv = {options.program, "-"};  // the configuration comes by stdin: the password is in no argv and no file
     plan.stderr_path = folder.log();
+    plan.environment.take = base::EnvironmentRule::Take::listed;
     plan.inherit_fd = server_lock.get();
     try {
       child = base::Child(plan);
@@ -192,7 +175,7 @@ struct PrivateServer::State {
                   std::string(e.what()) + "; install redis-server 6.2 or newer, or name a Redis with --redis");
     }
     try {
-      base::write_line(child.stdin_fd(), configuration(folder, address, options.interface));
+      base::write_line(child.stdin_fd(), server_configuration(folder, address, owner_password, options.interface));
     } catch (const Error&) {  // it ended before it read: wait() tells
     }
     child.close_stdin();
@@ -222,6 +205,8 @@ struct PrivateServer::State {
     stopped = true;
     RedisAddress local = address;
     local.host = "127.0.0.1";
+    local.user = kOwner;
+    local.password = owner_password;
     try {
       ask_to_shut_down(local);
     } catch (const Error& e) {
@@ -231,6 +216,7 @@ struct PrivateServer::State {
     if (!child.wait(kStopLimit)) child.kill(SIGKILL);
     child.wait(kStopLimit);
     base::remove_file(folder.address_file());
+    base::remove_file(folder.owner_file());
     lock.reset();
   }
 };

@@ -28,6 +28,7 @@ class QueueFolder {
   std::string data() const { return path_ + "/data"; }
   std::string log() const { return path_ + "/redis.log"; }
   std::string address_file() const { return path_ + "/address"; }
+  std::string owner_file() const { return path_ + "/owner"; }
   std::string lock_file() const { return path_ + "/lock"; }
 
   /// The lock of the program that owns the server; nothing where another process has it.

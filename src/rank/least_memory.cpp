@@ -12,7 +12,7 @@ job::DeviceMemory memory_of(const protocol::Json& told) {
   try {
     return job::device_memory_from_json(told);
   } catch (const base::Error& e) {
-    throw base::Error(base::ErrorKind::renderer, std::string("ready: ") + e.what());
+    throw base::Error(base::ErrorKind::environment, std::string("ready: ") + e.what());
   }
 }
 

@@ -29,6 +29,7 @@ std::uintmax_t size_of(const std::string& file) {
 void Renderer::start() {
   base::ChildOptions options;
   options.argv = command_.argv;
+  options.environment = command_.environment;
   for (std::string& more : std::exchange(command_.first_argv, {})) options.argv.push_back(std::move(more));
   if (!memory_failed_.empty()) options.argv.insert(options.argv.end(), {"--memory-failed", memory_failed_});
   options.stderr_path = command_.stderr_path;

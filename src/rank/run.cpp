@@ -211,7 +211,7 @@ class Run {
     }
     world_.throw_together(problem, kWorldDeadline, "adding the jobs");
     const std::string refused = world_.broadcast(usage, 0, kWorldDeadline, "the jobs");
-    if (!refused.empty()) throw Error(ErrorKind::usage, refused);
+    if (!refused.empty()) throw Error::of_lines(ErrorKind::usage, refused);
   }
 
   // Of the first rank: what it has added is not forgotten, whatever becomes of the queue.

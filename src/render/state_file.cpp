@@ -66,6 +66,8 @@ std::optional<pipeline::DenoiseState> load_state(const std::string& path, const 
   try {
     const media::StateFile file = media::read_state(path);
     if (file.job_hash == key.settings_hash && file.model_digest == key.model_digest) return from_file(file);
+  } catch (const base::Error& e) {
+    if (e.kind() == base::ErrorKind::environment) throw;  // it could not be read: that says nothing about the file
   } catch (const std::exception&) {
     // Torn or foreign: the job must not fail for a file that only saves time.
   }

@@ -74,7 +74,7 @@ std::string to_json(const RankSummary& summary) {
 
 RankSummary rank_summary(const std::string& text) {
   try {
-    const Json json = Json::parse(text);
+    const Json json = base::parse_json(text);
     RankSummary out;
     json.at("rank").get_to(out.rank);
     json.at("host").get_to(out.host);
@@ -94,8 +94,9 @@ RankSummary rank_summary(const std::string& text) {
     for (const auto& job : json.at("rejects")) out.rejects.push_back(job_result(job));
     json.at("rejected").get_to(out.rejected);
     return out;
-  } catch (const Json::exception& e) {
-    throw base::Error(base::ErrorKind::environment, std::string("a rank's summary cannot be read: ") + e.what());
+  } catch (const std::exception&) {  // a library's words about it would tell nobody anything
+    throw base::Error(base::ErrorKind::environment,
+                      "a rank's summary cannot be read: it is none of this build's; install one build on all hosts");
   }
 }
 

@@ -65,7 +65,10 @@ TEST_CASE("run: a value that no run can use is told with its flag") {
                                                                {"--ranks-per-video", "0"},
                                                                {"--min-ranks", "0"},
                                                                {"--stage-limits", "nap=1h"},
-                                                               {"--stage-limits", "step=soon"}};
+                                                               {"--stage-limits", "step=soon"},
+                                                               {"--renderer-env", "REDIS_PASSWORD"},
+                                                               {"--renderer-env", "A,HF_TOKEN"},
+                                                               {"--renderer-env", "A=B"}};
   const Refused a;
   for (const auto& [flag, value] : table) check_refused(a.run({flag, value}), 2, {flag});
   check_refused(a.run({"--shard-weights"}), 2, {"--shard-weights", "--ranks-per-video 2"});

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 
@@ -94,6 +95,63 @@ TEST_CASE("the launcher's variables stay behind, others and the ones set arrive"
   CHECK(contains(text, "\nNIGHTREEL_TEST_SET=new\n"));
   CHECK_FALSE(contains(text, "old"));
   CHECK(contains(text, "\nNIGHTREEL_PARENT_PID=" + std::to_string(::getpid()) + "\n"));
+}
+
+// The names, and those alone, that a child of this rule gets of `given`.
+std::vector<std::string> names_that_arrive(const EnvironmentRule& rule, const std::vector<std::string>& given) {
+  for (const auto& name : given) ::setenv(name.c_str(), "x", 1);
+  std::vector<std::string> arrived;
+  for (const std::string& entry : child_environment(rule, {})) {
+    const std::string name = entry.substr(0, entry.find('='));
+    if (std::find(given.begin(), given.end(), name) != given.end()) arrived.push_back(name);
+  }
+  for (const auto& name : given) ::unsetenv(name.c_str());
+  std::sort(arrived.begin(), arrived.end());
+  return arrived;
+}
+
+TEST_CASE("a renderer gets the listed variables and no secret, whatever it is called") {
+  const std::vector<std::string> given{"LC_ALL",
+                                       "CUDA_VISIBLE_DEVICES",
+                                       "NCCL_DEBUG",
+                                       "CUBLASLT_LOG_LEVEL",
+                                       "MALLOC_ARENA_MAX",
+                                       "NIGHTREEL_A",
+                                       "REDIS_PASSWORD",
+                                       "REDIS_URL",
+                                       "REDISCLI_AUTH",
+                                       "HF_TOKEN",
+                                       "NIGHTREEL_REDIS",
+                                       "NIGHTREEL_TOKEN",
+                                       "AWS_SECRET_ACCESS_KEY",
+                                       "SSH_AUTH_SOCK",
+                                       "OMPI_COMM_WORLD_RANK",
+                                       "SLURM_JOB_ID",
+                                       "ATEN_CPU_CAPABILITY"};
+  using Names = std::vector<std::string>;
+  const EnvironmentRule listed{EnvironmentRule::Take::listed, {}};
+  CHECK(names_that_arrive(listed, given) ==
+        Names{"CUBLASLT_LOG_LEVEL", "CUDA_VISIBLE_DEVICES", "LC_ALL", "MALLOC_ARENA_MAX", "NCCL_DEBUG", "NIGHTREEL_A"});
+  const EnvironmentRule more{EnvironmentRule::Take::listed, {"ATEN_CPU_CAPABILITY", "SLURM_*", "HF_TOKEN", "REDIS*"}};
+  CHECK(names_that_arrive(more, given) == Names{"ATEN_CPU_CAPABILITY", "CUBLASLT_LOG_LEVEL", "CUDA_VISIBLE_DEVICES",
+                                                "LC_ALL", "MALLOC_ARENA_MAX", "NCCL_DEBUG", "NIGHTREEL_A",
+                                                "SLURM_JOB_ID"});
+  CHECK(names_that_arrive({EnvironmentRule::Take::none, {}}, given).empty());
+}
+
+TEST_CASE("an empty environment is empty") {
+  auto options = shell("cat /proc/$$/environ | wc -c");
+  options.argv[0] = "/bin/sh";
+  options.environment.take = EnvironmentRule::Take::none;
+  CHECK(output_of(options) == std::vector<std::string>{"0"});
+}
+
+TEST_CASE("a password or a token cannot be added to what renderers get") {
+  CHECK(checked_variables({"ATEN_CPU_CAPABILITY", "KMP_*"}).size() == 2);
+  for (const char* name : {"REDIS_PASSWORD", "REDIS_*", "HF_TOKEN", "NIGHTREEL_REDIS", "A=B", "", "*", "A B"}) {
+    CAPTURE(name);
+    CHECK(thrown_by([&] { checked_variables({name}); }).kind == ErrorKind::usage);
+  }
 }
 
 TEST_CASE("a child has a group of its own and sleeps through the signals meant for ranks") {

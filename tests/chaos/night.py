@@ -116,7 +116,8 @@ class Night:
 
     def install(self, binaries):
         """The program in the night's own folder, with the stub beside it or the real engine."""
-        sources = {"nightreel": binaries / "nightreel", "nightreel-engine": binaries / "nightreel-engine"}
+        sources = {"nightreel": binaries / "nightreel", "nightreel-engine": binaries / "nightreel-engine",
+                   "nightreel-hdf5": binaries / "nightreel-hdf5"}
         if self.renderer == "stub":
             sources |= {"nightreel-engine": HERE / "stub_engine.py", "stub_group.py": HERE / "stub_group.py"}
         for name, source in sources.items():
@@ -143,7 +144,7 @@ class Night:
 
     def environment(self, faults):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "NIGHTREEL_"))}
-        kept |= {"CHAOS_MARK": self.mark, "CHAOS_CLIP": str(self.folder / "clip.mp4"), "OMP_NUM_THREADS": "1"}
+        kept |= {"NIGHTREEL_RENDERER_ENV": "CHAOS_*", "CHAOS_MARK": self.mark, "CHAOS_CLIP": str(self.folder / "clip.mp4"), "OMP_NUM_THREADS": "1"}
         if faults:
             scripts = ",".join(f"{sha}={name}" for name, sha in script_hashes().items())
             kept |= {"LD_PRELOAD": str(self.points), "CHAOS_OUT": str(self.out), "CHAOS_TRAPS": str(self.traps),

@@ -175,6 +175,35 @@ TEST_CASE("nothing outside input_root is read, whichever way the path goes there
                  "--input-root"));
 }
 
+TEST_CASE("an entry of the inbox names a file only where there is an input root") {
+  TempFolder folder;
+  folder.write("a.png", "x");
+  const std::string image = folder / "a.png";
+  for (const Json& job : {Json{{"prompt", "p"}, {"image", image}}, Json{{"prompt", "p"}, {"image", "/no/such"}},
+                          Json{{"prompt", "p"}, {"loras", {{{"path", image}}}}}}) {
+    INFO(job.dump());
+    const auto error = thrown_by([&] { parse_job(job.dump(), {"", "", false}); });
+    CHECK(error.kind == ErrorKind::job);
+    CHECK(contains(error.message, "an entry of the inbox may name a file only where the run has --input-root"));
+  }
+  CHECK(parse_job(R"({"prompt": "p"})", {"", "", false}).image.empty());
+  CHECK(parse_job(Json{{"prompt", "p"}, {"image", "a.png"}}.dump(), {folder.path(), folder.path()}).image == image);
+}
+
+TEST_CASE("a job that was taken in under an input root stays under it, also in a run that has none") {
+  TempFolder folder;
+  folder.write("root/in/a.png", "x");
+  folder.write("secret/a.png", "y");
+  const PathRules rules{folder / "root", folder / "root"};
+  const std::string packed = pack_job(parse_job(R"({"prompt": "p", "image": "in/a.png"})", rules));
+  CHECK(unpack_job(packed, "").image == folder / "root/in/a.png");
+  std::filesystem::remove_all(folder / "root/in");
+  std::filesystem::create_directory_symlink(folder / "secret", folder / "root/in");
+  for (const std::string& root : {std::string(), folder / "root"}) {
+    CHECK(contains(thrown_by([&] { unpack_job(packed, root); }).message, "lies outside --input-root"));
+  }
+}
+
 TEST_CASE("the same words in two folders are two jobs where they name files, else one") {
   TempFolder folder;
   folder.write("one/a.png", "x");

@@ -106,6 +106,32 @@ TEST_CASE("foreign bytes in a message do not break the line") {
       ErrorKind::internal);
 }
 
+TEST_CASE("every field of `ready` is looked at when it comes, not when it is used") {
+  const Json good = Json::parse(encode([] {
+    ReadyEvent e;
+    e.model = Json::object();
+    e.versions = {{"libtorch", "2"}};
+    return e;
+  }()));
+  REQUIRE(ready_event(decode_event(good.dump())).versions.at("libtorch") == "2");
+  struct Case {
+    const char* field;
+    Json value;
+  };
+  for (const Case& c : {Case{"versions", "2.11"}, Case{"versions", Json::array()}, Case{"versions", nullptr},
+                        Case{"versions", {{"libtorch", 2}}}, Case{"model", 7}, Case{"model", Json::array()},
+                        Case{"memory", Json::object()}, Case{"memory", "much"}, Case{"memory", {{"bytes", -1}}},
+                        Case{"memory", {{"bytes", 1}, {"model", 3}}}, Case{"plan", "a"}, Case{"plan", Json::array()},
+                        Case{"threads", -1}, Case{"load_s", -2}, Case{"load_s", "1"}, Case{"load", 1}}) {
+    Json body = good;
+    body[c.field] = c.value;
+    INFO(body.dump());
+    const auto error = thrown_by([&] { ready_event(decode_event(body.dump())); });
+    CHECK(error.kind == ErrorKind::renderer);
+    CHECK(contains(error.message, "ready: "));
+  }
+}
+
 TEST_CASE("a hostile or foreign line is an error of the renderer, whichever it is") {
   struct Case {
     std::string line;

@@ -120,6 +120,47 @@ TEST_CASE("a private server keeps its jobs from one run to the next, and its sec
   CHECK(queue_at(again.address()).counts("").pending == 2);
 }
 
+TEST_CASE("ranks have no rights over a private server; its owner's password has, and is told to nobody") {
+  const test::TempFolder folder;
+  const std::string out = folder.path();
+  PrivateServer server(options_for(out));
+  CHECK(mode_of(out + "/queue/owner") == 0600);
+  RedisAddress owner = server.address();
+  owner.user = "owner";
+  owner.password = base::read_file(out + "/queue/owner", 100);
+  owner.password.pop_back();  // the line's end
+  CHECK(owner.password != server.address().password);
+  CHECK(base::read_file(out + "/queue/address", 4096).find(owner.password) == std::string::npos);
+  const auto redis_at = [](const RedisAddress& address) {
+    RedisOptions options;
+    options.addresses = {address};
+    Redis redis(options);
+    redis.set_patience({10s, {}, false});
+    return redis;
+  };
+  Redis rank = redis_at(server.address());
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"CONFIG", "SET", "dir", "/tmp"},
+                                             {"CONFIG", "SET", "dbfilename", "x"},
+                                             {"SHUTDOWN", "NOSAVE"},
+                                             {"SAVE"},
+                                             {"ACL", "SETUSER", "x"},
+                                             {"FLUSHALL"},
+                                             {"MODULE", "LIST"},
+                                             {"REPLICAOF", "127.0.0.1", "1"},
+                                             {"SET", "another-key", "x"},
+                                             {"GET", "another-key"}}) {
+    CAPTURE(words[0]);
+    CHECK(test::contains(test::thrown_by([&] { rank.command(words); }).message, "NOPERM"));
+  }
+  CHECK(rank.command({"CONFIG", "GET", "maxmemory-policy"}).at(1).text() == "noeviction");
+  Redis admin = redis_at(owner);
+  CHECK(admin.command({"ACL", "WHOAMI"}).text() == "owner");
+  CHECK(admin.command({"CONFIG", "SET", "maxclients", "5000"}).text() == "OK");
+  server.stop();
+  CHECK(::access((out + "/queue/owner").c_str(), F_OK) != 0);
+}
+
 TEST_CASE("a second run on the same OUT is refused and told who holds it") {
   const test::TempFolder folder;
   const PrivateServer server(options_for(folder.path()));

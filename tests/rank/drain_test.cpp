@@ -105,6 +105,19 @@ TEST_CASE_FIXTURE(Night, "jobs that cannot be are failed one by one, whoever pus
   CHECK(jobs.counts("").failed == 3);
 }
 
+TEST_CASE_FIXTURE(Night, "an entry of the inbox that names a file is refused where there is no input root") {
+  const std::string picture = folder.write("a.png", "x");
+  raw.command({"RPUSH", "nightreel:{default}:inbox", R"({"id":"p","prompt":"x","image":")" + picture + "\"}"});
+  raw.command({"RPUSH", "nightreel:{default}:inbox", R"({"prompt":"x","loras":[{"path":"/etc/shadow"}]})"});
+  Rank one = rank();
+  const auto summary = one.drain();
+  REQUIRE(summary.jobs.size() == 2);
+  for (const auto& job : summary.jobs) {
+    CHECK_MESSAGE(contains(job.error, "an entry of the inbox may name a file only where the run has --input-root"),
+                  job.error);
+  }
+}
+
 TEST_CASE_FIXTURE(Night, "two ranks share the night; one's renderer deaths are nobody else's business") {
   for (int i = 0; i < 8; ++i) {
     add("job" + std::to_string(i), i % 3 == 0 ? "at=denoise:1 do=kill" : "step_ms=20 encode_ms=50");

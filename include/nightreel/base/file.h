@@ -40,8 +40,17 @@ class Fd {
   int fd_ = -1;
 };
 
-/// The whole file, at most `limit` bytes (more is an error that says so).
+/// Throws where `fd` is anything but a regular file: a folder, a pipe, a device.
+void check_regular(const Fd& fd, const std::string& path);
+
+/// A regular file, opened for reading. A FIFO or a device that stands in its place is refused, and waited for never.
+Fd open_regular(const std::string& path);
+
+/// The whole file, which must be a regular one, at most `limit` bytes (more is an error that says so).
 std::string read_file(const std::string& path, std::size_t limit);
+
+/// The same of a file that is open, from where it stands; `path` is for messages.
+std::string read_all(const Fd& fd, const std::string& path, std::size_t limit);
 
 /// The folder of `path` ("." for a bare name).
 std::string parent_folder(const std::string& path);

@@ -3,7 +3,7 @@
 // The traps that this file knows (docs/architecture.md tells how they were met): mpirun signals a rank's whole process
 // group, so a child gets its own group and starts with TERM, INT, USR1 and USR2 blocked; a child must not outlive its
 // parent, but PR_SET_PDEATHSIG belongs to the thread that spawned, so spawn from a thread that lives as long as the
-// child should; every descriptor above 2 is closed; the launcher's variables are left out.
+// child should; every descriptor above 2 is closed; variables go by a rule (child_environment.h).
 #pragma once
 
 #include <sys/types.h>
@@ -14,13 +14,15 @@
 #include <utility>
 #include <vector>
 
+#include "nightreel/base/child_environment.h"
 #include "nightreel/base/file.h"
 
 namespace nightreel::base {
 
 struct ChildOptions {
   std::vector<std::string> argv;                             // argv[0]: path or a name to be found in PATH
-  std::vector<std::pair<std::string, std::string>> set_env;  // on top of this process's environment
+  EnvironmentRule environment = {};                          // which of this process's variables it gets
+  std::vector<std::pair<std::string, std::string>> set_env;  // on top of these
   bool pipe_stdin = true;                                    // else /dev/null
   bool pipe_stdout = true;                                   // else this process's
   std::string stderr_path;                                   // appended; empty: this process's

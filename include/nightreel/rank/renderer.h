@@ -29,6 +29,7 @@ struct RendererCommand {
   std::function<bool(pid_t)>
       on_gpu;  // whether the driver lists this process on the renderer's GPU; empty: there is none
   std::vector<std::string> first_argv = {};  // more arguments, of the first start alone
+  base::EnvironmentRule environment = {base::EnvironmentRule::Take::listed, {}};
 };
 
 class Renderer : public RenderUnit {

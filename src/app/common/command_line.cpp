@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
+#include <sstream>
 
 #include "nightreel/base/build_version.h"
 #include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
 
 namespace nightreel::app {
 namespace {
@@ -154,11 +155,24 @@ void check_names(const CLI::App& app, const std::vector<std::string>& arguments,
   }
 }
 
+namespace {
+
+constexpr std::size_t kMostConfig = 1U << 20U;  // bytes
+
+std::string read_config(const std::string& path) {
+  try {
+    return base::read_file(path, kMostConfig);
+  } catch (const Error& e) {
+    throw Error(ErrorKind::usage, std::string("the config file cannot be read: ") + e.what());
+  }
+}
+
+}  // namespace
+
 void apply_config_file(const CLI::App& app, const std::vector<std::string>& arguments) {
   const std::string path = config_path(arguments);
   if (path.empty()) return;
-  std::ifstream file(path);
-  if (!file) throw Error(ErrorKind::usage, path + ": the config file cannot be read");
+  std::istringstream file(read_config(path));
   std::vector<CLI::ConfigItem> items;
   try {
     items = CLI::ConfigTOML().from_config(file);

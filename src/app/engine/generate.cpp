@@ -121,7 +121,8 @@ int generate(const GenerateOptions& options) {
   };
   auto rendered = maker.render(settings, maker.prepare(settings), {}, observer);
   for (const std::string& keys : rendered.unused_keys) {
-    std::fprintf(stderr, "loras: left out, this model has no such parts: %s\n", keys.c_str());
+    std::fprintf(stderr, "loras: left out, this model has no such parts: %s\n",
+                 base::printable(keys, std::string::npos).c_str());
   }
   render::OutputFiles files;
   files.video = temporary_name(options.output);
@@ -133,7 +134,8 @@ int generate(const GenerateOptions& options) {
   if (!files.archive.empty()) put_in_place(files.archive, options.archive_file);
   put_in_place(files.video, options.output);
   std::printf("%s\n", options.output.c_str());
-  std::fprintf(stderr, "%s in %s\n", options.output.c_str(), base::human_duration(watch.seconds()).c_str());
+  std::fprintf(stderr, "%s in %s\n", base::printable(options.output, 4096).c_str(),
+               base::human_duration(watch.seconds()).c_str());
   return 0;
 }
 

@@ -6,6 +6,8 @@
 #include "app/engine/model_files.h"
 #include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/model/digest.h"
@@ -21,8 +23,8 @@ struct InfoOptions {
 };
 
 void print(const std::string& name, const nlohmann::json& value) {
-  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-  std::printf("%-24s %s\n", name.c_str(), text.c_str());
+  const std::string text = value.is_string() ? value.get<std::string>() : base::dump_json(value);
+  std::printf("%-24s %s\n", name.c_str(), base::printable(text, std::string::npos).c_str());
 }
 
 int info(const InfoOptions& options) {
@@ -35,7 +37,7 @@ int info(const InfoOptions& options) {
       {"digest", model::model_digest(options.folder)},
       {"recipe", {{"name", recipe.name}, {"defaults", job::to_json(recipe.defaults)}, {"note", recipe.note}}}};
   if (options.as_json) {
-    std::printf("%s\n", facts.dump(2).c_str());
+    std::printf("%s\n", base::dump_json(facts, 2).c_str());
     return 0;
   }
   for (const auto& [name, value] : facts["model"].items()) print(name, value);

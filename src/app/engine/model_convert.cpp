@@ -85,7 +85,7 @@ int convert(ConvertFlags flags) {
   }
   json report{{"from", options.from}, {"to", options.to}, {"digest", digest}, {"components", json::array()}};
   for (const auto& component : components) report["components"].push_back(to_json(component));
-  std::printf("%s\n", report.dump(2).c_str());
+  std::printf("%s\n", base::dump_json(report, 2).c_str());
   return 0;
 }
 

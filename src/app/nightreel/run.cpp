@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "app/nightreel/renderer_env.h"
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -129,6 +130,7 @@ void add_run(CLI::App& app, Action& action) {
   sub->add_option("--log-format", flags->log_format, "of stderr: text or json; auto: text")
       ->check(CLI::IsMember({"auto", "text", "json"}))
       ->capture_default_str();
+  add_renderer_env(*sub, o.renderer_env);
   sub->add_option("--crf", o.crf, "quality of the videos, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
   sub->callback([&action, flags] { action = [flags] { return start(*flags); }; });
 }
