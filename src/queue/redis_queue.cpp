@@ -119,6 +119,7 @@ struct RedisQueue::Scripts {
   Script bind_model{"bind_model", lua::k_bind_model};
   Script counts{"counts", lua::k_counts};
   Script view{"view", lua::k_view};
+  Script rights{"rights", lua::k_rights};
 };
 
 std::chrono::milliseconds lease_margin(std::chrono::milliseconds lease) {
@@ -139,6 +140,17 @@ void RedisQueue::set_patience(const Patience& patience) {
 }
 void RedisQueue::ping() {
   redis_.command({"PING"});
+}
+
+void RedisQueue::check_rights() {
+  ping();
+  try {
+    run(scripts_->rights, {});
+  } catch (const RedisError& e) {
+    if (e.fault() != RedisFault::refused) throw;
+    throw Error(ErrorKind::environment,
+                std::string(e.what()) + ": this user, or this server, does not allow what a run needs (docs/redis.md)");
+  }
 }
 
 Reply RedisQueue::run(Script& script, const std::vector<std::string>& args) {
