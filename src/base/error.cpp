@@ -11,7 +11,7 @@ namespace {
 
 // In the order of ErrorKind. Exit codes: CONTRACT (docs/exit-codes.md): 1 the work failed, 2 usage, 3 environment or
 // model, 4 internal, 75 stopped early.
-constexpr std::array<ErrorTraits, 13> kTraits{{
+constexpr std::array<ErrorTraits, 14> kTraits{{
     {"usage", false, 2},
     {"job", false, 1},
     {"model", false, 3},
@@ -21,6 +21,7 @@ constexpr std::array<ErrorTraits, 13> kTraits{{
     {"renderer", true, 1},
     {"device", true, 3},
     {"device_memory", true, 3},
+    {"host_memory", true, 3},
     {"numeric", true, 1},
     {"comm", true, 3},
     {"interrupted", true, 75},

@@ -170,7 +170,20 @@ void replace_file(const std::string& path, std::string_view content, unsigned mo
   sync_folder(parent_folder(path));
 }
 
+namespace {
+
+// A device or a pipe is nobody's to replace: what root renames over /dev/null is the whole machine's from then on.
+void refuse_special(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return;
+  if (S_ISREG(info.st_mode) || S_ISLNK(info.st_mode) || S_ISDIR(info.st_mode)) return;
+  throw Error(ErrorKind::storage, path + ": is no regular file, and is not replaced");
+}
+
+}  // namespace
+
 void rename_file(const std::string& from, const std::string& to) {
+  refuse_special(to);
   const Facts before = facts_of(from);
   if (!happened(::rename(from.c_str(), to.c_str()), before, to)) throw_errno("cannot rename to", to);
 }

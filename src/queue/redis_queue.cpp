@@ -130,6 +130,7 @@ struct RedisQueue::Scripts {
   Script view{"view", lua::k_view};
   Script bring_back{"bring_back", lua::k_bring_back};
   Script set_content{"set_content", lua::k_set_content};
+  Script rights{"rights", lua::k_rights};
 };
 
 std::chrono::milliseconds lease_margin(std::chrono::milliseconds lease) {
@@ -150,6 +151,17 @@ void RedisQueue::set_patience(const Patience& patience) {
 }
 void RedisQueue::ping() {
   redis_.command({"PING"});
+}
+
+void RedisQueue::check_rights() {
+  ping();
+  try {
+    run(scripts_->rights, {});
+  } catch (const RedisError& e) {
+    if (e.fault() != RedisFault::refused) throw;
+    throw Error(ErrorKind::environment,
+                std::string(e.what()) + ": this user, or this server, does not allow what a run needs (docs/redis.md)");
+  }
 }
 
 Reply RedisQueue::run(Script& script, const std::vector<std::string>& args) {

@@ -53,9 +53,10 @@ bool Drain::turn() {
   listen();
   look_at_jobs();
   settle_all();
-  if (in_hand_.empty() && deaths_.too_many()) {
-    throw Error(ErrorKind::renderer,
-                "stepped down after " + std::to_string(Deaths::kMost) +
+  const bool of_host = last_blame_ == Blame::host && deaths_.in_a_row() >= Deaths::kMostOfHost;
+  if (in_hand_.empty() && (of_host || deaths_.too_many())) {
+    throw Error(of_host ? ErrorKind::host_memory : ErrorKind::renderer,
+                "stepped down after " + std::to_string(deaths_.in_a_row()) +
                     " renderer deaths in a row without one finished step; the last: " + last_death_);
   }
   if (in_hand_.empty() && p_.signals.asked() == Ask::finish) {

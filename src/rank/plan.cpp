@@ -2,6 +2,7 @@
 
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/media/input_files.h"
 #include "nightreel/queue/submit_jobs.h"
 
 namespace nightreel::rank {
@@ -15,6 +16,7 @@ Plan make_plan(const RunOptions& options) {
   job::check_supported(plan.card);
   plan.recipe = job::recipe_for(plan.card, options.recipe);
   job::check_jobs(plan.jobs, plan.card, plan.recipe);
+  media::check_input_files(plan.jobs);
   return plan;
 }
 

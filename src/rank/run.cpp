@@ -84,24 +84,26 @@ class Run {
   }
 
   int work() {
-    bool together = loads_together();
-    Renderer renderer(renderer_command(world_, options_, device_, out_.log_folder(run_), planned_group(), together),
-                      log_);
-    do_together(world_, "the renderers' start", [&] { renderer.start(); });
     std::optional<queue::PrivateServer> server;
     const auto addresses = agree_redis(world_, options_, server, log_);
     // No other run can be on a private server: what one seems to hold there is a dead one's, and comes free.
     const bool own = world_.broadcast(server ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
     options_.wait_for_all = options_.wait_for_all || own;
+    queue::RedisQueueOptions wanted = queue_options(options_, addresses);
+    if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
+    queue::RedisQueue jobs(wanted);
+    check_queue(world_, jobs, options_, own);
+    // What takes minutes comes last: weights.
+    bool together = loads_together();
+    Renderer renderer(renderer_command(world_, options_, device_, out_.log_folder(run_), planned_group(), together),
+                      log_);
+    do_together(world_, "the renderers' start", [&] { renderer.start(); });
     if (together) together = load_together(world_, renderer, device_ != "cpu", of_stages().load, log_);
     Loaded loaded = agree_ready(world_, renderer, of_stages().load, together,
                                 options_.min_ranks.value_or(world_.size()), signals_, log_);
     plan_as_equals(world_, loaded);
     // With one rank a video no night depends on what only groups need.
     if (options_.ranks_per_video > 1) check_groups_meet(world_, renderer, device_ != "cpu", present_group(loaded.up));
-    queue::RedisQueueOptions wanted = queue_options(options_, addresses);
-    if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
-    queue::RedisQueue jobs(wanted);
     if (loaded.ready) log_.info("loaded", loading_text(*loaded.ready));
     if (loaded.ready) log_plan(log_, *loaded.ready, plan_.jobs, plan_.card, plan_.recipe);
     add_jobs(jobs, loaded, least_memory(world_, loaded.ready));
@@ -174,13 +176,15 @@ class Run {
     return code;
   }
 
-  // A run whose summary cannot be written has ended all the same.
-  void write(report::RunSummary& summary) const {
+  // A run whose summary cannot be written has ended all the same. Where it stands, for people.
+  std::string write(report::RunSummary& summary) const {
     try {
       base::replace_file(out_.run_file(run_), report::to_json(summary) + "\n");
+      return out_.run_file(run_);
     } catch (const Error& e) {
       log_.error("summary", e.what());
       summary.exit_code = cluster::worst_exit_code({summary.exit_code, base::traits(e.kind()).exit_code});
+      return "its summary could not be written";
     }
   }
 
@@ -210,8 +214,7 @@ class Run {
       }
     }
     world_.throw_together(problem, kWorldDeadline, "adding the jobs");
-    const std::string refused = world_.broadcast(usage, 0, kWorldDeadline, "the jobs");
-    if (!refused.empty()) throw Error::of_lines(ErrorKind::usage, refused);
+    throw_usage_together(world_, usage, "the jobs");
   }
 
   // Of the first rank: what it has added is not forgotten, whatever becomes of the queue.
@@ -341,8 +344,8 @@ class Run {
       judge(jobs, ids_, options_.failed_ok, summary, own);
       add_to(summary, amiss);
       if (!all) summary.exit_code = kStoppedEarly;
-      write(summary);
-      log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + out_.run_file(run_));
+      const std::string where = write(summary);
+      log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + where);
     }
     if (all) return world_.agree_exit_code(summary.exit_code, kWorldDeadline);
     world_.abandon();

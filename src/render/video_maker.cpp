@@ -100,7 +100,8 @@ namespace {
 job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& memory) {
   job::Settings settings = job::recipe_for(card, job::RecipeChoice::automatic).defaults;
   const job::MemoryPlan plan = job::plan_memory(memory, settings);
-  if (plan.fits) return plan;
+  const bool roomy = memory.model.gpu || memory.host_bytes == 0 || plan.peak().bytes() <= memory.host_bytes;
+  if (plan.fits && roomy) return plan;
   settings.height = card.height_multiple();
   settings.width = card.width_multiple();
   settings.num_frames = 1 + card.vae_temporal * (card.transformer.patch_size[0] - 1);
@@ -132,7 +133,7 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   const job::DeviceMemory whole{
       pipeline::memory_model(folder, pipeline::precision_on(device, wanted.dtype, wanted.fp8, wanted.keep_keys)),
       options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device), options.memory_failed,
-      device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : 0};
+      device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : pipeline::host_memory_limit()};
   job::DeviceMemory memory = whole;
   memory.model = job::in_shards(whole.model, options.shard.size);
   wanted.shard = options.shard;

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
+#include <vector>
 
 #include "nightreel/base/publishing.h"
 #include "support/error.h"
@@ -70,6 +72,22 @@ class Behaves {
 std::size_t entries(const std::string& folder) {
   return static_cast<std::size_t>(
       std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
+}
+
+TEST_CASE("a pipe or a device is never replaced") {
+  test::TempFolder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  for (const auto& act :
+       std::vector<std::function<void()>>{[&] { replace_file(folder / "pipe", "x"); },
+                                          [&] { rename_file(folder.write("a", "x"), folder / "pipe"); }}) {
+    const auto error = test::thrown_by(act);
+    CHECK(error.kind == ErrorKind::storage);
+    CHECK(test::contains(error.message, "pipe: is no regular file, and is not replaced"));
+    struct stat info {};
+    CHECK(::lstat((folder / "pipe").c_str(), &info) == 0);
+    CHECK(S_ISFIFO(info.st_mode));
+  }
+  CHECK_FALSE(std::filesystem::exists(folder / ".pipe"));
 }
 
 TEST_CASE("a file is published once, whole, and never over another") {

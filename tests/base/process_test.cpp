@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -157,7 +158,7 @@ TEST_CASE("a password or a token cannot be added to what renderers get") {
 TEST_CASE("a child has a group of its own and sleeps through the signals meant for ranks") {
   Child child(shell("read a; exit 5"));
   CHECK(::getpgid(child.pid()) == child.pid());
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) child.kill(signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) child.kill(signal);
   CHECK(child.wait(milliseconds(100)) == std::nullopt);
   child.close_stdin();
   CHECK(child.wait(milliseconds(60000)) == "exit code 5");
@@ -204,6 +205,43 @@ TEST_CASE("the owner's end is the end of the whole group") {
   }
   CHECK(::kill(outer, 0) != 0);  // ended and reaped
   CHECK(ends(inner));
+}
+
+TEST_CASE("no program outlives an owner that was killed, whichever it is") {
+  int told[2];
+  REQUIRE(::pipe2(told, O_CLOEXEC) == 0);
+  const pid_t owner = ::fork();
+  if (owner == 0) {
+    const Child child(shell("exec sleep 1000"));
+    const pid_t pid = child.pid();
+    if (::write(told[1], &pid, sizeof pid) == sizeof pid) ::pause();
+    ::_exit(1);
+  }
+  pid_t child = 0;
+  REQUIRE(::read(told[0], &child, sizeof child) == sizeof child);
+  ::close(told[0]);
+  ::close(told[1]);
+  CHECK(::kill(child, 0) == 0);
+  ::kill(owner, SIGKILL);
+  ::waitpid(owner, nullptr, 0);
+  CHECK(ends(child));
+}
+
+TEST_CASE("a child is told nothing of the handlers and the ignored signals of its owner") {
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
+  ChildOptions options;  // no shell: some clear the mask of what they start
+  options.argv = {"grep", "-E", "SigIgn|SigBlk|SigCgt", "/proc/self/status"};
+  const auto lines = output_of(options);
+  ::signal(SIGPIPE, SIG_DFL);
+  ::signal(SIGHUP, SIG_DFL);
+  REQUIRE(lines.size() == 3);
+  const auto mask = [&](std::size_t line) {
+    return std::stoull(lines[line].substr(lines[line].find('\t') + 1), nullptr, 16);
+  };
+  const auto bit = [](int signal) { return 1ULL << static_cast<unsigned>(signal - 1); };
+  CHECK(mask(0) == (bit(SIGTERM) | bit(SIGINT) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2)));
+  CHECK((mask(1) & (bit(SIGPIPE) | bit(SIGHUP))) == 0);
 }
 
 TEST_CASE("a child changes hands, and only the last hand ends it") {

@@ -22,6 +22,7 @@ enum class ErrorKind {
   renderer,       // the renderer process died, hung or spoke garbage
   device,         // the GPU failed
   device_memory,  // the GPU has too little memory
+  host_memory,    // the host has, or a limit (ulimit -v, a cgroup) leaves too little
   numeric,        // latents that are not finite
   comm,           // a collective between renderers failed or ran out of time
   interrupted,    // somebody asked to stop

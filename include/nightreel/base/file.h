@@ -73,8 +73,8 @@ bool publish(const std::string& temporary, const std::string& path);
 /// Replaces `path` by `content`, whole: temporary name in the same folder, fsync, rename, fsync of the folder.
 void replace_file(const std::string& path, std::string_view content, unsigned mode = 0644);
 
-/// rename(2): `to` is replaced, whole. Throws Error{storage}, also where `from` is not there. One that reports an error
-/// but happened (NFS) counts as done.
+/// rename(2): `to` is replaced, whole, but never a device, a pipe or a socket. Throws Error{storage}, also where `from`
+/// is not there. One that reports an error but happened (NFS) counts as done.
 void rename_file(const std::string& from, const std::string& to);
 
 /// Inode, size, mtime and ctime of the file as text: where it is another one, another file stands there, or the content

@@ -38,6 +38,8 @@ class RedisQueue : public JobQueue {
   void set_patience(const Patience& patience);
   /// Connects and checks the server; throws what stands in the way.
   void ping();
+  /// ping(), and whether this user may do what the scripts do. Throws Error{environment} where it may not.
+  void check_rights();
 
   std::vector<Submitted> submit(const std::vector<Submission>& jobs, const SubmitOptions& options) override;
   InboxResult take_inbox(const InboxValidator& validate, const std::string& out) override;

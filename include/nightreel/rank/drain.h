@@ -95,7 +95,7 @@ class Drain {
   std::chrono::milliseconds patience() const;
 
   // The renderer (drain_events.cpp).
-  enum class Blame { jobs, nobody };  // for its end
+  enum class Blame { jobs, nobody, host };  // for its end
   void listen();
   void hear(std::chrono::milliseconds patience);
   void handle(const RenderUnit::Event& event);
@@ -132,6 +132,7 @@ class Drain {
   std::list<JobInHand> in_hand_;  // in the order in which they were claimed
   Deaths deaths_;
   std::string last_death_;
+  Blame last_blame_ = Blame::jobs;
   std::string reason_;                    // why the last attempts failed, all for one reason
   std::set<std::string> failing_;         // and of which jobs
   double pause_s_ = 0;                    // before the next claim

@@ -28,7 +28,7 @@ void print(const std::string& name, const nlohmann::json& value) {
 }
 
 int info(const InfoOptions& options) {
-  const job::ModelCard card = job::read_model_card(options.folder);
+  const job::ModelCard card = card_of(options.folder);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(options.recipe));
   const MemoryAnswer memory = memory_answer(options.memory, card, recipe);
   const nlohmann::json facts{
@@ -69,7 +69,10 @@ void add_model(CLI::App& app, Action& action) {
   add_memory_flag(*memory, options->memory.gpu_memory);
   memory->callback([&action, options] {
     action = [options] {
-      std::printf("%s\n", device_memory(options->folder, options->memory.gpu_memory).dump().c_str());
+      render::MakerOptions maker;
+      maker.model = options->folder;
+      maker.gpu_memory = options->memory.gpu_memory;
+      std::printf("%s\n", job::to_json(device_memory(maker)).dump().c_str());
       return 0;
     };
   });

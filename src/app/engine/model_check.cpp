@@ -7,7 +7,6 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/job/checkpoint.h"
-#include "nightreel/job/model_card.h"
 #include "nightreel/model/check.h"
 #include "nightreel/text/tokenizer.h"
 
@@ -61,7 +60,7 @@ model::CheckedComponent check_tokenizer(const std::string& folder) {
 }
 
 int check(const CheckOptions& options) {
-  job::read_model_card(options.folder);  // a folder that makes no sense is told as such, not tensor by tensor
+  card_of(options.folder);  // a folder that makes no sense is told as such, not tensor by tensor
   std::vector<model::CheckedComponent> components = model::check_checkpoint(options.folder);
   components.push_back(check_tokenizer(options.folder));
   bool good = true;

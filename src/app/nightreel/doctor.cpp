@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "app/common/outputs.h"
 #include "app/nightreel/renderer_env.h"
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/clock.h"
@@ -27,7 +28,7 @@ int start_doctor(const doctor::Options& options, bool json) {
   hooks.show = [json](const doctor::Report& report) {
     print(json ? doctor::to_json(report) + "\n" : doctor::to_text(report));
   };
-  hooks.leave = [](int code) { ::_exit(code); };
+  hooks.leave = [](int code) { ::_exit(written_out(code)); };
   return doctor::examine(options, hooks);
 }
 

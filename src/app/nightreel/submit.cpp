@@ -13,6 +13,7 @@
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/media/input_files.h"
 #include "nightreel/queue/submit_jobs.h"
 
 namespace nightreel::app {
@@ -47,6 +48,7 @@ job::DeviceMemory ask_engine(const std::string& model, const std::vector<std::st
 
 std::vector<job::Job> checked_jobs(const SubmitFlags& flags) {
   auto jobs = job::read_job_files(flags.files, flags.input_root);
+  media::check_input_files(jobs);
   if (flags.model.empty()) return jobs;
   const job::ModelCard card = job::read_model_card(flags.model);
   job::check_supported(card);
