@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "nightreel/base/error.h"
+#include "nightreel/base/links.h"
 #include "nightreel/base/random.h"
 
 namespace nightreel::base {
@@ -82,6 +83,9 @@ void Fd::close(const std::string& path) {
 }
 
 std::string read_file(const std::string& path, std::size_t limit) {
+  if (const std::string why = dangling_link(path); !why.empty()) {
+    throw Error(ErrorKind::storage, printable(path, 4096) + ": " + why);
+  }
   const Fd fd = open_file(path, O_RDONLY);
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) throw_errno("cannot stat", path);

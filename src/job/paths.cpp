@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "job/fields.h"
+#include "nightreel/base/links.h"
 
 namespace nightreel::job {
 namespace {
@@ -14,6 +15,7 @@ namespace fs = std::filesystem;
 using base::printable;
 
 constexpr std::size_t kMaxPath = 4096;
+constexpr const char* kPeftWeights = "adapter_model.safetensors";
 
 bool inside(const fs::path& path, const fs::path& root) {
   return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
@@ -29,7 +31,22 @@ void check_inside(const fs::path& path, const std::string& input_root) {
   }
 }
 
+/// Of a path that leads nowhere.
+std::string why_not_there(const std::string& path, const std::string& written, const std::error_code& error) {
+  if (const std::string dangling = base::dangling_link(path); !dangling.empty()) return dangling;
+  const std::string said = error.message();
+  return written.find("://") == std::string::npos ? said : said + " (nothing is fetched: download it, name the file)";
+}
+
 }  // namespace
+
+std::string resolve_lora(const std::string& written, const PathRules& rules) {
+  const fs::path path = fs::path(rules.folder) / written;
+  if (!written.empty() && !rules.input_root.empty()) check_inside(path, rules.input_root);
+  std::error_code error;
+  const bool folder = path.is_absolute() && fs::is_directory(path, error);
+  return resolve_input(folder ? (fs::path(written) / kPeftWeights).string() : written, rules);
+}
 
 std::string resolve_input(const std::string& written, const PathRules& rules) {
   if (written.empty()) refuse("the path is empty");
@@ -44,7 +61,7 @@ std::string resolve_input(const std::string& written, const PathRules& rules) {
   if (!rules.input_root.empty()) check_inside(path, rules.input_root);
   std::error_code error;
   const fs::path real = fs::canonical(path, error);
-  if (error) refuse(printable(path.string()) + ": " + error.message());
+  if (error) refuse(printable(path.string()) + ": " + why_not_there(path.string(), written, error));
   if (!fs::is_regular_file(real, error)) refuse(printable(path.string()) + " is no file");
   if (::access(real.c_str(), R_OK) != 0) refuse(printable(path.string()) + " may not be read");
   return real.string();

@@ -10,6 +10,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/base/links.h"
 
 namespace nightreel::model {
 
@@ -19,7 +20,11 @@ void refuse_file(const std::string& path, const std::string& why) {
 
 MappedFile::MappedFile(const std::string& path, std::uint64_t least, const std::string& what) {
   const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) refuse_file(path, std::string("cannot open: ") + std::strerror(errno));
+  if (!fd) {
+    const int reason = errno;
+    const std::string dangling = base::dangling_link(path);
+    refuse_file(path, dangling.empty() ? std::string("cannot open: ") + std::strerror(reason) : dangling);
+  }
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) refuse_file(path, std::string("cannot stat: ") + std::strerror(errno));
   if (!S_ISREG(status.st_mode)) refuse_file(path, "not a regular file");

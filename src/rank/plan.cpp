@@ -3,6 +3,7 @@
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/queue/submit_jobs.h"
+#include "nightreel/rank/check_pictures.h"
 
 namespace nightreel::rank {
 
@@ -15,6 +16,7 @@ Plan make_plan(const RunOptions& options) {
   job::check_supported(plan.card);
   plan.recipe = job::recipe_for(plan.card, options.recipe);
   job::check_jobs(plan.jobs, plan.card, plan.recipe);
+  check_pictures(plan.jobs);
   return plan;
 }
 

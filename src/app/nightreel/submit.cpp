@@ -13,6 +13,7 @@
 #include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/queue/submit_jobs.h"
+#include "nightreel/rank/check_pictures.h"
 
 namespace nightreel::app {
 namespace {
@@ -44,11 +45,15 @@ job::DeviceMemory ask_engine(const std::string& model) {
 
 std::vector<job::Job> checked_jobs(const SubmitFlags& flags) {
   auto jobs = job::read_job_files(flags.files, flags.input_root);
-  if (flags.model.empty()) return jobs;
+  if (flags.model.empty()) {
+    rank::check_pictures(jobs);
+    return jobs;
+  }
   const job::ModelCard card = job::read_model_card(flags.model);
   job::check_supported(card);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(flags.recipe));
   job::check_jobs(jobs, card, recipe);
+  rank::check_pictures(jobs);
   job::check_memory(jobs, card, recipe, ask_engine(flags.model));
   return jobs;
 }
