@@ -35,7 +35,7 @@ REPLY_POINTS = [point for point in RANK_POINTS if point.startswith("rank.before.
 WEIGHTS = {"renderer_kill": 14, "renderer_stop": 6, "rank_kill": 7, "rank_stop": 8, "rank_term": 3, "usr1_twice": 3,
            "usr1_once": 2, "mpirun_kill": 2, "redis_kill": 6, "redis_stop": 3, "client_kill": 8, "script_flush": 5,
            "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 8, "renderer_killed_at": 8, "storage_error": 9,
-           "reply_lost": 7}
+           "reply_lost": 14}
 GROUP_WEIGHTS = {**WEIGHTS, "rank_stop_long": 12}
 PAUSE_S, GROUP_PAUSE_S = 0.2, 0.6  # between two faults, on average: a group that was hit takes longer to stand again
 # What ends a run would end the long sleep of one of its ranks, and so would the end of a shorter one.

@@ -22,7 +22,7 @@ from night import HERE, SOURCE
 from planted_bugs import TABLE, WHOLE_SCRIPT
 
 MOST_FAULTS = 500
-ROUND = 60  # faults of one chaos run
+ROUND = 30  # faults of one chaos run
 COPIED = ("CMakeLists.txt", "CMakePresets.json", "cmake", "include", "src", "models", ".clang-format")
 HEADER = """// Bugs that a chaos run is to find; written by tests/chaos/planted.py.
 #pragma once

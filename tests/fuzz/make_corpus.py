@@ -408,7 +408,7 @@ def replies():
                                            "0", "/out", "", "", "hash", "run")))
     answers = {
         "submit": array(bulk("OK"), array(bulk("ADD"), bulk(""))) + "\0" + array(bulk("OK"), array(bulk("ADD"), bulk(""))),
-        "take_inbox": array(array(bulk("{}")), array(array(bulk("inbox-1"), bulk("too long")))) + "\0" + array(
+        "take_inbox": array(array(bulk("{}")), array(array(bulk("inbox-1"), bulk("too long")))) + f"\0{bulk('a' * 40)}\0" + array(
             bulk("REJECTED"), bulk("inbox-2"), bulk("no job")) + "\0" + array("*0\r\n", "*0\r\n"),
         "bind_model": array(bulk("OTHER_MODEL"), bulk("d\x1b[31m")),
         "claim": array(*(bulk(text) for text in ("JOB", "job", "7", "1", "3", "{}", "hash", "", "1", ""))),
@@ -416,9 +416,10 @@ def replies():
         "fail": array(bulk("OK"), bulk("delayed")), "release": array(bulk("OK"), bulk("pending")), "cancel": bulk("ASKED"),
         "retry": bulk("INBOX"), "reap": ":2\r\n", "counts": array(*counts), "list": array(view), "lookup": array(view),
         "ping": "+PONG\r\n"}
+    loaded = (bulk("a" * 40) + "\0").encode()  # what SCRIPT LOAD says
     for number, call in enumerate(calls):
-        put("redis_replies", call, bytes([number]) + answers[call].encode())
-    claim = bytes([calls.index("claim")])
+        put("redis_replies", call, bytes([number]) + (b"" if call == "ping" else loaded) + answers[call].encode())
+    claim = bytes([calls.index("claim")]) + loaded
     put("redis_replies", "nothing", claim + array(bulk("NONE"), ":-1\r\n", *counts).encode())
     put("redis_replies", "no-script", claim + b"-NOSCRIPT No matching script\r\n\0" + answers["claim"].encode())
     put("redis_replies", "moved", claim + b"-MOVED 3999 127.0.0.1:6381\x1b[31m\r\n")
