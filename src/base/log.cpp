@@ -5,11 +5,11 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
 
 namespace nightreel::base {
 

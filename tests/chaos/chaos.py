@@ -1,7 +1,8 @@
 """Runs `mpirun … nightreel run` over and over on one queue while faults hit it, then checks what came out.
 
     scripts/chaos --faults N --seed S [--ranks 4] [--ranks-per-video 1] [--renderer stub|shapes]
-                  [--build build/release] [--keep FOLDER]
+                  [--also vanish,writer,private,pipe,flood] [--build build/release] [--keep FOLDER]
+    scripts/chaos --planted NAME|all|list
 
 Exit code 0: every promise held. 1: violations, each on a line; the folder is kept. The seed fixes the faults, their
 order, pauses and points; what each one hits depends on the machine's timing besides.
@@ -42,6 +43,12 @@ class Chaos:
     def __init__(self, options, folder):
         self.options = options
         self.steps = 6 if options.renderer == "stub" else 8
+        self.set_up(folder)
+        self.violations, self.quiet_code = [], None
+        self.changed, self.last_progress = time.monotonic(), 0
+
+    def set_up(self, folder):
+        options = self.options
         first = [job(number, self.steps) for number in range(max(4 * options.ranks, options.faults // 4))]
         self.jobs = {one["id"]: one for one in first}
         groups = options.ranks_per_video > 1
@@ -50,8 +57,6 @@ class Chaos:
                  else faults.draw(options.seed, 20 * options.faults + 50, groups))
         self.injector = faults.Injector(self.night, drawn, options.every_point)
         self.events, self.watcher = Events(self.night.server), Watcher(self.night.out)
-        self.violations, self.quiet_code = [], None
-        self.changed, self.last_size = time.monotonic(), 0
 
     # ---- the run ----------------------------------------------------------------------------------------------------
 
@@ -96,6 +101,10 @@ class Chaos:
         self.left_behind, self.left_states = checks.litter(self.night.out)
         for file in [*self.left_behind, *self.left_states]:  # a run sweeps what is a day old
             os.utime(file, (0, 0))
+        self.night.list_jobs(self.jobs.values())
+        self.quiet_run()
+
+    def quiet_run(self):
         self.night.server.wait()
         self.night.start(faults=False)
         while self.quiet_code is None and not self.stuck():
@@ -107,10 +116,14 @@ class Chaos:
         if code is None:
             return
         self.injector.run_ended()
+        self.ended(code)
         said = self.night.said()
         if CRASH.search(said):
             log = f"{self.night.folder}/said/{len(self.night.codes) - 1:04}.log"
             self.violations.append(f"crash or internal error: {log}")
+
+    def ended(self, code):
+        """A run under fire has."""
 
     def keep_running(self):
         self.look_at_end()
@@ -143,12 +156,16 @@ class Chaos:
             pass  # pushed or not, the same content again changes nothing; an acknowledged one is in the list
 
     def stuck(self):
-        if len(self.events.events) != self.last_size or self.backing_off():
-            self.last_size, self.changed = len(self.events.events), time.monotonic()
+        if self.progress() != self.last_progress or self.backing_off():
+            self.last_progress, self.changed = self.progress(), time.monotonic()
         if time.monotonic() - self.changed < NO_PROGRESS_S:
             return False
-        self.violations.append(f"no transition for {NO_PROGRESS_S} s")
+        self.violations.append(f"no job got on for {NO_PROGRESS_S} s")
         return True
+
+    def progress(self):
+        """Grows as long as jobs get on: claims that come to nothing go round in circles."""
+        return sum(event["event"] in ("done", "delayed", "submitted") for event in list(self.events.events))
 
     def backing_off(self):
         """Whether all that is left waits for its next attempt: minutes, after many."""
@@ -176,6 +193,10 @@ class Chaos:
         self.violations += checks.redis_says_so(server, night.out, ids)
         left, states = checks.litter(night.out)
         self.violations += [f"litter: {file}" for file in [*left, *states]]
+        self.check_bytes(ids)
+
+    def check_bytes(self, ids):
+        night = self.night
         if self.options.renderer == "stub":  # each is a clip that decodes, and what players skip
             self.violations += checks.equal_to(self.stub_bytes(), night.out, ids)
             self.violations += checks.decode([night.folder / "clip.mp4"])
@@ -199,9 +220,7 @@ class Chaos:
         """The same jobs once more by one rank in an OUT of its own, with a private Redis."""
         out = self.night.folder / "undisturbed"
         self.night.jobs_file.write_text("".join(json.dumps(one) + "\n" for one in self.jobs.values()))
-        command = self.night.command(ranks=1, out=out)
-        at = command.index("--redis")
-        subprocess.run(command[:at] + command[at + 2:], env=self.night.environment(False), check=True,
+        subprocess.run(self.night.command(ranks=1, out=out), env=self.night.environment(False), check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return out
 
@@ -243,9 +262,25 @@ def main():
     parser.add_argument("--renderer", choices=("stub", "shapes"), default="stub")
     parser.add_argument("--build", type=pathlib.Path, default=SOURCE / "build/release", help="the build's folder")
     parser.add_argument("--keep", type=pathlib.Path, help="a new folder to work in and to keep")
+    parser.add_argument("--also", type=lambda text: text.split(","), default=[], metavar="KIND,…",
+                        help="faults of the world besides: vanish, writer, private, pipe, flood")
+    parser.add_argument("--planted", metavar="NAME|all|list", help="find bugs that are put in on purpose (planted.py)")
+    parser.add_argument("--bug", help=argparse.SUPPRESS)  # the one that this run's build is to have
     options = parser.parse_args()
+    if options.planted or options.bug:
+        import planted  # only here: it runs this program
+    if options.planted:
+        return planted.hunt(options)
+    return night_of(options, planted.BUGS[options.bug] if options.bug else None)
+
+
+def night_of(options, bug=None):
+    """One chaos run; its exit code."""
+    if options.also:
+        import truth  # it is made of this module
     folder = options.keep or pathlib.Path(tempfile.mkdtemp(prefix="nightreel-chaos-"))
-    chaos = Chaos(options, folder)
+    chaos = (truth.Truth if options.also else Chaos)(options, folder)
+    chaos.night.planted = bug
     try:
         chaos.run()
     finally:

@@ -40,10 +40,15 @@ def all_terminal(server, ids):
     return found
 
 
+# What hits a renderer alone, or a file, ends an attempt by word of its rank, which goes on renewing what it holds.
+NEVER_COSTS_A_LEASE = ("renderer_kill", "renderer_stop", "renderer_killed_at", "storage_error")
+
+
 def hits(claim, records):
     before = RELEASED_SLACK_MS if claim["end"] == "released" else SLACK_MS
     return [index for index, record in enumerate(records)
             if (record["ranks"] == "all" or claim["rank"] in record["ranks"])
+            and not (claim["end"] == "lease_lost" and record.get("kind") in NEVER_COSTS_A_LEASE)
             and record["ms"] - SLACK_MS <= claim["to"] and record["until_ms"] + before >= claim["from"]]
 
 

@@ -34,6 +34,10 @@ class Checks(unittest.TestCase):
         for wrong in (fault(2000, {3}), fault(100, {2}), fault(7000, "all"), fault(2000, set())):
             self.assertEqual(len(self.again(TWICE, wrong)), 1, wrong)
 
+    def test_what_hits_a_renderer_alone_costs_no_lease(self):
+        for kind, count in (("renderer_kill", 1), ("storage_error", 1), ("rank_stop", 0)):
+            self.assertEqual(len(self.again(TWICE, {**fault(2000, {2}), "kind": kind})), count, kind)
+
     def test_a_job_that_goes_back_unused_may_have_been_hit_a_little_before_its_claim(self):
         given_back = [claim(3000, 2, 1), ended(3100, "released"), claim(3200, 3, 1), ended(4000, "done")]
         self.assertEqual(self.again(given_back, fault(1000, {2})), [])

@@ -9,6 +9,7 @@
 //   kill, stop           SIGKILL or SIGSTOP to itself
 //   eio, enospc, erofs   the operation is not done and fails so
 //   did-eio              the operation is done and fails all the same
+//   cut                  of send: the script is sent and the connection's end follows, so that its reply is lost
 //   slow                 the operation takes $CHAOS_SLOW_MS
 //   hold                 the thread stands still until there is a file $CHAOS_TRAPS/go or $CHAOS_TRAPS/POINT.go
 //   note                 nothing: the line in the log is wanted
@@ -16,6 +17,7 @@
 // whoever comes by next. What happened is a line "milliseconds pid point action" at the end of $CHAOS_TRAPS/log.
 // Nothing here allocates.
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -151,7 +153,7 @@ void be_held(const char* point) {
   while (!may_go("", "go") && !may_go(point, ".go")) ::nanosleep(&turn, nullptr);
 }
 
-enum class Fault { none, error, did_error };
+enum class Fault { none, error, did_error, cut };
 
 // Does what the trap says; an error that the operation shall fail with is left in `error`.
 Fault obey(const char* point, std::string_view said, int& error) {
@@ -161,6 +163,7 @@ Fault obey(const char* point, std::string_view said, int& error) {
   if (said == "hold") be_held(point);
   error = said == "enospc" ? ENOSPC : said == "erofs" ? EROFS : EIO;
   if (said == "did-eio") return Fault::did_error;
+  if (said == "cut") return Fault::cut;
   return said == "eio" || said == "enospc" || said == "erofs" ? Fault::error : Fault::none;
 }
 
@@ -193,7 +196,7 @@ auto around(const char* operation, std::string_view what, Call call) -> decltype
   const auto result = call();
   int ignored = 0;
   pass("after", operation, what, ignored);
-  if (fault == Fault::none) return result;
+  if (fault != Fault::did_error) return result;
   errno = error;
   return -1;
 }
@@ -215,6 +218,20 @@ int open_file(const char* path, int flags, unsigned mode) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   return around("open", writes ? kind_of(path, kind) : weights_of(path),
                 [&] { return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode)); });
+}
+
+// The server reads what has been sent before it sees the end.
+ssize_t send_script(int fd, std::string_view script, std::string_view command) {
+  int error = 0;
+  const Fault fault = pass("before", "send", script, error);
+  if (fault == Fault::error) {
+    errno = error;
+    return -1;
+  }
+  const long sent = ::syscall(SYS_write, fd, command.data(), command.size());
+  if (fault == Fault::cut) ::shutdown(fd, SHUT_RDWR);
+  pass("after", "send", script, error);
+  return sent;
 }
 
 unsigned mode_of(int flags, va_list more) {
@@ -272,8 +289,9 @@ int close(int fd) {
 ssize_t write(int fd, const void* bytes, size_t size) {
   const std::string_view command(static_cast<const char*>(bytes), size);
   const std::string_view script = script_of(command);
+  if (!script.empty()) return send_script(fd, script, command);
   Text kind;
-  return around(script.empty() ? "write" : "send", script.empty() ? kind_of(fd, kind) : script,
+  return around("write", kind_of(fd, kind),
                 [&] { return static_cast<ssize_t>(::syscall(SYS_write, fd, bytes, size)); });
 }
 

@@ -29,9 +29,13 @@ STORAGE_POINTS = [
         "open.videos.mp4.part", "write.archive.h5.part", "fsync.videos.mp4.part", "rename.videos.mp4.part", "rename.archive.h5.part", "fsync.checkpoints.h5.part",
         "rename.checkpoints.h5"))]
 
+# Sent and done, the reply lost: the rank must ask again, and hear the same.
+REPLY_POINTS = [point for point in RANK_POINTS if point.startswith("rank.before.send.")]
+
 WEIGHTS = {"renderer_kill": 14, "renderer_stop": 6, "rank_kill": 7, "rank_stop": 8, "rank_term": 3, "usr1_twice": 3,
            "usr1_once": 2, "mpirun_kill": 2, "redis_kill": 6, "redis_stop": 3, "client_kill": 8, "script_flush": 5,
-           "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 8, "renderer_killed_at": 8, "storage_error": 9}
+           "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 8, "renderer_killed_at": 8, "storage_error": 9,
+           "reply_lost": 14}
 GROUP_WEIGHTS = {**WEIGHTS, "rank_stop_long": 12}
 PAUSE_S, GROUP_PAUSE_S = 0.2, 0.6  # between two faults, on average: a group that was hit takes longer to stand again
 # What ends a run would end the long sleep of one of its ranks, and so would the end of a shorter one.
@@ -50,7 +54,8 @@ def draw(seed, count, groups=False):
     pause_s = GROUP_PAUSE_S if groups else PAUSE_S
     return [{"kind": kind, "pause": dice.expovariate(1 / pause_s), "pick": dice.random(), "length": dice.random(),
              "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS,
-                                   "renderer_killed_at": RENDERER_POINTS}.get(kind, STORAGE_POINTS)),
+                                   "renderer_killed_at": RENDERER_POINTS,
+                                   "reply_lost": REPLY_POINTS}.get(kind, STORAGE_POINTS)),
              "error": dice.choice(["eio", "enospc", "erofs", "did-eio"]), "idle_too": dice.random() < 0.1} for kind in kinds]
 
 
@@ -138,6 +143,8 @@ class Injector:
         kind, _ = self.armed.pop(point, ("trap", 0))
         rank, pid = self.rank_of(int(pid)), int(pid)
         ranks = "all" if action == "kill" and point.startswith("rank") or rank is None else {rank}
+        if action == "cut":
+            ranks = set()
         self.record(kind, ranks, 0, f"{point} {action}")
         self.records[-1]["ms"] = int(ms)
         if action == "stop":
@@ -301,6 +308,10 @@ class Injector:
 
     def renderer_killed_at(self, fault):
         self.arm("renderer_killed_at", fault["point"], "kill")
+
+    def reply_lost(self, fault):
+        """Costs nobody anything: what was done is told again."""
+        self.arm("reply_lost", fault["point"], "cut")
 
     def storage_error(self, fault):
         self.arm("storage_error", fault["point"], fault["error"])

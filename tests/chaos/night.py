@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -27,11 +28,11 @@ def now_ms():
     return time.time_ns() // 1_000_000
 
 
-def script_hashes():
-    """{name: SHA1} of the queue's scripts, as the build puts them together."""
+def script_hashes(changed=lambda text: text):
+    """{name: SHA1} of the queue's scripts, as the build puts them together; `changed` is what a planted bug makes of one."""
     folder = SOURCE / "src/queue/lua"
     common = (folder / "common.lua").read_text()
-    return {file.stem: hashlib.sha1((common + "\n" + file.read_text()).encode()).hexdigest()
+    return {file.stem: hashlib.sha1(changed(common + "\n" + file.read_text()).encode()).hexdigest()
             for file in sorted(folder.glob("*.lua")) if file.stem != "common"}
 
 
@@ -73,6 +74,43 @@ class Server:
                 time.sleep(0.02)
 
 
+class PrivateServer:
+    """The one that a run keeps in OUT, as far as OUT/queue/address tells; away whenever that is missing."""
+
+    url = None
+
+    def __init__(self, out):
+        self.queue = out / "queue"
+
+    def address(self):
+        """Throws OSError or ValueError where there is none."""
+        return json.loads((self.queue / "address").read_text())
+
+    @property
+    def client(self):
+        address = self.address()
+        owner = self.queue / "owner"  # where there is one, the password in `address` is a user's without admin rights
+        password = owner.read_text().strip() if owner.exists() else address["password"]
+        return redis.Redis(host="127.0.0.1", port=address["port"], password=password, decode_responses=True,
+                           socket_timeout=0.5, retry=Retry(NoBackoff(), 0))
+
+    def pid(self):
+        """Of the server, if it lives."""
+        try:
+            pid = self.address()["server_pid"]
+            return pid if "redis-server" in pathlib.Path(f"/proc/{pid}/cmdline").read_text() else None
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def wait(self):
+        """Nothing: the next run starts it."""
+
+    def kill(self):
+        pid = self.pid()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+
 def status_of(pid):
     """(parent, state) of a process; (0, 'Z') where there is none."""
     try:
@@ -94,10 +132,31 @@ def environment_of(pid):
     return dict(entry.decode(errors="replace").split("=", 1) for entry in entries if b"=" in entry)
 
 
+class LogPipe:
+    """Keeps in a file what comes through a pipe, until it is cut: as tee or a pager that dies."""
+
+    def __init__(self, file):
+        self.reader, self.writer = os.pipe()
+        self.file, self.over = file, False
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        with open(self.file, "ab") as kept:
+            while not self.over:
+                if select.select([self.reader], [], [], 0.05)[0]:
+                    said = os.read(self.reader, 65536)
+                    self.over = self.over or not said
+                    kept.write(said)
+        os.close(self.reader)
+
+    def cut(self):
+        self.over = True
+
+
 class Night:
     """One OUT, one Redis, one list of jobs, and the command that is started again and again."""
 
-    def __init__(self, folder, build, renderer, ranks, jobs, ranks_per_video=1):
+    def __init__(self, folder, build, renderer, ranks, jobs, ranks_per_video=1, private=False, piped=False):
         self.folder = pathlib.Path(folder).resolve()
         self.out = self.folder / "out"
         self.traps = self.folder / "traps"
@@ -108,11 +167,13 @@ class Night:
         self.points = build / "lib/libchaos_points.so"
         self.install(build / "bin")
         self.jobs_file = self.folder / "jobs.jsonl"
-        self.jobs_file.write_text("".join(json.dumps(job) + "\n" for job in jobs))
-        self.server = Server(self.folder)
+        self.list_jobs(jobs)
+        self.private, self.piped, self.pipe = private, piped, None
+        self.server = PrivateServer(self.out) if private else Server(self.folder)
         self.server.wait()
         self.mark = f"chaos-{os.getpid()}-{self.folder.name}"
         self.process, self.started, self.codes = None, 0.0, []
+        self.planted = None  # a bug (planted.py), in a build that has them
 
     def install(self, binaries):
         """The program in the night's own folder, with the stub beside it or the real engine."""
@@ -129,6 +190,10 @@ class Night:
         subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc=size={SIZE}x{SIZE}:rate=16",
                         "-frames:v", str(FRAMES), "-pix_fmt", "yuv420p", "-c:v", "libx264", str(clip)], check=True)
 
+    def list_jobs(self, jobs):
+        """What the next run is given."""
+        self.jobs_file.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+
     def group_of(self, rank):
         """The ranks that render together with this one, as `run` puts them together on one host."""
         first = rank - rank % self.ranks_per_video
@@ -137,26 +202,42 @@ class Night:
 
     def command(self, ranks=None, out=None):
         together = self.ranks_per_video if ranks is None else 1
-        return [*MPIRUN, "-np", str(ranks or self.ranks), str(self.folder / "bin/nightreel"), "run",
-                str(self.jobs_file), "--model", str(SOURCE / "models/shapes"), "--out", str(out or self.out), "--redis",
-                self.server.url, "--lease", str(LEASE_S), "--max-attempts", "1000", "--threads", "1",
-                "--checkpoint-every", "2", "--ranks-per-video", str(together)]
+        shared = [] if self.private or out else ["--redis", self.server.url]
+        launcher = [] if self.ranks == 1 else [*MPIRUN, "-np", str(ranks or self.ranks)]
+        return [*launcher, str(self.folder / "bin/nightreel"), "run", str(self.jobs_file), "--model",
+                str(SOURCE / "models/shapes"), "--out", str(out or self.out), *shared, "--lease", str(LEASE_S),
+                "--max-attempts", "1000", "--threads", "1", "--checkpoint-every", "2", "--ranks-per-video", str(together)]
 
     def environment(self, faults):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "NIGHTREEL_"))}
-        kept |= {"NIGHTREEL_RENDERER_ENV": "CHAOS_*", "CHAOS_MARK": self.mark, "CHAOS_CLIP": str(self.folder / "clip.mp4"), "OMP_NUM_THREADS": "1"}
+        kept |= {"NIGHTREEL_RENDERER_ENV": "CHAOS_*", "CHAOS_MARK": self.mark, "CHAOS_CLIP": str(self.folder / "clip.mp4"),
+                 "OMP_NUM_THREADS": "1"}
+        kept |= {"NIGHTREEL_PLANTED": self.planted.name} if self.planted else {}
         if faults:
-            scripts = ",".join(f"{sha}={name}" for name, sha in script_hashes().items())
+            changed = self.planted.in_script if self.planted else lambda text: text
+            scripts = ",".join(f"{sha}={name}" for name, sha in script_hashes(changed).items())
             kept |= {"LD_PRELOAD": str(self.points), "CHAOS_OUT": str(self.out), "CHAOS_TRAPS": str(self.traps),
                      "CHAOS_SCRIPTS": scripts}
         return kept
 
     def start(self, faults=True):
-        said = open(self.folder / f"said/{len(self.codes):04}.log", "wb")
-        self.process = subprocess.Popen(self.command(), stdout=said, stderr=said, env=self.environment(faults),
-                                        start_new_session=True)
-        said.close()
+        log = self.folder / f"said/{len(self.codes):04}.log"
+        self.pipe = LogPipe(log) if self.piped else None
+        with open(log, "ab") as file:
+            said = self.pipe.writer if self.pipe else file
+            self.process = subprocess.Popen(self.command(), stdout=said, stderr=said, env=self.environment(faults),
+                                            start_new_session=True)
+        if self.pipe:
+            os.close(self.pipe.writer)
         self.started = time.monotonic()
+
+    def cut_pipe(self):
+        """Ends the reader of the run's log; whether there was one."""
+        pipe, self.pipe = self.pipe, None
+        if pipe is None or self.process is None:
+            return False
+        pipe.cut()
+        return True
 
     def ended(self):
         """The code of a run that has ended since the last call, else None."""
@@ -252,7 +333,10 @@ class Watcher(threading.Thread):
         for entry in os.scandir(self.videos):
             name = entry.name
             if name.endswith(".mp4") and not name.startswith(".") and name[:-4] not in self.seen:
-                self.seen[name[:-4]] = self.picture(name[:-4])
+                try:
+                    self.seen[name[:-4]] = self.picture(name[:-4])
+                except FileNotFoundError:
+                    pass  # somebody has removed it meanwhile
 
     def picture(self, job):
         path = self.videos / f"{job}.mp4"

@@ -85,16 +85,21 @@ class Setup(program.ProgramTest):
         self.assertIn("no GPU is here", self.said)
         self.assertEqual(self.calls("asked"), [line for line in self.calls("asked") if "--no-compile" in line])
         self.assertEqual(self.setup("--demo"), (set(), set()))
-        self.assertEqual(self.setup(), (section("package", ""), {"libtorch-cuda", "nvcc", "reference"}))
+        self.assertEqual(self.setup(), (section("package", "fuzz"), {"libtorch-cuda", "nvcc", "reference"}))
         self.assertEqual(self.setup(), (set(), set()))
         self.assertEqual(self.setup("--demo"), (set(), set()))
 
     def test_everything_then_the_demo_asks_for_nothing_more(self):
-        self.assertEqual(self.setup(), (section("run", ""), {"libtorch", "libtorch-cuda", "nvcc", "reference"}))
+        self.assertEqual(self.setup(), (section("run", "fuzz"), {"libtorch", "libtorch-cuda", "nvcc", "reference"}))
         self.assertEqual(self.calls("apt")[1], "install -y -q --no-install-recommends python3 python3-venv", "Python comes first")
         self.assertEqual([line for line in self.calls("apt") if line.startswith("update")], ["update -q"])
         for more in ({}, {"NIGHTREEL_CUDA": "ON"}, {"NIGHTREEL_CUDA": "OFF"}):
             self.assertEqual(self.setup("--demo", **more), (set(), set()))
+
+    def test_clang_comes_for_fuzzing_alone(self):
+        self.setup()
+        self.assertEqual(self.setup("--fuzz"), (section("fuzz", ""), set()))
+        self.assertEqual(self.setup("--fuzz"), (set(), set()))
 
     def test_without_tests_and_without_cuda(self):
         build = section("run", "tests")
@@ -148,7 +153,7 @@ class Setup(program.ProgramTest):
     def test_only_root_installs_packages_and_all_that_is_missing_is_listed(self):
         (self.path / "id").write_text("#!/bin/sh\necho 1000\n")
         self.assertEqual(self.setup(code=3), (set(), set()))
-        self.assertLessEqual(section("run", ""), set(self.said.split()))
+        self.assertLessEqual(section("run", "fuzz"), set(self.said.split()))
 
 
 class Requirements(unittest.TestCase):
