@@ -140,7 +140,6 @@ class Drain {
   std::string merged_;                    // the LoRA set that the renderer was last sent
   std::int64_t in_a_row_ = 0;             // how many jobs of it
   bool ready_;                            // the renderer has said so since it was last started
-  double longest_s_ = 0;
   InputHashes inputs_;
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;

@@ -102,7 +102,6 @@ struct JobInHand {
   std::int64_t steps = 0;
   std::int64_t first_step = 0;  // after a resume not 0
   base::Stopwatch denoising_since;
-  base::Stopwatch since_claim;
   base::Stopwatch since_look;
   double worked_s = 0;  // that the renderer has worked on it, which timeout_s is about
   StageWatch watch;
