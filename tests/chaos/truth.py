@@ -101,6 +101,9 @@ class Truth(plain.Chaos):
         except (OSError, ValueError, KeyError):
             return False  # a private Redis that rests
 
+    def list_for_quiet_run(self):
+        self.night.list_jobs(self.jobs.values())
+
     def quietly(self):
         super().quietly()
         if self.quiet_code == 1 and self.injector.floods:  # the rejects that ended in it, which the next one finds ended

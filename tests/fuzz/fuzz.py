@@ -71,7 +71,8 @@ def run(target, folder, options):
     log = folder / "logs" / f"{target}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="nightreel-fuzz-") as temporary, open(log, "wb") as said:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # most readers take a path
+    with tempfile.TemporaryDirectory(prefix="nightreel-fuzz-", dir=memory) as temporary, open(log, "wb") as said:
         code = subprocess.run(command(target, folder, options), stdout=said, stderr=said, env=environment(temporary),
                               cwd=temporary, check=False).returncode
     text = log.read_text(errors="replace")
