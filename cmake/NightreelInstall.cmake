@@ -10,8 +10,9 @@ set(nightreel_private lib/nightreel)  # as for systemd's units below: no multi-a
 # --- programs
 
 install(TARGETS nightreel RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT nightreel)
-install(TARGETS nightreel-engine RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/nightreel COMPONENT nightreel)
-set_target_properties(nightreel PROPERTIES INSTALL_RPATH "")
+install(TARGETS nightreel-engine nightreel-hdf5 RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/nightreel
+  COMPONENT nightreel)
+set_target_properties(nightreel nightreel-hdf5 PROPERTIES INSTALL_RPATH "")
 include(NightreelTorchFiles)
 nightreel_torch_files(torch_files)
 if(NIGHTREEL_BUNDLE_TORCH)

@@ -21,6 +21,7 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/packaging/postinst
   ${PROJECT_SOURCE_DIR}/packaging/postrm)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_SOURCE_DIR}/cmake/NightreelPackageDepends.cmake)
-set(CPACK_NIGHTREEL_PROGRAMS ${PROJECT_BINARY_DIR}/bin/nightreel ${PROJECT_BINARY_DIR}/bin/nightreel-engine)
+set(CPACK_NIGHTREEL_PROGRAMS ${PROJECT_BINARY_DIR}/bin/nightreel ${PROJECT_BINARY_DIR}/bin/nightreel-engine
+  ${PROJECT_BINARY_DIR}/bin/nightreel-hdf5)
 set(CPACK_NIGHTREEL_TORCH_FOLDERS ${nightreel_torch_folders})
 include(CPack)

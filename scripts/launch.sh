@@ -25,6 +25,15 @@ launch_fail() {
   exit "$launch_failed"
 }
 
+# launch_number NAME VALUE: VALUE, which must be digits. Shells run what stands in an arithmetic expression
+# (`a[$(command)]`), so what was read from a file or the environment goes through here before it is counted with.
+launch_number() {
+  case $2 in
+    '' | *[!0-9]*) launch_fail 2 "$1 is no number" ;;
+  esac
+  printf '%s\n' "$2"
+}
+
 # launch_find_program HOME: the nightreel to run, in launch_program: LAUNCH_PROGRAM, or that of HOME (an image's tree, an
 # installed share/nightreel, or a checkout), or the one in PATH.
 launch_find_program() {
@@ -72,7 +81,7 @@ launch_hand_on() {
   if [ "$launch_asked" = stop ]; then
     sleep 0.3 # two signals at once would be one
     launch_send
-  elif [ "${LAUNCH_FINISH_SECONDS:-0}" -gt 0 ] && [ -z "$launch_timer" ]; then
+  elif [ "$launch_finish" -gt 0 ] && [ -z "$launch_timer" ]; then
     launch_start_timer
   fi
 }
@@ -81,7 +90,7 @@ launch_hand_on() {
 launch_start_timer() {
   (
     trap - USR1 INT HUP
-    sleep "$LAUNCH_FINISH_SECONDS" &
+    sleep "$launch_finish" &
     launch_sleep=$!
     trap 'kill "$launch_sleep" 2>/dev/null; exit 0' TERM
     wait "$launch_sleep"
@@ -174,6 +183,7 @@ launch_explain() {
 launch() {
   launch_out=$1
   shift
+  launch_finish=$(launch_number LAUNCH_FINISH_SECONDS "${LAUNCH_FINISH_SECONDS:-0}")
   launch_before=$(launch_summaries)
   launch_summary=
   launch_code=75

@@ -7,7 +7,7 @@ set -eu
 model=${NIGHTREEL_MODEL:-/models/Wan2.2-T2V-A14B}
 out=${NIGHTREEL_OUT:-/videos/tonight}
 hostfile=${LAUNCH_HOSTFILE:-/etc/mpi/hostfile} # the operator writes it: a line a pod, slots = slotsPerWorker
-wait_seconds=${LAUNCH_WAIT_SECONDS:-300}       # for each worker's name and sshd
+wait_given=${LAUNCH_WAIT_SECONDS:-300}         # for each worker's name and sshd
 ssh_port=${LAUNCH_SSH_PORT:-2222}
 ssh_user=${LAUNCH_SSH_USER:-mpiuser}
 last_words=${LAUNCH_TERMINATION_LOG:-/dev/termination-log}
@@ -16,6 +16,7 @@ home=${LAUNCH_HOME:-$(cd "$(dirname "$0")/../.." && pwd)}
 # shellcheck source=scripts/launch.sh
 . "$home/scripts/launch.sh"
 launch_need mpirun ssh
+wait_seconds=$(launch_number LAUNCH_WAIT_SECONDS "$wait_given")
 launch_find_program "$home"
 ranks=$(launch_slots "$hostfile")
 

@@ -45,7 +45,9 @@ use() {
 # night NIGHT: the same command as ever for this night, so that one that stopped goes on.
 night() {
   use "$1"
-  launch "$NIGHTREEL_OUT" "$command" "$(cat "$NIGHTREEL_OUT/night.jobs")"
+  list=$(cat "$NIGHTREEL_OUT/night.jobs")
+  case $list in -?*) list=./$list ;; esac # a file's name, whoever wrote it: never an option
+  launch "$NIGHTREEL_OUT" "$command" "$list"
   printf 'night %s: exit code %s, %s%s\n' "$1" "$launch_code" "$(launch_explain "$launch_code")" \
     "${launch_summary:+, $launch_summary}"
   [ ! -e "$NIGHTREEL_OUT/index.html" ] || printf 'night %s: report %s\n' "$1" "$NIGHTREEL_OUT/index.html"

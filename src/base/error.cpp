@@ -11,7 +11,7 @@ namespace {
 
 // In the order of ErrorKind. Exit codes: CONTRACT (docs/exit-codes.md): 1 the work failed, 2 usage, 3 environment or
 // model, 4 internal, 75 stopped early.
-constexpr std::array<ErrorTraits, 13> kTraits{{
+constexpr std::array<ErrorTraits, 14> kTraits{{
     {"usage", false, 2},
     {"job", false, 1},
     {"model", false, 3},
@@ -21,11 +21,14 @@ constexpr std::array<ErrorTraits, 13> kTraits{{
     {"renderer", true, 1},
     {"device", true, 3},
     {"device_memory", true, 3},
+    {"host_memory", true, 3},
     {"numeric", true, 1},
     {"comm", true, 3},
     {"interrupted", true, 75},
     {"internal", true, 4},
 }};
+
+constexpr std::size_t kLongestWord = 200;  // bytes: nobody mistypes a longer one
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -50,6 +53,16 @@ const ErrorTraits& traits(ErrorKind kind) {
 ErrorKind error_kind(std::string_view name) {
   const auto* found = std::find_if(kTraits.begin(), kTraits.end(), [&](const auto& t) { return t.name == name; });
   return found == kTraits.end() ? ErrorKind::internal : static_cast<ErrorKind>(found - kTraits.begin());
+}
+
+Error Error::of_lines(ErrorKind kind, const std::string& lines) {
+  std::string text;
+  for (std::size_t at = 0; at <= lines.size();) {
+    const std::size_t end = std::min(lines.find('\n', at), lines.size());
+    text += (at == 0 ? "" : "\n") + printable(std::string_view(lines).substr(at, end - at), std::string::npos);
+    at = end + 1;
+  }
+  return Error(kind, text, Lines());
 }
 
 void throw_errno(const std::string& what, const std::string& path) {
@@ -80,10 +93,13 @@ std::string printable(std::string_view text, std::size_t limit) {
   return cut ? out + "…" : out;
 }
 
+// Two words are at least as far apart as they differ in length, so that a long one costs nothing.
 std::string nearest(std::string_view word, const std::vector<std::string>& known) {
   std::string best;
   std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
   for (const auto& candidate : known) {
+    const std::size_t apart = std::max(word.size(), candidate.size()) - std::min(word.size(), candidate.size());
+    if (word.size() > kLongestWord || apart >= best_distance) continue;
     const std::size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {
       best_distance = distance;

@@ -7,10 +7,12 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 
 #include "nightreel/base/error.h"
+#include "nightreel/base/publishing.h"
 #include "nightreel/base/random.h"
 
 namespace nightreel::base {
@@ -81,11 +83,24 @@ void Fd::close(const std::string& path) {
   if (::close(release()) != 0) throw_errno("cannot close", path);
 }
 
-std::string read_file(const std::string& path, std::size_t limit) {
-  const Fd fd = open_file(path, O_RDONLY);
+void check_regular(const Fd& fd, const std::string& path) {
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) throw_errno("cannot stat", path);
   if (S_ISDIR(info.st_mode)) throw Error(ErrorKind::storage, path + ": is a folder, a file is needed");
+  if (!S_ISREG(info.st_mode)) throw Error(ErrorKind::storage, path + ": is no regular file (a pipe or a device)");
+}
+
+Fd open_regular(const std::string& path) {
+  Fd fd = open_file(path, O_RDONLY | O_NONBLOCK);  // the open of a FIFO would wait for its writer
+  check_regular(fd, path);
+  return fd;
+}
+
+std::string read_file(const std::string& path, std::size_t limit) {
+  return read_all(open_regular(path), path, limit);
+}
+
+std::string read_all(const Fd& fd, const std::string& path, std::size_t limit) {
   std::string content;
   char buffer[1U << 16U];
   for (;;) {
@@ -117,7 +132,7 @@ void sync_folder(const std::string& path) {
 }
 
 void sync_file(const std::string& path) {
-  const Fd fd = open_file(path, O_RDONLY);
+  const Fd fd = open_regular(path);
   if (::fsync(fd.get()) != 0) throw_errno("cannot fsync", path);
 }
 
@@ -128,11 +143,17 @@ bool publish(const std::string& temporary, const std::string& path) {
     return true;
   }
   if (errno == EEXIST) return false;
-  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) throw_errno("cannot link", path);
+  const int no_link = errno;
+  if (no_link != EPERM && no_link != EOPNOTSUPP && no_link != ENOSYS) throw_errno("cannot link", path);
   if (happened(::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE), before, path)) {
     return true;
   }
   if (errno == EEXIST) return false;
+  // The flag is what the file system does not know: link(2) was refused for good, too.
+  if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP) {
+    throw Error(ErrorKind::storage, path + ": " + kNoPublishing + " (link: " + std::strerror(no_link) +
+                                        "; renameat2: " + std::strerror(errno) + "); " + kPublishingFix);
+  }
   throw_errno("cannot rename to", path);
 }
 
@@ -149,9 +170,33 @@ void replace_file(const std::string& path, std::string_view content, unsigned mo
   sync_folder(parent_folder(path));
 }
 
+namespace {
+
+// A device or a pipe is nobody's to replace: what root renames over /dev/null is the whole machine's from then on.
+void refuse_special(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return;
+  if (S_ISREG(info.st_mode) || S_ISLNK(info.st_mode) || S_ISDIR(info.st_mode)) return;
+  throw Error(ErrorKind::storage, path + ": is no regular file, and is not replaced");
+}
+
+}  // namespace
+
 void rename_file(const std::string& from, const std::string& to) {
+  refuse_special(to);
   const Facts before = facts_of(from);
   if (!happened(::rename(from.c_str(), to.c_str()), before, to)) throw_errno("cannot rename to", to);
+}
+
+std::string file_stamp(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return {};
+    throw_errno("cannot look at", path);
+  }
+  const auto time = [](const timespec& t) { return std::to_string(t.tv_sec) + "." + std::to_string(t.tv_nsec); };
+  return std::to_string(info.st_ino) + ":" + std::to_string(info.st_size) + ":" + time(info.st_mtim) + ":" +
+         time(info.st_ctim);
 }
 
 bool exists(const std::string& path) {

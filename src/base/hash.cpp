@@ -101,18 +101,26 @@ std::string sha256_hex(std::string_view data) {
   return hex(digest.data(), digest.size());
 }
 
-std::string sha256_file(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) throw_errno("cannot open", path);
-  Sha256 hash;
+namespace {
+
+template <typename Hash>
+void update_from_file(Hash& hash, const std::string& path) {
+  const Fd fd = open_regular(path);
   std::vector<char> buffer(1U << 20U);
   for (;;) {
     const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw_errno("cannot read", path);
-    if (n == 0) break;
+    if (n == 0) return;
     hash.update(buffer.data(), static_cast<std::size_t>(n));
   }
+}
+
+}  // namespace
+
+std::string sha256_file(const std::string& path) {
+  Sha256 hash;
+  update_from_file(hash, path);
   const auto digest = hash.digest();
   return hex(digest.data(), digest.size());
 }
@@ -139,6 +147,12 @@ std::string Xxh128::hex_digest() const {
 std::string xxh128_hex(std::string_view data) {
   Xxh128 hash;
   hash.update(data.data(), data.size());
+  return hash.hex_digest();
+}
+
+std::string xxh128_file(const std::string& path) {
+  Xxh128 hash;
+  update_from_file(hash, path);
   return hash.hex_digest();
 }
 

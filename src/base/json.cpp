@@ -63,7 +63,8 @@ Json read_json(const std::string& path, std::size_t limit) {
     return parse_json(read_file(path, limit));
   } catch (const Error& e) {
     const std::string message = e.what();
-    throw Error(ErrorKind::model, message.find(path) == std::string::npos ? path + ": " + message : message);
+    const bool named = message.find(printable(path, std::string::npos)) != std::string::npos;
+    throw Error(ErrorKind::model, named ? message : path + ": " + message);
   }
 }
 

@@ -1,7 +1,6 @@
 #include "nightreel/base/process.h"
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,82 +12,26 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <tuple>
 
+#include "base/spawn.h"
 #include "nightreel/base/error.h"
-
-extern char** environ;
 
 namespace nightreel::base {
 namespace {
 
-constexpr std::array<const char*, 6> kLauncherPrefixes{"OMPI_", "PMIX_", "PMI_", "PRTE_", "SLURM_", "HYDRA_"};
-
-bool is_launchers(const std::string& entry) {
-  for (const char* prefix : kLauncherPrefixes) {
-    if (entry.rfind(prefix, 0) == 0) return true;
-  }
-  return false;
-}
-
-std::vector<std::string> child_environment(const ChildOptions& options) {
+std::vector<std::string> environment_for(const ChildOptions& options) {
   std::vector<std::pair<std::string, std::string>> set = options.set_env;
-  set.emplace_back("NIGHTREEL_PARENT_PID", std::to_string(::getpid()));
-  std::vector<std::string> out;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string text = *entry;
-    const std::string name = text.substr(0, text.find('='));
-    bool replaced = is_launchers(text);
-    for (const auto& [key, value] : set) replaced = replaced || key == name;
-    if (!replaced) out.push_back(text);
+  if (options.environment.take != EnvironmentRule::Take::none) {
+    set.emplace_back("NIGHTREEL_PARENT_PID", std::to_string(::getpid()));
   }
-  for (const auto& [key, value] : set) out.push_back(key + "=" + value);
-  return out;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  for (auto& s : strings) out.push_back(s.data());
-  out.push_back(nullptr);
-  return out;
+  return child_environment(options.environment, set);
 }
 
 std::pair<Fd, Fd> make_pipe() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw_errno("cannot make", "a pipe");
   return {Fd(ends[0]), Fd(ends[1])};
-}
-
-// posix_spawn's two objects, freed together.
-struct SpawnPlan {
-  posix_spawn_file_actions_t actions{};
-  posix_spawnattr_t attributes{};
-  SpawnPlan() {
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-  }
-  SpawnPlan(const SpawnPlan&) = delete;
-  SpawnPlan& operator=(const SpawnPlan&) = delete;
-  ~SpawnPlan() {
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-  }
-};
-
-void plan_signals(SpawnPlan& plan, const ChildOptions& options) {
-  sigset_t blocked;
-  sigemptyset(&blocked);
-  if (options.block_signals) {
-    for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) sigaddset(&blocked, signal);
-  }
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGPIPE, SIGCHLD}) sigaddset(&defaults, signal);
-  short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
-  if (options.own_group) flags |= POSIX_SPAWN_SETPGROUP;
-  posix_spawnattr_setflags(&plan.attributes, flags);
-  posix_spawnattr_setpgroup(&plan.attributes, 0);
-  posix_spawnattr_setsigmask(&plan.attributes, &blocked);
-  posix_spawnattr_setsigdefault(&plan.attributes, &defaults);
 }
 
 }  // namespace
@@ -99,33 +42,20 @@ Child::Child(const ChildOptions& options) : group_(options.own_group) {
   Fd child_out;
   if (options.pipe_stdin) {
     std::tie(child_in, in_) = make_pipe();
-    posix_spawn_file_actions_adddup2(&plan.actions, child_in.get(), 0);
-  } else {
-    posix_spawn_file_actions_addopen(&plan.actions, 0, "/dev/null", O_RDONLY, 0);
+    plan.in = child_in.get();
   }
   if (options.pipe_stdout) {
     std::tie(out_, child_out) = make_pipe();
-    posix_spawn_file_actions_adddup2(&plan.actions, child_out.get(), 1);
+    plan.out = child_out.get();
   }
-  if (!options.stderr_path.empty()) {
-    posix_spawn_file_actions_addopen(&plan.actions, 2, options.stderr_path.c_str(), O_WRONLY | O_CREAT | O_APPEND,
-                                     0600);
-  }
-  Fd inherited;  // not 3 itself: dup2 of a descriptor onto itself would keep its close-on-exec flag
-  if (options.inherit_fd >= 0) {
-    inherited = Fd(::fcntl(options.inherit_fd, F_DUPFD_CLOEXEC, 4));
-    posix_spawn_file_actions_adddup2(&plan.actions, inherited.get(), 3);
-  }
-  posix_spawn_file_actions_addclosefrom_np(&plan.actions, inherited ? 4 : 3);
-  plan_signals(plan, options);
-  std::vector<std::string> argv = options.argv;
-  std::vector<std::string> env = child_environment(options);
-  const int error = ::posix_spawnp(&pid_, argv.at(0).c_str(), &plan.actions, &plan.attributes, pointers(argv).data(),
-                                   pointers(env).data());
-  if (error != 0) {
-    pid_ = -1;
-    throw Error(ErrorKind::environment, "cannot start " + argv[0] + ": " + std::strerror(error));
-  }
+  plan.argv = options.argv;
+  plan.env = child_environment(options);
+  plan.stderr_path = options.stderr_path;
+  plan.extra = options.inherit_fd;
+  plan.own_group = options.own_group;
+  plan.block_signals = options.block_signals;
+  plan.die_with_thread = options.die_with_thread;
+  pid_ = spawn(plan);
 }
 
 Child::Child(Child&& other) noexcept {

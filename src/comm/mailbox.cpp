@@ -11,10 +11,13 @@
 #include <map>
 #include <numeric>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <tuple>
 
 #include "comm/within.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/base/hash.h"
+#include "nightreel/base/random.h"
 
 namespace nightreel::comm {
 namespace {
@@ -64,6 +67,25 @@ base::Fd listen_on(const std::string& host, std::uint16_t& port) {
   return fd;
 }
 
+constexpr std::size_t kTokenBytes = 16;
+
+/// The name under which the store holds `name`. Without the token nobody finds anything there, or puts anything where
+/// a member looks.
+std::string secret_key(const std::string& token, const std::string& name) {
+  return base::sha256_hex(token + "/" + name);
+}
+
+std::string meeting_key(const std::string& token) {
+  return secret_key(token, "meeting");
+}
+
+/// "host:port/token" as what may be shown, and the token.
+std::pair<std::string, std::string> without_token(const std::string& address) {
+  const std::size_t slash = address.rfind('/');
+  if (slash == std::string::npos) return {address, ""};
+  return {address.substr(0, slash), address.substr(slash + 1)};
+}
+
 /// "host:port" or "[v6]:port" taken apart.
 std::pair<std::string, std::uint16_t> parse_address(const std::string& address) {
   const std::size_t colon = address.rfind(':');
@@ -101,13 +123,15 @@ StoreServer::StoreServer(const std::string& interface_address) : impl_(std::make
   }
   socket.release();  // the server's now
   const bool v6 = interface_address.find(':') != std::string::npos;
-  address_ = (v6 ? "[" + interface_address + "]" : interface_address) + ":" + std::to_string(port);
+  const std::string token = base::random_hex(kTokenBytes);
+  impl_->store->set(meeting_key(token), Bytes{1});
+  address_ = (v6 ? "[" + interface_address + "]" : interface_address) + ":" + std::to_string(port) + "/" + token;
 }
 
 StoreServer::~StoreServer() = default;
 
 std::int64_t StoreServer::keys() const {
-  return impl_->store->getNumKeys();
+  return impl_->store->getNumKeys() - 1;  // its own: meeting_key
 }
 
 // ---- member --------------------------------------------------------------------------------------------------------
@@ -115,6 +139,7 @@ std::int64_t StoreServer::keys() const {
 // Shared with the thread of the call in flight, which may be left behind.
 struct Mailbox::State {
   Seat seat;
+  std::string token;  // of seat.address, which goes without it from here on
   int rank;
   int size;
   milliseconds deadline;
@@ -143,15 +168,16 @@ struct Mailbox::State {
   std::string named(const std::vector<int>& ranks) const;
   /// All members.
   std::string named() const;
-  std::string header_key(int r) const { return key("h", r); }
-  std::string left_key(int r) const { return seat.prefix + "left/" + std::to_string(r); }
-  std::string member_key() const { return seat.prefix + "member/" + std::to_string(rank); }
+  std::string header_key(int r) const { return secret(name("h", r)); }
+  std::string left_key(int r) const { return secret(seat.prefix + "left/" + std::to_string(r)); }
+  std::string member_key() const { return secret(seat.prefix + "member/" + std::to_string(rank)); }
   std::string chunk_key(int r, int piece, std::size_t chunk) const {
-    return key("d", r) + "/" + std::to_string(piece) + "/" + std::to_string(chunk);
+    return secret(name("d", r) + "/" + std::to_string(piece) + "/" + std::to_string(chunk));
   }
-  std::string key(const char* kind, int r) const {
+  std::string name(const char* kind, int r) const {
     return seat.prefix + kind + "/" + std::to_string(call) + "/" + std::to_string(r);
   }
+  std::string secret(const std::string& of) const { return secret_key(token, of); }
 };
 
 std::string Mailbox::State::named() const {
@@ -173,6 +199,9 @@ void Mailbox::State::connect() {
   options.waitWorkers = false;
   options.timeout = deadline;
   store = c10::make_intrusive<c10d::TCPStore>(host, options);
+  if (!store->check({meeting_key(token)})) {
+    fail_store(where() + "it does not know this member's token: another run's store listens there");
+  }
   if (store->add(member_key(), 1) != 1) {
     fail_store(where() + "another member has this rank already");
   }
@@ -295,6 +324,7 @@ void Mailbox::guarded(const Work& work) {
 }
 
 Mailbox::Mailbox(Seat seat, milliseconds deadline) : state_(std::make_shared<State>()) {
+  std::tie(seat.address, state_->token) = without_token(seat.address);
   parse_address(seat.address);
   state_->rank = seat.rank;
   state_->size = static_cast<int>(seat.members.size());

@@ -20,9 +20,9 @@ class StoreServer {
  public:
   explicit StoreServer(const std::string& interface_address);
   ~StoreServer();
-  /// "127.0.0.1:41233", "[::1]:41233".
+  /// "127.0.0.1:41233/TOKEN", "[::1]:41233/TOKEN": what members need to meet here, and nobody else is to know.
   const std::string& address() const { return address_; }
-  /// Keys that the store holds now.
+  /// Keys of members that the store holds now.
   std::int64_t keys() const;
 
  private:

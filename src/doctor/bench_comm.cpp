@@ -95,7 +95,7 @@ int bench_comm(const CommBenchOptions& given, const std::function<void(const std
   cluster::check_launch(world.size(), given.expect_ranks, context.environment);
   const auto devices = agree_devices(context);
   const std::string& device = devices.at(static_cast<std::size_t>(world.rank()));
-  ProbeRenderer renderer;
+  ProbeRenderer renderer(given.renderer_env);
   const auto engines = start_all(context, renderer, device);
   GroupPlan plan;
   plan.group_size = given.ranks_per_video;

@@ -47,6 +47,7 @@ class Examination {
         environment_(cluster::process_environment()),
         launcher_(cluster::launcher(environment_)),
         launcher_rank_(cluster::launcher_rank(environment_)),
+        renderer_(options.renderer_env),
         watchdog_([this](const std::string& doing) { too_late(doing); }) {
     if (!options_.out.empty()) options_.out = std::filesystem::absolute(options_.out).lexically_normal().string();
   }

@@ -11,20 +11,22 @@ using base::ErrorKind;
 
 constexpr std::chrono::milliseconds kGrace{500};
 
-rank::RendererCommand command_for(const std::string& device) {
-  rank::RendererCommand command;
-  command.argv = {base::companion("nightreel-engine"), "render", "--probe", "--device",
-                  device == "cpu" ? device : "cuda:" + device};
-  return command;
-}
-
 double seconds(std::chrono::milliseconds limit) {
   return std::chrono::duration<double>(limit).count();
 }
 
 }  // namespace
 
-ProbeRenderer::ProbeRenderer() : renderer_(command_for("cpu"), base::Logger()) {}
+rank::RendererCommand ProbeRenderer::command_for(const std::string& device) const {
+  rank::RendererCommand command;
+  command.argv = {base::companion("nightreel-engine"), "render", "--probe", "--device",
+                  device == "cpu" ? device : "cuda:" + device};
+  command.environment.more = renderer_env_;
+  return command;
+}
+
+ProbeRenderer::ProbeRenderer(std::vector<std::string> renderer_env)
+    : renderer_env_(std::move(renderer_env)), renderer_(command_for("cpu"), base::Logger()) {}
 
 protocol::ReadyEvent ProbeRenderer::start(const std::string& device, std::chrono::milliseconds limit) {
   stop();

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "nightreel/protocol/probe.h"
 #include "nightreel/rank/renderer.h"
@@ -14,7 +15,8 @@ namespace nightreel::doctor {
 
 class ProbeRenderer {
  public:
-  ProbeRenderer();
+  /// `renderer_env`: names of variables that it gets beside those that every renderer gets.
+  explicit ProbeRenderer(std::vector<std::string> renderer_env);
 
   /// `device`: "cpu", or a GPU's UUID. A renderer before it is ended first.
   protocol::ReadyEvent start(const std::string& device, std::chrono::milliseconds limit);
@@ -27,6 +29,8 @@ class ProbeRenderer {
  private:
   protocol::Message ask(const std::string& line, const std::string& answer, std::chrono::milliseconds limit);
   protocol::Message wait_for(const std::string& answer, std::chrono::milliseconds limit);
+  rank::RendererCommand command_for(const std::string& device) const;
+  std::vector<std::string> renderer_env_;
   rank::Renderer renderer_;
 };
 

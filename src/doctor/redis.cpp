@@ -166,6 +166,7 @@ std::string server_version(const std::string& printed) {
 PrivateRedisFacts private_redis_facts(const std::string& out) {
   base::ChildOptions options;
   options.argv = {"redis-server", "--version"};
+  options.environment.take = base::EnvironmentRule::Take::listed;
   options.pipe_stdin = false;
   base::Child server(options);
   base::LineReader lines(server.stdout_fd(), 4096);

@@ -56,7 +56,7 @@ Finding judge_capability(const Places& places, const std::vector<Answer<Renderer
     return warning(
         "cpu", "the hosts' CPUs differ: " + spread(places, values),
         "run on hosts of one kind where the same job shall give the same bytes, or set ATEN_CPU_CAPABILITY to "
-        "the least of them on all");
+        "the least of them on all and add --renderer-env ATEN_CPU_CAPABILITY");
   }
   const auto known = std::find_if(values.begin(), values.end(), [](const auto& value) { return !value.empty(); });
   return ok("cpu", *known + " on all ranks");

@@ -8,6 +8,7 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/file.h"
+#include "nightreel/base/publishing.h"
 #include "nightreel/base/random.h"
 #include "nightreel/job/recipe.h"
 
@@ -81,23 +82,15 @@ double sync_milliseconds(TemporaryNames& names) {
   return ms[ms.size() / 2];
 }
 
-[[noreturn]] void fail(const std::string& message) {
-  throw base::Error(base::ErrorKind::storage, message);
-}
-
-// As a video gets its name: never over another, and a rename that replaces whole.
-void check_names(TemporaryNames& names) {
-  const std::string first = names.make(".first");
-  const std::string second = names.make(".second");
-  const std::string final_name = names.make(".final");
-  base::replace_file(first, "first");
-  if (!base::publish(first, final_name)) fail(final_name + ": a new name counts as taken");
-  base::replace_file(second, "second");
-  if (base::publish(second, final_name) || base::read_file(final_name, 64) != "first") {
-    fail(final_name + ": a link replaced a file that was there");
-  }
-  base::rename_file(second, final_name);
-  if (base::read_file(final_name, 64) != "second") fail(final_name + ": a rename did not replace the file");
+// What a rank could not do. A mount that publishes nothing is no matter of its owner or mode.
+std::string fix_for(const std::vector<Answer<StorageFacts>>& answers) {
+  const bool publishes = std::none_of(answers.begin(), answers.end(), [](const auto& answer) {
+    return answer.problem.find(base::kPublishingFix) != std::string::npos;
+  });
+  if (!publishes) return base::kPublishingFix;
+  return "mount the storage for writing on every host, see the folder's owner and mode, and the user that the ranks "
+         "run "
+         "as";
 }
 
 std::string gibibytes(double bytes) {
@@ -115,16 +108,14 @@ StorageFacts storage_facts(const std::string& out, bool measure) {
   facts.file_system = file_system_of(out);
   TemporaryNames names(out);
   facts.sync_ms = sync_milliseconds(names);
-  check_names(names);
+  base::check_publishing(out);
   if (measure) facts.write_mb_s = megabytes_a_second(names);
   facts.free_bytes = base::free_bytes(out);
   return facts;
 }
 
 Findings judge_storage(const Places& places, const std::vector<Answer<StorageFacts>>& answers) {
-  Findings out = failures_of("storage", places, answers,
-                             "mount the storage for writing on every host, see the folder's owner and mode, and the "
-                             "user that the ranks run as");
+  Findings out = failures_of("storage", places, answers, fix_for(answers));
   if (!out.empty()) return out;
   const auto kinds = values_of(answers, [](const StorageFacts& f) { return f.file_system; });
   double slowest_mb_s = 0;

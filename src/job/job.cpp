@@ -18,18 +18,32 @@ using base::ErrorKind;
 constexpr std::size_t kMaxId = 128;
 constexpr std::size_t kMaxLoras = 64;
 
-/// [A-Za-z0-9_-][A-Za-z0-9._-]{0,127}: never hidden, never an option, never a path.
-std::string read_id(const Json& value) {
-  std::string id = read_text(value, kMaxPrompt);
+constexpr std::string_view kInbox = "inbox-";  // begins the ids of records of refused inbox entries
+
+// What version 0.1 took, which the queue may still hold: never hidden, never a path.
+bool was_id(std::string_view id) {
   const auto legal = [](char c) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
            c == '-';
   };
-  if (id.empty() || id.size() > kMaxId || id[0] == '.' || !std::all_of(id.begin(), id.end(), legal)) {
+  return !id.empty() && id.size() <= kMaxId && id[0] != '.' && std::all_of(id.begin(), id.end(), legal);
+}
+
+std::string read_id(const Json& value) {
+  std::string id = read_text(value, kMaxPrompt);
+  if (!was_id(id)) {
     refuse("'" + base::printable(id, 60) +
-           "' is no id: letters, digits, '.', '_' and '-', at most 128, the first no '.'");
+           "' is no id: letters, digits, '.', '_' and '-', at most 128, the first no '.' and no '-'");
   }
   return id;
+}
+
+// Of new jobs: no option of a command either, and no record's.
+void check_new_id(const std::string& id) {
+  if (id.empty() || is_id(id)) return;
+  refuse("id", id[0] == '-' ? "'" + base::printable(id, 60) + "' begins with '-', and would be read as an option"
+                            : "'" + base::printable(id, 60) + "' begins with '" + std::string(kInbox) +
+                                  "', as records of refused inbox entries do");
 }
 
 std::string read_prompt(const Json& value) {
@@ -161,18 +175,34 @@ std::string Job::identity() const {
   return any ? hash + ":" + base::sha256_hex(files) : hash;
 }
 
-Job make_job(Json spec, const PathRules& rules) {
+bool is_id(std::string_view text) {
+  return was_id(text) && text[0] != '-' && text.substr(0, kInbox.size()) != kInbox;
+}
+
+namespace {
+
+enum class Ids { new_ones, any };
+
+Job read_job(Json spec, const PathRules& rules, Ids ids) {
   if (!spec.is_object()) refuse("not a JSON object: a job is {\"prompt\": …}");
   Job job;
   job.spec = std::move(spec);
   job.folder = rules.folder;
+  job.input_root = rules.input_root;
   refuse_unknown(job.spec, known_fields());
   read_fields(job.spec, kJobFields, job);
   read_fields(job.spec, kOverrideFields, job.overrides);
+  if (ids == Ids::new_ones) check_new_id(job.id);
   check_together(job);
   add_hash(job);
   resolve_paths(job, rules);
   return job;
+}
+
+}  // namespace
+
+Job make_job(Json spec, const PathRules& rules) {
+  return read_job(std::move(spec), rules, Ids::new_ones);
 }
 
 Job parse_job(std::string_view text, const PathRules& rules) {
@@ -189,13 +219,16 @@ Job parse_job(std::string_view text, const PathRules& rules) {
 }
 
 std::string pack_job(const Job& job) {
-  return Json{{"folder", job.folder}, {"spec", job.spec}}.dump();
+  Json packed{{"folder", job.folder}, {"spec", job.spec}};
+  if (!job.input_root.empty()) packed["root"] = job.input_root;
+  return packed.dump();
 }
 
 Job unpack_job(std::string_view text, const std::string& input_root) {
   try {
     Json packed = base::parse_json(text);
-    return make_job(std::move(packed.at("spec")), {packed.at("folder").get<std::string>(), input_root});
+    const std::string root = input_root.empty() ? packed.value("root", std::string()) : input_root;
+    return read_job(std::move(packed.at("spec")), {packed.at("folder").get<std::string>(), root}, Ids::any);
   } catch (const Json::exception& e) {
     throw Error(ErrorKind::job, std::string("the queue's entry is no job: ") + base::printable(e.what()));
   }

@@ -34,9 +34,11 @@ class Reader {
       const PathRules rules{folder_of(path), input_root_};
       LineStream lines(path, limits_);
       std::string line;
+      lines_with_text_ = 0;
       for (auto status = lines.next(line); status != LineStream::Status::end; status = lines.next(line)) {
         take(line, status, shown + ":" + std::to_string(lines.number()), rules);
       }
+      if (lines_with_text_ == 0) bad_.add(shown + ": holds no job; give a file with a JSON object a line");
     } catch (const Error& e) {
       bad_.add(e.what());
     }
@@ -49,13 +51,17 @@ class Reader {
 
  private:
   void take(std::string& line, LineStream::Status status, const std::string& where, const PathRules& rules) {
+    ++lines_with_text_;
     if (status == LineStream::Status::too_long) {
       bad_.add(where + ": the line is longer than " + std::to_string(limits_.line) + " bytes");
       return;
     }
     std::string_view text = line;
     if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) text.remove_prefix(kByteOrderMark.size());
-    if (text.find_first_not_of(" \t\r") == std::string_view::npos) return;
+    if (text.find_first_not_of(" \t\r") == std::string_view::npos) {
+      --lines_with_text_;
+      return;
+    }
     try {
       Job job = parse_job(text, rules);
       job.origin = where;
@@ -77,6 +83,7 @@ class Reader {
   std::string input_root_;
   JobFileLimits limits_;
   BadLines bad_;
+  std::size_t lines_with_text_ = 0;  // of the file that is read
   std::vector<Job> jobs_;
   std::unordered_map<std::string, std::size_t> known_;  // id -> index in jobs_
 };
@@ -84,13 +91,13 @@ class Reader {
 }  // namespace
 
 void BadLines::add(const std::string& line) {
-  if (count_++ < shown_) text_ += (text_.empty() ? "" : "\n") + line;
+  if (count_++ < shown_) text_ += (text_.empty() ? "" : "\n") + base::printable(line, std::string::npos);
 }
 
 void BadLines::check() const {
   if (count_ == 0) return;
   const std::string more = count_ > shown_ ? "\nand " + std::to_string(count_ - shown_) + " more bad lines" : "";
-  throw Error(ErrorKind::usage, text_ + more);
+  throw Error::of_lines(ErrorKind::usage, text_ + more);
 }
 
 std::vector<Job> read_job_files(const std::vector<std::string>& paths, const std::string& input_root,

@@ -169,6 +169,14 @@ std::string host_problem(const DeviceMemory& memory, const Settings& settings) {
          " for each of its ranks: start fewer ranks on the host, or give it, or its container, more memory";
 }
 
+// A CPU's plan is the same whatever its host has, or its videos would not be: it is refused, not changed.
+std::string cpu_problem(const DeviceMemory& memory, const MemoryPlan& plan) {
+  if (memory.model.gpu || memory.host_bytes == 0 || plan.peak().bytes() <= memory.host_bytes) return "";
+  return human_bytes(plan.peak().bytes()) + " are needed in stage " + plan.peak().name +
+         ", and this host has, or a limit leaves, " + human_bytes(memory.host_bytes) +
+         ": ask for a smaller video, or take a host with more memory";
+}
+
 }  // namespace
 
 const MemoryPlan::Stage& MemoryPlan::peak() const {
@@ -207,6 +215,9 @@ std::optional<MemoryPlan> next_plan(const DeviceMemory& memory, const Settings& 
 
 MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings) {
   const MemoryPlan plan = plan_memory(memory, settings);
+  if (const std::string why = cpu_problem(memory, plan); !why.empty()) {
+    throw base::Error(base::ErrorKind::job, "memory: " + why);
+  }
   if (plan.fits) return plan;
   if (const std::string why = host_problem(memory, settings); !why.empty()) {
     throw base::Error(base::ErrorKind::job, "memory: " + why);

@@ -80,6 +80,8 @@ void read_transformers(ModelCard& card) {
   for (const auto& expert : card.experts) {
     const ConfigFile config(card.folder + "/" + expert + "/config.json");
     const TransformerSize size = read_transformer(config);
+    const auto patches = config.integer("rope_max_seq_len", 1, ConfigFile::kMaxSize, 1024);
+    card.rope_max_seq_len = expert == card.experts.front() ? patches : std::min(card.rope_max_seq_len, patches);
     if (expert != card.experts.front() && size != card.transformer) {
       throw Error(ErrorKind::model, printable(config.path()) + ": the two experts differ in their dimensions");
     }

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "job/fields.h"
+#include "nightreel/base/resolved_file.h"
 
 namespace nightreel::job {
 namespace {
@@ -17,6 +18,17 @@ constexpr std::size_t kMaxPath = 4096;
 
 bool inside(const fs::path& path, const fs::path& root) {
   return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
+}
+
+// The same file that is opened later: what the path names now, with no link in its way.
+void check_openable(const fs::path& real, const std::string& input_root) {
+  try {
+    std::error_code error;
+    const fs::path root = input_root.empty() ? "/" : fs::canonical(input_root, error);
+    base::open_beneath(root.string(), real.lexically_relative(root).string());
+  } catch (const base::Error& e) {
+    refuse(e.what());
+  }
 }
 
 void check_inside(const fs::path& path, const std::string& input_root) {
@@ -32,6 +44,7 @@ void check_inside(const fs::path& path, const std::string& input_root) {
 }  // namespace
 
 std::string resolve_input(const std::string& written, const PathRules& rules) {
+  if (!rules.files) refuse("an entry of the inbox may name a file only where the run has --input-root");
   if (written.empty()) refuse("the path is empty");
   if (written.size() > kMaxPath || written.find('\0') != std::string::npos) {
     refuse(printable(written, 60) + " is no path");
@@ -47,6 +60,7 @@ std::string resolve_input(const std::string& written, const PathRules& rules) {
   if (error) refuse(printable(path.string()) + ": " + error.message());
   if (!fs::is_regular_file(real, error)) refuse(printable(path.string()) + " is no file");
   if (::access(real.c_str(), R_OK) != 0) refuse(printable(path.string()) + " may not be read");
+  check_openable(real, rules.input_root);
   return real.string();
 }
 

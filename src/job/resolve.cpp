@@ -32,6 +32,24 @@ void check_frames(std::int64_t frames, const ModelCard& card) {
   refuse("num_frames", fmt::format("{} is not {}n+{}; nearest: {}", frames, unit, rest, nearest));
 }
 
+/// Rotary positions end there, as in diffusers: the transformer would refuse it after its weights were loaded.
+void check_length(std::string_view field, std::int64_t value, std::int64_t patches, std::int64_t longest,
+                  const ModelCard& card) {
+  if (patches <= card.rope_max_seq_len) return;
+  refuse(field, fmt::format("{} is more than this model's rope_max_seq_len of {} allows; at most {}", value,
+                            card.rope_max_seq_len, longest));
+}
+
+void check_rope(const Settings& s, const ModelCard& card) {
+  const std::int64_t most = card.rope_max_seq_len;
+  const std::int64_t unit = card.vae_temporal * card.transformer.patch_size[0];
+  const std::int64_t latent_frames = (s.num_frames - 1) / card.vae_temporal + 1;
+  check_length("height", s.height, s.height / card.height_multiple(), most * card.height_multiple(), card);
+  check_length("width", s.width, s.width / card.width_multiple(), most * card.width_multiple(), card);
+  check_length("num_frames", s.num_frames, latent_frames / card.transformer.patch_size[0],
+               most * unit - card.vae_temporal + 1, card);
+}
+
 void check_experts(const Job& job, const Settings& s, const ModelCard& card) {
   if (card.two_experts()) {
     if (!s.boundary_ratio) {
@@ -102,6 +120,7 @@ Settings resolve(const Job& job, const ModelCard& card, const Recipe& recipe) {
   check_multiple("height", s.height, card.height_multiple());
   check_multiple("width", s.width, card.width_multiple());
   check_frames(s.num_frames, card);
+  check_rope(s, card);
   check_experts(job, s, card);
   if (card.two_experts() && !s.guidance_scale_2) s.guidance_scale_2 = s.guidance_scale;
   check_images(s, card);

@@ -1,14 +1,14 @@
 #include "nightreel/media/archive.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 
-#include "media/hdf5.h"
+#include "media/hdf5_content.h"
 #include "media/isolate.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
+#include "nightreel/hdf5/file.h"
 
 namespace nightreel::media {
 namespace {
@@ -20,14 +20,8 @@ using nlohmann::json;
 constexpr std::int64_t kMaxSide = 65536;
 constexpr int kDeflate = 4;
 
-json read_object(const h5::File& file, const std::string& attribute) {
-  const std::string text = file.text(attribute);
-  json out;
-  try {
-    out = base::parse_json(text);
-  } catch (const Error& e) {
-    file.fail("attribute " + attribute + ": " + e.what());
-  }
+json read_object(const Hdf5Content& file, const std::string& attribute) {
+  json out = file.json(attribute);
   if (!out.is_object()) file.fail("attribute " + attribute + ": must be a JSON object");
   return out;
 }
@@ -45,18 +39,18 @@ void check_latents(const ArchiveView& archive) {
 }
 
 // A chunk a channel, and a chunk a frame: each then has its own checksum.
-void write_latents(h5::File& file, const ArchiveView& archive) {
+void write_latents(hdf5::File& file, const ArchiveView& archive) {
   const auto& s = archive.latents_shape;
-  file.write("latents", h5::Type::float32, {s.begin(), s.end()}, archive.latents.data(), {{1, s[1], s[2], s[3]}, 0});
+  file.write("latents", hdf5::Type::float32, {s.begin(), s.end()}, archive.latents.data(), {{1, s[1], s[2], s[3]}, 0});
 }
 
-void write_frames(h5::File& file, const Frames& frames) {
+void write_frames(hdf5::File& file, const Frames& frames) {
   check_frames(frames);
-  file.write("frames", h5::Type::uint8, {frames.frames, frames.height, frames.width, 3}, frames.rgb.data(),
+  file.write("frames", hdf5::Type::uint8, {frames.frames, frames.height, frames.width, 3}, frames.rgb.data(),
              {{1, frames.height, frames.width, 3}, kDeflate});
 }
 
-void check_format(const h5::File& file) {
+void check_format(const Hdf5Content& file) {
   const std::string format = file.text("format");
   if (format != kArchiveFormat) file.fail("attribute format is \"" + format + "\", must be \"" + kArchiveFormat + "\"");
   const std::int64_t version = file.integer("format_version");
@@ -66,79 +60,34 @@ void check_format(const h5::File& file) {
   }
 }
 
-h5::DatasetInfo dataset_info(const h5::File& file, const std::string& name, h5::Type type, const char* wanted) {
-  h5::DatasetInfo info = file.info(name);
+const hdf5::Entry& dataset(const Hdf5Content& file, const std::string& name, hdf5::Type type, const char* wanted) {
+  const hdf5::Entry& found = file.dataset(name);
   const auto sane = [](std::int64_t side) { return side >= 1 && side <= kMaxSide; };
-  if (info.type != type || info.shape.size() != 4 || !std::all_of(info.shape.begin(), info.shape.end(), sane)) {
+  if (found.type != type || found.shape.size() != 4 || !std::all_of(found.shape.begin(), found.shape.end(), sane)) {
     file.fail("dataset /" + name + " must be " + wanted);
   }
-  return info;
+  return found;
 }
 
-void read_frames(const h5::File& file, Archive& archive) {
+void read_frames(const Hdf5Content& file, Archive& archive) {
   const char* wanted = "uint8 [frames, height, width, 3]";
-  const h5::DatasetInfo info = dataset_info(file, "frames", h5::Type::uint8, wanted);
-  if (info.shape[3] != 3) file.fail(std::string("dataset /frames must be ") + wanted);
-  std::copy(info.shape.begin(), info.shape.end(), archive.frames_shape.begin());
-  archive.rgb = file.read<std::uint8_t>("frames", info);
+  const hdf5::Entry& frames = dataset(file, "frames", hdf5::Type::uint8, wanted);
+  if (frames.shape[3] != 3) file.fail(std::string("dataset /frames must be ") + wanted);
+  std::copy(frames.shape.begin(), frames.shape.end(), archive.frames_shape.begin());
+  archive.rgb = file.values<std::uint8_t>(frames);
 }
 
-Archive parse(const std::string& path, const std::string& content) {
-  const h5::File file = h5::File::open(path, content);
+Archive take_archive(const Hdf5Content& file) {
   check_format(file);
   Archive archive;
   archive.job = read_object(file, "job");
   archive.settings = read_object(file, "settings");
   archive.model = read_object(file, "model");
-  const h5::DatasetInfo info =
-      dataset_info(file, "latents", h5::Type::float32, "float32 [channels, frames, height, width]");
-  std::copy(info.shape.begin(), info.shape.end(), archive.latents_shape.begin());
-  archive.latents = file.read<float>("latents", info);
+  const hdf5::Entry& latents =
+      dataset(file, "latents", hdf5::Type::float32, "float32 [channels, frames, height, width]");
+  std::copy(latents.shape.begin(), latents.shape.end(), archive.latents_shape.begin());
+  archive.latents = file.values<float>(latents);
   if (file.has("frames")) read_frames(file, archive);
-  return archive;
-}
-
-// From the child that parses to its parent: the JSON on one line, then the values as they lie in memory.
-std::string pack(const Archive& archive) {
-  const json head{{"job", archive.job},
-                  {"settings", archive.settings},
-                  {"model", archive.model},
-                  {"latents_shape", archive.latents_shape},
-                  {"frames_shape", archive.frames_shape},
-                  {"latents", archive.latents.size()},
-                  {"rgb", archive.rgb.size()}};
-  std::string out = base::dump_json(head) + "\n";
-  const auto append = [&out](const auto& values) {
-    const auto bytes = std::as_bytes(std::span(values));
-    const std::size_t at = out.size();
-    out.resize(at + bytes.size());
-    if (!bytes.empty()) std::memcpy(out.data() + at, bytes.data(), bytes.size());
-  };
-  append(archive.latents);
-  append(archive.rgb);
-  return out;
-}
-
-template <class T>
-std::string_view take(std::string_view bytes, std::vector<T>& values) {
-  const std::size_t size = values.size() * sizeof(T);
-  if (size > bytes.size()) throw Error(ErrorKind::internal, "archive: the parsed values are cut off");
-  if (size > 0) std::memcpy(values.data(), bytes.data(), size);
-  return bytes.substr(size);
-}
-
-Archive unpack_archive(std::string_view packed) {
-  const std::size_t line = packed.find('\n');
-  const json head = json::parse(packed.substr(0, line));
-  Archive archive;
-  archive.job = head.at("job");
-  archive.settings = head.at("settings");
-  archive.model = head.at("model");
-  head.at("latents_shape").get_to(archive.latents_shape);
-  head.at("frames_shape").get_to(archive.frames_shape);
-  archive.latents.resize(head.at("latents").get<std::size_t>());
-  archive.rgb.resize(head.at("rgb").get<std::size_t>());
-  take(take(packed.substr(line + 1), archive.latents), archive.rgb);
   return archive;
 }
 
@@ -146,7 +95,7 @@ Archive unpack_archive(std::string_view packed) {
 
 void write_archive(const std::string& path, const ArchiveView& archive) {
   check_latents(archive);
-  h5::File file = h5::File::create(path);
+  hdf5::File file = hdf5::File::create(path);
   file.write_text("format", kArchiveFormat);
   file.write_integer("format_version", kArchiveVersion);
   file.write_text("job", base::dump_json(archive.job));
@@ -158,9 +107,12 @@ void write_archive(const std::string& path, const ArchiveView& archive) {
 }
 
 Archive read_archive(const std::string& path) {
-  const std::string content = base::read_file(path, h5::kMaxFile);
+  const base::Fd opened = base::open_regular(path);
   try {
-    return unpack_archive(run_isolated(path, cpu_seconds(content.size()), [&] { return pack(parse(path, content)); }));
+    const hdf5::Content content = read_apart(opened, path,
+                                             {"text:format", "integer:format_version", "text:job", "text:settings",
+                                              "text:model", "data:latents", "data:frames"});
+    return take_archive(Hdf5Content(content, path));
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::storage) throw Error(ErrorKind::usage, e.what());  // the disk was read; the file is bad
     throw;

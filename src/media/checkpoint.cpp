@@ -1,16 +1,15 @@
 #include "nightreel/media/checkpoint.h"
 
 #include <algorithm>
-#include <cstring>
-#include <span>
 #include <string_view>
 
-#include "media/hdf5.h"
+#include "media/hdf5_content.h"
 #include "media/isolate.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/hash.h"
 #include "nightreel/base/json.h"
+#include "nightreel/hdf5/file.h"
 
 namespace nightreel::media {
 namespace {
@@ -19,6 +18,7 @@ using base::Error;
 using base::ErrorKind;
 using nlohmann::json;
 
+constexpr std::string_view kData = "data:";
 constexpr std::size_t kBlock = 512;  // HDF5 looks for its signature at 0, 512, 1024, …
 constexpr std::string_view kMagic = "nightreel-checkpoint xxh3-128 ";
 
@@ -66,46 +66,38 @@ bool fits(const std::vector<std::int64_t>& shape, std::size_t count) {
 
 void check_array(const std::string& name, const StateArray& array) {
   if (!is_name(name)) throw Error(ErrorKind::internal, "checkpoint: bad array name " + base::printable(name));
-  if (array.shape.size() > h5::kMaxRank || !fits(array.shape, held(array))) {
+  if (array.shape.size() > hdf5::kMaxRank || !fits(array.shape, held(array))) {
     throw Error(ErrorKind::internal, "checkpoint: the shape of the array " + name + " does not fit its " +
                                          std::to_string(held(array)) + " values");
   }
 }
 
-void write_array(h5::File& file, const std::string& name, const StateArray& array) {
+void write_array(hdf5::File& file, const std::string& name, const StateArray& array) {
   check_array(name, array);
   std::visit(
       [&]<class T>(const std::vector<T>& values) {
-        file.write(name, h5::TypeOf<T>::value, array.shape, values.data(), {});
+        file.write(name, hdf5::TypeOf<T>::value, array.shape, values.data(), {});
       },
       array.values);
 }
 
-StateArray read_array(const h5::File& file, const std::string& name) {
-  const h5::DatasetInfo info = file.info(name);
-  switch (info.type) {
-    case h5::Type::float32:
-      return {info.shape, file.read<float>(name, info)};
-    case h5::Type::float64:
-      return {info.shape, file.read<double>(name, info)};
-    case h5::Type::int64:
-      return {info.shape, file.read<std::int64_t>(name, info)};
-    case h5::Type::uint8:
+StateArray read_array(const Hdf5Content& file, const std::string& name) {
+  const hdf5::Entry& found = file.dataset(name);
+  switch (found.type) {
+    case hdf5::Type::float32:
+      return {found.shape, file.values<float>(found)};
+    case hdf5::Type::float64:
+      return {found.shape, file.values<double>(found)};
+    case hdf5::Type::int64:
+      return {found.shape, file.values<std::int64_t>(found)};
+    case hdf5::Type::uint8:
       break;
   }
   file.fail(name + ": its type is none of float32, float64, int64");
 }
 
-json parse_info(const h5::File& file) {
-  try {
-    return base::parse_json(file.text("info"));
-  } catch (const Error& e) {
-    file.fail(std::string("attribute info: ") + e.what());
-  }
-}
-
-StateFile parse(const std::string& path, std::string_view image) {
-  const h5::File file = h5::File::open(path, image);
+StateFile take_state(const hdf5::Content& content, const std::string& path) {
+  const Hdf5Content file(content, path);
   if (file.text("format") != kStateFormat) file.fail(std::string("attribute format must be ") + kStateFormat);
   const std::int64_t version = file.integer("format_version");
   if (version != kStateVersion) {
@@ -115,51 +107,12 @@ StateFile parse(const std::string& path, std::string_view image) {
   StateFile state;
   state.job_hash = file.text("job_hash");
   state.model_digest = file.text("model_digest");
-  state.info = parse_info(file);
-  for (const auto& name : file.names()) state.arrays.emplace(name, read_array(file, name));
-  return state;
-}
-
-// From the child that parses to its parent: all but the values on one line of JSON, then these as they lie in memory.
-std::string pack(const StateFile& state) {
-  json head{{"job_hash", state.job_hash}, {"model_digest", state.model_digest}, {"info", state.info}};
-  std::string values;
-  for (const auto& [name, array] : state.arrays) {
-    head["arrays"].push_back({name, array.shape, array.values.index(), held(array)});
-    std::visit(
-        [&values](const auto& of_type) {
-          const auto bytes = std::as_bytes(std::span(of_type));
-          const std::size_t at = values.size();
-          values.resize(at + bytes.size());
-          if (!bytes.empty()) std::memcpy(values.data() + at, bytes.data(), bytes.size());
-        },
-        array.values);
-  }
-  return base::dump_json(head) + "\n" + values;
-}
-
-template <class T>
-std::vector<T> take(std::string_view& bytes, std::size_t count) {
-  std::vector<T> values(count);
-  if (bytes.size() < count * sizeof(T)) throw Error(ErrorKind::internal, "checkpoint: the parsed values are cut off");
-  if (count > 0) std::memcpy(values.data(), bytes.data(), count * sizeof(T));
-  bytes.remove_prefix(count * sizeof(T));
-  return values;
-}
-
-StateFile unpack_state(std::string_view packed) {
-  const std::size_t line = packed.find('\n');
-  const json head = json::parse(packed.substr(0, line));
-  packed.remove_prefix(line + 1);
-  StateFile state{head.at("job_hash"), head.at("model_digest"), head.at("info"), {}};
-  for (const auto& entry : head.value("arrays", json::array())) {
-    StateArray& array = state.arrays[entry.at(0)];
-    entry.at(1).get_to(array.shape);
-    const std::size_t type = entry.at(2);
-    const std::size_t count = entry.at(3);
-    if (type == 0) array.values = take<float>(packed, count);
-    if (type == 1) array.values = take<double>(packed, count);
-    if (type == 2) array.values = take<std::int64_t>(packed, count);
+  state.info = file.json("info");
+  for (const hdf5::Entry& entry : content.entries) {
+    if (!entry.word.starts_with(kData)) continue;
+    const std::string name = entry.word.substr(kData.size());
+    if (!is_name(name)) file.fail("has an array with an impossible name: " + base::printable(name));
+    state.arrays.emplace(name, read_array(file, name));
   }
   return state;
 }
@@ -182,7 +135,7 @@ template const std::vector<double>& StateFile::values(const std::string&, const 
 template const std::vector<std::int64_t>& StateFile::values(const std::string&, const std::vector<std::int64_t>&) const;
 
 void write_state(const std::string& path, const StateFile& state) {
-  h5::File file = h5::File::create(path);
+  hdf5::File file = hdf5::File::create(path);
   file.write_text("format", kStateFormat);
   file.write_integer("format_version", kStateVersion);
   file.write_text("job_hash", state.job_hash);
@@ -194,11 +147,15 @@ void write_state(const std::string& path, const StateFile& state) {
 }
 
 StateFile read_state(const std::string& path) {
-  const std::string content = base::read_file(path, h5::kMaxFile);
+  const std::string content = base::read_file(path, hdf5::kMaxFile);
   const std::string_view image = checked_image(path, content);
   try {
-    return unpack_state(run_isolated(path, cpu_seconds(content.size()), [&] { return pack(parse(path, image)); }));
+    return take_state(read_apart(image, path,
+                                 {"text:format", "integer:format_version", "text:job_hash", "text:model_digest",
+                                  "text:info", "data:*"}),
+                      path);
   } catch (const Error& e) {
+    if (e.kind() == ErrorKind::environment) throw;  // the reader is missing: it is not the file's fault
     throw Error(ErrorKind::storage, e.what());
   }
 }

@@ -11,7 +11,7 @@
 #include "media/jpeg.h"
 #include "media/libav_still.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/file.h"
+#include "nightreel/base/resolved_file.h"
 
 namespace nightreel::media {
 namespace {
@@ -112,10 +112,11 @@ Image decode_image(std::string_view bytes, const std::string& name) {
   }
 }
 
-Image read_image(const std::string& path) {
+Image read_image(const std::string& path, Links links) {
   std::string bytes;
   try {
-    bytes = base::read_file(path, kMaxImageBytes);
+    const base::Fd file = links == Links::followed ? base::open_regular(path) : base::open_resolved(path);
+    bytes = base::read_all(file, path, kMaxImageBytes);
   } catch (const Error& e) {
     throw Error(ErrorKind::job, e.what());
   }

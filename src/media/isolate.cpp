@@ -1,23 +1,17 @@
 #include "media/isolate.h"
 
-#include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
-#include <chrono>
-#include <csignal>
-#include <cstring>
-#include <optional>
-#include <thread>
 
-#include "media/hdf5.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/file.h"
+#include "nightreel/base/process.h"
 
 namespace nightreel::media {
 namespace {
@@ -25,93 +19,97 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-constexpr std::size_t kMaxAnswer = std::size_t{32} << 30U;
-constexpr char kGood = '+';
-constexpr char kBad = '-';
+constexpr int kNotFound = 127;  // the loader's code, and a shell's
+constexpr std::chrono::milliseconds kReap{10'000};
 
-[[noreturn]] void fail_isolated(const std::string& name, const std::string& what) {
-  throw Error(ErrorKind::usage, base::printable(name, 4096) + ": " + what);
+[[noreturn]] void fail_apart(const std::string& path, const std::string& what) {
+  throw Error(ErrorKind::usage, path + ": " + what);
 }
 
-// Crashes stay silent: no handler of the caller's, no core file, no message of the C library.
-void become_expendable(unsigned cpu_s) {
-  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU}) std::signal(signal, SIG_DFL);
-  const rlimit cpu{cpu_s, cpu_s};
-  const rlimit core{0, 0};
-  ::setrlimit(RLIMIT_CPU, &cpu);
-  ::setrlimit(RLIMIT_CORE, &core);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
-  if (null >= 0) ::dup2(null, STDERR_FILENO);
+std::size_t size_of_file(const base::Fd& file, const std::string& path) {
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) base::throw_errno("cannot stat", path);
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size > hdf5::kMaxFile) fail_apart(path, "larger than " + std::to_string(hdf5::kMaxFile) + " bytes");
+  return size;
 }
 
-bool write_all(int fd, const char* data, std::size_t size) {
-  while (size > 0) {
-    const ssize_t n = ::write(fd, data, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    data += n;
-    size -= static_cast<std::size_t>(n);
-  }
-  return true;
+// That the kernel allows no filter is said once, by the first reader.
+std::atomic<bool>& said_unconfined() {
+  static std::atomic<bool> said{false};
+  return said;
 }
 
-// The exit code says whether the whole answer is in `fd`.
-int child(int fd, unsigned cpu_s, const std::function<std::string()>& work) {
-  become_expendable(cpu_s);
-  char mark = kGood;
-  std::string answer;
-  try {
-    answer = work();
-  } catch (const Error& e) {
-    mark = kBad;
-    answer = static_cast<char>(e.kind()) + std::string(e.what());
-  } catch (...) {
-    return 1;
-  }
-  return write_all(fd, &mark, 1) && write_all(fd, answer.data(), answer.size()) ? 0 : 1;
+base::Child start(const base::Fd& file, const hdf5::Words& words) {
+  base::ChildOptions options;
+  options.argv = {base::companion("nightreel-hdf5"), std::to_string(::getpid()), said_unconfined() ? "quiet" : "say"};
+  options.argv.insert(options.argv.end(), words.begin(), words.end());
+  options.environment.take = base::EnvironmentRule::Take::none;
+  options.pipe_stdin = false;
+  options.inherit_fd = file.get();
+  return base::Child(options);
 }
 
-// The processor time is limited by the system; this ends a child that sleeps, say on a lock that another thread of the
-// parent held at the fork.
-int wait_for(pid_t pid, unsigned cpu_s) {
+// All that it says, within the time and the length that a sound reader keeps to. The system limits its processor time;
+// the time here ends one that sleeps.
+std::string hear(const base::Child& reader, const std::string& path, std::size_t file_bytes) {
   const base::Stopwatch watch;
-  const double most = 10 + 4.0 * cpu_s;
-  bool killed = false;
+  const double most_s = 10 + 4.0 * hdf5::cpu_seconds(file_bytes);
+  std::string answer;
+  std::array<char, 1U << 16U> buffer{};
   for (;;) {
-    int status = 0;
-    const pid_t ended = ::waitpid(pid, &status, killed ? 0 : WNOHANG);
-    if (ended == pid) return status;
-    if (ended < 0 && errno != EINTR) throw Error(ErrorKind::internal, std::string("waitpid: ") + std::strerror(errno));
-    if (watch.seconds() > most) {
-      ::kill(pid, SIGKILL);
-      killed = true;
-    } else {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    pollfd ready{reader.stdout_fd(), POLLIN, 0};
+    const int left_ms = static_cast<int>(1000 * (most_s - watch.seconds()));
+    if (left_ms <= 0) fail_apart(path, "is damaged: reading it does not end");
+    if (::poll(&ready, 1, left_ms) <= 0) continue;
+    const ssize_t n = ::read(reader.stdout_fd(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) base::throw_errno("cannot read the answer about", path);
+    if (n == 0) return answer;
+    answer.append(buffer.data(), static_cast<std::size_t>(n));
+    if (answer.size() > hdf5::most_answer(file_bytes)) fail_apart(path, "is damaged: reading it does not end");
   }
+}
+
+void check_ended(base::Child& reader, const std::string& path) {
+  const auto how = reader.wait(kReap);
+  if (how && reader.code() == 0) return;
+  if (how && reader.code() == kNotFound) {
+    throw Error(ErrorKind::environment,
+                "nightreel-hdf5 does not start: its libraries are not found, and it gets no LD_LIBRARY_PATH; install "
+                "libhdf5 where the system's loader looks");
+  }
+  fail_apart(path, "is damaged: reading it failed without a reason");
 }
 
 }  // namespace
 
-std::string run_isolated(const std::string& name, unsigned cpu_s, const std::function<std::string()>& work) {
-  const base::Fd fd(::memfd_create("nightreel-isolated", MFD_CLOEXEC));
-  if (!fd) base::throw_errno("cannot make memory for", name);
-  std::optional<h5::Pause> pause(std::in_place);
-  const pid_t pid = ::fork();
-  pause.reset();  // in both processes
-  if (pid < 0) base::throw_errno("cannot start a process for", name);
-  if (pid == 0) ::_exit(child(fd.get(), cpu_s, work));
-  const int status = wait_for(pid, cpu_s);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    fail_isolated(name, "is damaged: reading it failed without a reason");
-  std::string answer = base::read_file("/proc/self/fd/" + std::to_string(fd.get()), kMaxAnswer);
-  if (answer.size() >= 2 && answer[0] == kBad) {
-    throw Error(static_cast<ErrorKind>(answer[1]), answer.substr(2));
+hdf5::Content read_apart(const base::Fd& file, const std::string& path, const hdf5::Words& words) {
+  const std::size_t bytes = size_of_file(file, path);
+  base::Child reader = start(file, words);
+  const std::string answer = hear(reader, path, bytes);
+  check_ended(reader, path);
+  hdf5::Content content;
+  try {
+    content = hdf5::decode(answer);
+  } catch (const Error& e) {
+    fail_apart(path, e.what());
   }
-  if (answer.empty() || answer[0] != kGood) fail_isolated(name, "is damaged: reading it gave no answer");
-  answer.erase(0, 1);
-  return answer;
+  if (!content.confined) said_unconfined() = true;
+  if (const auto* whole = content.find(hdf5::kWholeFile)) fail_apart(path, whole->problem);
+  return content;
+}
+
+hdf5::Content read_apart(std::string_view bytes, const std::string& path, const hdf5::Words& words) {
+  const base::Fd memory(::memfd_create("nightreel-hdf5", MFD_CLOEXEC));
+  if (!memory) base::throw_errno("cannot make memory for", path);
+  for (std::size_t at = 0; at < bytes.size();) {
+    const ssize_t n = ::write(memory.get(), bytes.data() + at, bytes.size() - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) base::throw_errno("cannot copy", path);
+    at += static_cast<std::size_t>(n);
+  }
+  return read_apart(memory, path, words);
 }
 
 }  // namespace nightreel::media

@@ -1,24 +1,25 @@
-// Work on foreign bytes in a child process. HDF5's parser has memory errors that a damaged or hostile file reaches
-// (1.10.8 crashes or loops on about one in a hundred files with a few changed bytes), and a crash must cost the file,
-// not the program. Any thread may call.
+// Foreign HDF5 files, read by a program of its own: HDF5's parser has memory errors that a damaged or hostile file
+// reaches (1.10.8 crashes or loops on about one in a hundred files with a few changed bytes). A crash must cost the
+// file, not the program, and what a file makes of the parser must find nothing there: nightreel-hdf5 is executed, has
+// no environment and no descriptor but the file and its answer, and may open nothing (hdf5/confine.h).
+//
+// Any thread may call; the calling thread waits.
 #pragma once
 
-#include <cstddef>
-#include <functional>
 #include <string>
+#include <string_view>
+
+#include "nightreel/base/file.h"
+#include "nightreel/hdf5/content.h"
 
 namespace nightreel::media {
 
-/// The CPU seconds for a file of `bytes`: several times what a slow machine needs. Some damaged files keep HDF5 busy
-/// for ever.
-constexpr unsigned cpu_seconds(std::size_t bytes) {
-  return 2 + static_cast<unsigned>(bytes >> 22U);
-}
+/// What `words` ask for of the file `file`, from its first byte on, whatever its offset is. `path` is for messages. A
+/// file that crashes its reader, or keeps it busy, is an Error{usage} "PATH: …"; a reader that cannot be started is an
+/// Error{environment}.
+hdf5::Content read_apart(const base::Fd& file, const std::string& path, const hdf5::Words& words);
 
-/// Forks, runs `work` there and gives back the bytes that it returned. A base::Error that `work` throws is thrown here.
-/// Fit for processes whose memory allocator survives a fork beside other threads (glibc's does, AddressSanitizer's does
-/// not). A child that crashes, or computes for longer than `cpu_s` seconds, is an Error{usage}: "NAME: ...". `work` may
-/// use HDF5 and memory, nothing that depends on other threads, and cannot change the caller's state.
-std::string run_isolated(const std::string& name, unsigned cpu_s, const std::function<std::string()>& work);
+/// The same of bytes.
+hdf5::Content read_apart(std::string_view bytes, const std::string& path, const hdf5::Words& words);
 
 }  // namespace nightreel::media

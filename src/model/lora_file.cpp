@@ -196,9 +196,10 @@ LoraFile::LoraFile(SafetensorsFile file, std::string digest) : file_(std::move(f
   changes_ = Reader(file_).read();
 }
 
-std::shared_ptr<const LoraFile> LoraFile::open(const std::string& path) {
+std::shared_ptr<const LoraFile> LoraFile::open(const std::string& path, Links links) {
   try {
-    SafetensorsFile file = SafetensorsFile::open(path);
+    SafetensorsFile file =
+        links == Links::followed ? SafetensorsFile::open(path) : SafetensorsFile::open_resolved(path);
     std::string digest = digest_of(file);
     return std::shared_ptr<const LoraFile>(new LoraFile(std::move(file), std::move(digest)));
   } catch (const Error& e) {

@@ -17,9 +17,20 @@ void refuse_file(const std::string& path, const std::string& why) {
   throw base::Error(base::ErrorKind::model, path + ": " + why);
 }
 
-MappedFile::MappedFile(const std::string& path, std::uint64_t least, const std::string& what) {
-  const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+namespace {
+
+base::Fd opened(const std::string& path) {
+  base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) refuse_file(path, std::string("cannot open: ") + std::strerror(errno));
+  return fd;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path, std::uint64_t least, const std::string& what)
+    : MappedFile(opened(path), path, least, what) {}
+
+MappedFile::MappedFile(const base::Fd& fd, const std::string& path, std::uint64_t least, const std::string& what) {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) refuse_file(path, std::string("cannot stat: ") + std::strerror(errno));
   if (!S_ISREG(status.st_mode)) refuse_file(path, "not a regular file");

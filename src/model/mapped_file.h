@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "nightreel/base/file.h"
+
 namespace nightreel::model {
 
 /// Throws Error{model}: "PATH: WHY".
@@ -16,6 +18,8 @@ class MappedFile {
  public:
   /// `least`: bytes below which a file is too short to be a `what`.
   MappedFile(const std::string& path, std::uint64_t least, const std::string& what);
+  /// The same of a file that is open; `path` is for messages.
+  MappedFile(const base::Fd& file, const std::string& path, std::uint64_t least, const std::string& what);
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
   ~MappedFile();

@@ -9,6 +9,7 @@
 #include "model/stored_dtype.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
+#include "nightreel/base/resolved_file.h"
 
 namespace nightreel::model {
 
@@ -19,6 +20,9 @@ using base::ErrorKind;
 using base::Json;
 
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the reference implementation's limit
+
+constexpr std::uint64_t kLeastSafetensors = 8;  // bytes: the header's length
+constexpr const char* kSafetensors = "safetensors file";
 
 constexpr std::uint64_t kMaxSize = std::numeric_limits<std::int64_t>::max();
 
@@ -109,7 +113,16 @@ void check_layout(const std::string& path, const std::map<std::string, StoredTen
 }  // namespace
 
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  SafetensorsFile file(path, std::make_shared<const MappedFile>(path, 8, "safetensors file"));
+  return read(path, std::make_shared<const MappedFile>(path, kLeastSafetensors, kSafetensors));
+}
+
+SafetensorsFile SafetensorsFile::open_resolved(const std::string& path) {
+  return read(path,
+              std::make_shared<const MappedFile>(base::open_resolved(path), path, kLeastSafetensors, kSafetensors));
+}
+
+SafetensorsFile SafetensorsFile::read(const std::string& path, std::shared_ptr<const MappedFile> mapping) {
+  SafetensorsFile file(path, std::move(mapping));
   const std::string_view all = file.mapping().bytes();
   std::uint64_t header_bytes = 0;  // little-endian, like every machine that LibTorch runs on
   std::memcpy(&header_bytes, all.data(), sizeof header_bytes);

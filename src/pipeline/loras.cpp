@@ -39,7 +39,7 @@ std::shared_ptr<const model::LoraFile> LoraFiles::open(const std::string& path) 
     return known->file;
   }
   if (known != known_.end()) known_.erase(known);
-  known_.push_front({path, stamp, model::LoraFile::open(path)});
+  known_.push_front({path, stamp, model::LoraFile::open(path, model::LoraFile::Links::refused)});
   if (known_.size() > kMostOpen) known_.pop_back();
   return known_.front().file;
 }

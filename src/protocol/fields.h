@@ -17,7 +17,11 @@ Value read(const Message& message, Fill fill) {
   try {
     fill(value, message.body);
   } catch (const Json::exception& e) {
-    throw base::Error(base::ErrorKind::renderer, message.type + ": " + base::printable(e.what()));
+    const std::string why = e.what();  // "[json.exception.type_error.302] type must be …"
+    const auto bracket = why.find("] ");
+    throw base::Error(
+        base::ErrorKind::renderer,
+        message.type + ": " + base::printable(bracket == std::string::npos ? why : why.substr(bracket + 2)));
   } catch (const base::Error& e) {
     throw base::Error(base::ErrorKind::renderer, message.type + ": " + e.what());
   }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "nightreel/base/json.h"
+#include "nightreel/job/memory.h"
 #include "protocol/fields.h"
 
 namespace nightreel::protocol {
@@ -45,6 +46,19 @@ void read_job(Event& event, const Json& body) {
   get(body, "token", event.token);
 }
 
+const Json& object_in(const Json& body, const char* name) {
+  const Json& value = body.at(name);
+  if (!value.is_object()) throw Error(ErrorKind::renderer, std::string(name) + " is no object");
+  return value;
+}
+
+const Json& texts_in(const Json& body, const char* name) {
+  const Json& object = object_in(body, name);
+  const bool texts = std::all_of(object.begin(), object.end(), [](const Json& value) { return value.is_string(); });
+  if (!texts) throw Error(ErrorKind::renderer, std::string(name) + " holds what is no text");
+  return object;
+}
+
 std::string line(std::string_view type, Json fields) {
   fields["v"] = kVersion;
   fields["type"] = type;
@@ -78,6 +92,7 @@ std::string encode(const RenderRequest& r) {
                          {"sheet", r.sheet},
                          {"archive", r.archive},
                          {"checkpoint", r.checkpoint},
+                         {"hash", r.hash},
                          {"archive_content", r.archive_content},
                          {"checkpoint_every", r.checkpoint_every},
                          {"crf", r.crf},
@@ -93,6 +108,7 @@ RenderRequest render_request(const Message& message) {
     get(body, "sheet", r.sheet);
     get(body, "archive", r.archive);
     get(body, "checkpoint", r.checkpoint);
+    if (body.contains("hash")) get(body, "hash", r.hash);
     get(body, "archive_content", r.archive_content);
     get(body, "checkpoint_every", r.checkpoint_every);
     get(body, "crf", r.crf);
@@ -128,17 +144,19 @@ std::string encode(const ReadyEvent& e) {
 ReadyEvent ready_event(const Message& message) {
   return read<ReadyEvent>(message, [](ReadyEvent& e, const Json& body) {
     get(body, "model_digest", e.model_digest);
-    e.model = body.at("model");
-    e.versions = body.at("versions");
+    e.model = object_in(body, "model");
+    e.versions = texts_in(body, "versions");
     get(body, "device", e.device);
     get(body, "device_uuid", e.device_uuid);
     get(body, "memory_bytes", e.memory_bytes);
     if (body.contains("allocator")) get(body, "allocator", e.allocator);
     e.memory = body.value("memory", Json());
-    e.plan = body.value("plan", Json());
+    job::device_memory_from_json(e.memory);  // refuses what jobs cannot be judged by
+    if (body.contains("plan") && !body.at("plan").is_null()) e.plan = object_in(body, "plan");
     get(body, "cpu_capability", e.cpu_capability);
     get(body, "threads", e.threads);
     get(body, "load_s", e.load_s);
+    if (!(e.load_s >= 0) || e.threads < 0) throw Error(ErrorKind::renderer, "load_s or threads is below 0");
     if (!body.contains("load")) return;
     get(body.at("load"), "bytes_read", e.load.bytes_read);
     get(body.at("load"), "shared", e.load.shared);

@@ -83,6 +83,8 @@ JobView job_view(const Reply& reply) {
   view.sha256 = reply.at(15).text_or_empty();
   view.hash = reply.at(16).text_or_empty();
   view.run = reply.at(17).text_or_empty();
+  view.identity = reply.at(18).text_or_empty();
+  view.stamp = reply.at(19).text_or_empty();
   return view;
 }
 

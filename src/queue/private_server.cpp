@@ -1,22 +1,17 @@
 #include "nightreel/queue/private_server.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <optional>
 #include <thread>
 
 #include "nightreel/base/error.h"
-#include "nightreel/base/pipe.h"
-#include "nightreel/base/process.h"
-#include "nightreel/base/random.h"
-#include "nightreel/queue/redis.h"
 #include "queue/hiredis_socket.h"
 #include "queue/queue_folder.h"
+#include "queue/server_configuration.h"
+#include "queue/server_process.h"
+#include "queue/server_watch.h"
 
 namespace nightreel::queue {
 namespace {
@@ -25,62 +20,9 @@ using base::Error;
 using base::ErrorKind;
 using std::chrono::milliseconds;
 
-constexpr int kPortTries = 5;  // a free port may be taken before the server binds it
 constexpr milliseconds kPoll{20};
-constexpr milliseconds kStartLimit{120'000};  // it reads its data back first
 constexpr milliseconds kStopLimit{10'000};
-
-int free_port() {
-  const base::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  if (!fd || ::bind(fd.get(), generic, size) != 0 || ::getsockname(fd.get(), generic, &size) != 0) {
-    base::throw_errno("cannot find a free port on", "127.0.0.1");
-  }
-  return ntohs(address.sin_port);
-}
-
-// redis.conf's quoting, so that no path can break out of its line.
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7f || c == '"' || c == '\\') {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
-
-std::string configuration(const QueueFolder& folder, const RedisAddress& address, const std::string& interface) {
-  return fmt::format(
-      "bind 127.0.0.1 {}\nport {}\nrequirepass {}\ndir {}\nlogfile {}\n"
-      "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n"
-      "daemonize no\nset-proc-title no\ntcp-keepalive 30\n",
-      interface, address.port, address.password, quoted(folder.data()), quoted(folder.log()));
-}
-
-RedisOptions options_for(const RedisAddress& address) {
-  RedisOptions options;
-  options.addresses = {address};
-  options.client_name = "nightreel-owner";
-  return options;
-}
-
-std::string last_line(const std::string& path) {
-  try {
-    std::string text = base::read_file(path, 64U << 20U);
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    return base::printable(text.substr(text.rfind('\n') + 1), 300);
-  } catch (const Error&) {
-    return "no log";
-  }
-}
+constexpr milliseconds kDying{1000};  // one whose owner was killed a moment ago
 
 [[noreturn]] void refuse_held(const QueueFolder& folder, const std::string& out) {
   const Holder holder = folder.read_holder();
@@ -110,38 +52,17 @@ base::Fd take_lock(const QueueFolder& folder, const PrivateServerOptions& option
   }
 }
 
-std::optional<base::Fd> wait_for_server_lock(const QueueFolder& folder, milliseconds limit) {
-  const auto until = Clock::now() + limit;
-  for (;;) {
-    auto lock = folder.try_server_lock();
-    if (lock || Clock::now() >= until) return lock;
-    std::this_thread::sleep_for(kPoll);
-  }
-}
-
-void ask_to_shut_down(const RedisAddress& address) {
-  Redis redis(options_for(address));
-  redis.set_patience({milliseconds(3000), {}});
-  redis.command({"PING"});
-  redis.set_patience({kStopLimit, {}, false});  // the answer is that the connection ends
-  try {
-    redis.command({"SHUTDOWN", "NOSAVE"});
-  } catch (const RedisError& e) {
-    if (e.fault() != RedisFault::connection) throw;
-  }
-}
-
 // A server that outlived its owner still appends to the data: it must be gone before the next one reads them.
 base::Fd take_server_lock(const QueueFolder& folder, const base::Logger& log) {
   if (auto lock = folder.try_server_lock()) return std::move(*lock);
   log.warn("queue", folder.path() + ": its redis-server outlived the last run; shutting it down");
   std::string why;
   try {
-    ask_to_shut_down(folder.read_address());
+    ask_to_shut_down(as_owner(folder, folder.read_address()));
   } catch (const Error& e) {
     why = std::string(": ") + e.what();
   }
-  if (auto lock = wait_for_server_lock(folder, why.empty() ? kStopLimit : milliseconds(200))) return std::move(*lock);
+  if (auto lock = folder.wait_for_server_lock(why.empty() ? kStopLimit : kDying)) return std::move(*lock);
   throw Error(ErrorKind::environment,
               folder.path() +
                   ": a redis-server of an earlier run still holds these data and cannot be shut down from " +
@@ -154,83 +75,23 @@ struct PrivateServer::State {
   PrivateServerOptions options;
   QueueFolder folder;
   base::Fd lock;
-  base::Child child;
-  RedisAddress address;
-  bool stopped = false;
+  std::optional<ServerWatch> server;
 
   explicit State(const PrivateServerOptions& given) : options(given), folder(given.out) {}
 
   void start() {
     folder.create();
     lock = take_lock(folder, options);
-    const base::Fd server_lock = take_server_lock(folder, options.log);
+    base::Fd server_lock = take_server_lock(folder, options.log);
     base::remove_file(folder.address_file());  // of a run that was killed
-    address.password = base::random_hex(32);
-    for (int tries = 1;; ++tries) {
-      address.host = "127.0.0.1";
-      address.port = free_port();
-      if (launch(server_lock)) break;
-      if (tries == kPortTries) {
-        throw Error(ErrorKind::environment,
-                    options.program + " does not start: " + last_line(folder.log()) + " (" + folder.log() + ")");
-      }
-    }
-    if (!options.interface.empty()) address.host = options.interface;
-    folder.write_address(address, child.pid());
-  }
-
-  // False where it ended at once: its port was taken, or its log says why.
-  bool launch(const base::Fd& server_lock) {
-    base::ChildOptions plan;
-    plan.argv = {options.program, "-"};  // the configuration comes by stdin: the password is in no argv and no file
-    plan.stderr_path = folder.log();
-    plan.inherit_fd = server_lock.get();
-    try {
-      child = base::Child(plan);
-    } catch (const Error& e) {
-      throw Error(ErrorKind::environment,
-                  std::string(e.what()) + "; install redis-server 6.2 or newer, or name a Redis with --redis");
-    }
-    try {
-      base::write_line(child.stdin_fd(), configuration(folder, address, options.interface));
-    } catch (const Error&) {  // it ended before it read: wait() tells
-    }
-    child.close_stdin();
-    return wait_until_ready();
-  }
-
-  bool wait_until_ready() {
-    const auto until = Clock::now() + kStartLimit;
-    Redis redis(options_for(address));
-    redis.set_patience({milliseconds(2000), {}, false});
-    while (Clock::now() < until) {
-      if (child.wait(milliseconds(0))) return false;
-      try {
-        redis.command({"PING"});
-        return true;
-      } catch (const RedisError& e) {
-        // Not up yet, still loading, or, for a moment, another program's server on a port that was ours to take.
-        if (!retryable(e.fault()) && e.fault() != RedisFault::auth) throw;
-      }
-      std::this_thread::sleep_for(kPoll);
-    }
-    throw Error(ErrorKind::environment, options.program + " is not ready in time: " + last_line(folder.log()));
+    server.emplace(options, folder, std::move(server_lock));
   }
 
   void stop() {
-    if (stopped || !child) return;
-    stopped = true;
-    RedisAddress local = address;
-    local.host = "127.0.0.1";
-    try {
-      ask_to_shut_down(local);
-    } catch (const Error& e) {
-      options.log.warn("queue", folder.path() + ": the redis-server takes no shutdown: " + e.what());
-      child.kill(SIGKILL);  // every acknowledged write is on disk
-    }
-    if (!child.wait(kStopLimit)) child.kill(SIGKILL);
-    child.wait(kStopLimit);
+    if (!server) return;
+    server.reset();
     base::remove_file(folder.address_file());
+    base::remove_file(folder.owner_file());
     lock.reset();
   }
 };
@@ -250,8 +111,8 @@ PrivateServer::~PrivateServer() {
   }
 }
 
-const RedisAddress& PrivateServer::address() const {
-  return state_->address;
+RedisAddress PrivateServer::address() const {
+  return state_->server.value().address();
 }
 void PrivateServer::stop() {
   state_->stop();

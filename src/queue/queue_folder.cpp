@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <thread>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -37,6 +38,12 @@ void make_private_folder(const std::string& path) {
   throw Error(ErrorKind::environment, path + ": " + why +
                                           ": not an address that nightreel wrote; end the redis-server of this folder, "
                                           "if one runs, and remove the file");
+}
+
+constexpr std::size_t kMaxReason = 2000;
+
+[[noreturn]] void throw_end(const std::string& why) {
+  throw Error(ErrorKind::environment, base::printable(why, kMaxReason));
 }
 
 RedisAddress address_from(const base::Json& json) {
@@ -108,15 +115,32 @@ void QueueFolder::write_address(const RedisAddress& address, std::int64_t server
   base::replace_file(address_file(), json.dump() + "\n", 0600);
 }
 
-RedisAddress QueueFolder::read_address() const {
-  const std::string path = address_file();
+void QueueFolder::write_end(const std::string& why) const {
+  base::replace_file(address_file(), base::Json{{"format", "nightreel-queue"}, {"ended", why}}.dump() + "\n", 0600);
+}
+
+std::optional<base::Fd> QueueFolder::wait_for_server_lock(std::chrono::milliseconds limit) const {
+  const auto until = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    auto lock = try_server_lock();
+    if (lock || std::chrono::steady_clock::now() >= until) return lock;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
+RedisAddress read_address_file(const std::string& path) {
   struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) base::throw_errno("cannot stat", path);
+  if (::lstat(path.c_str(), &info) != 0) {
+    if (errno != ENOENT) base::throw_errno("cannot stat", path);
+    throw Error(ErrorKind::environment,
+                path + ": is gone, and so is the private redis-server of this folder; the run's rank 0 says why");
+  }
   if (!S_ISREG(info.st_mode) || info.st_uid != ::geteuid()) refuse_address(path, "not a file of this user");
   RedisAddress address;
   try {
     const base::Json json = base::parse_json(base::read_file(path, kMaxRecord));
     if (json.at("format") != "nightreel-queue") refuse_address(path, "no \"format\": \"nightreel-queue\"");
+    if (json.contains("ended")) throw_end(json.at("ended").get<std::string>());
     address = address_from(json);
   } catch (const base::Json::exception&) {
     refuse_address(path, "a field is missing or has the wrong type");
@@ -127,6 +151,7 @@ RedisAddress QueueFolder::read_address() const {
   const bool numeric_host = !address.host.empty() && only(address.host, "0123456789abcdefABCDEF.:");
   if (!numeric_host || address.port < 1 || address.port > 65535) refuse_address(path, "no numeric host and port");
   if (address.password.empty() || !only(address.password, "0123456789abcdef")) refuse_address(path, "no password");
+  address.file = path;
   return address;
 }
 

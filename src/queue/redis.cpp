@@ -8,6 +8,7 @@
 
 #include "nightreel/base/error.h"
 #include "queue/hiredis_socket.h"
+#include "queue/queue_folder.h"
 #include "queue/server_check.h"
 
 namespace nightreel::queue {
@@ -74,6 +75,10 @@ RedisFault classify_error_reply(std::string_view reply) {
     if (word == prefix.word) return prefix.fault;
   }
   // Redis 6 wraps what a script's call met: "ERR Error running script …: @user_script:1: -READONLY You can't write".
+  // Passing troubles without a word of their own.
+  for (const std::string_view passing : {"max number of clients reached", "Script killed by user"}) {
+    if (reply.find(passing) != std::string_view::npos) return RedisFault::loading;
+  }
   for (const std::string_view inner : {"-READONLY ", "-OOM ", "-MISCONF "}) {
     if (reply.find(inner) != std::string_view::npos) return classify_error_reply(inner.substr(1));
   }
@@ -116,17 +121,38 @@ struct Redis::State {
   std::optional<HiredisSocket> socket;
   std::size_t current = 0;  // index of the address in use, or to be tried next
   bool warned = false;      // what the server check warns of is said once
+  bool look_again = false;  // where a private server is
   std::minstd_rand jitter{std::random_device{}()};
 
   const RedisAddress& address() const { return options.addresses[current]; }
   void next_address() { current = (current + 1) % options.addresses.size(); }
   std::string at() const { return "Redis at " + address().display(); }
 
+  bool is_private() const { return !address().file.empty(); }
+
+  // A private server that died is started again, perhaps elsewhere.
+  void find_private_server() {
+    try {
+      options.addresses[current] = read_address_file(address().file);
+      look_again = false;
+    } catch (const base::Error& e) {
+      if (e.kind() == base::ErrorKind::environment) throw;
+      throw RedisError(RedisFault::connection, e.what());
+    }
+  }
+
   void connect(Clock::time_point until) {
     if (socket) return;
+    if (look_again && is_private()) find_private_server();
     try {
       socket.emplace(address(), std::min(options.connect_timeout, time_left(until)), patience.stop);
       greet(until);
+    } catch (const RedisError& e) {
+      socket.reset();
+      look_again = true;
+      // What a program on its old port, or a server that lets nobody in yet, says of the password is no verdict.
+      if (e.fault() != RedisFault::auth || !is_private()) throw;
+      throw RedisError(RedisFault::connection, std::string("not the server of this run, or not ready: ") + e.what());
     } catch (const base::Error&) {
       socket.reset();
       throw;

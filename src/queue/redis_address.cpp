@@ -224,7 +224,8 @@ std::string to_json(const std::vector<RedisAddress>& addresses) {
                     {"unix", a.unix_path},
                     {"user", a.user},
                     {"password", a.password},
-                    {"db", a.db}});
+                    {"db", a.db},
+                    {"file", a.file}});
     if (!a.tls) continue;
     list.back()["tls"] = {{"ca", a.tls->ca_file}, {"cert", a.tls->cert_file}, {"key", a.tls->key_file}};
   }
@@ -235,6 +236,7 @@ std::vector<RedisAddress> addresses_from_json(const std::string& json) {
   std::vector<RedisAddress> out;
   for (const auto& a : base::parse_json(json)) {
     out.push_back({a.at("host"), a.at("port"), a.at("unix"), a.at("user"), a.at("password"), a.at("db")});
+    out.back().file = a.at("file");
     if (!a.contains("tls")) continue;
     const auto& tls = a.at("tls");
     out.back().tls = RedisTls{tls.at("ca"), tls.at("cert"), tls.at("key")};

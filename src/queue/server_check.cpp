@@ -52,6 +52,28 @@ std::optional<std::string> setting(const Ask& ask, const std::string& name) {
   return reply->at(1).text();
 }
 
+// From INFO too, which says it where CONFIG is disabled, as managed servers have it.
+std::optional<std::string> policy_of(const Ask& ask) {
+  if (auto policy = setting(ask, "maxmemory-policy")) return policy;
+  const auto info = permitted(ask, {"INFO", "memory"});
+  const std::string told = info ? info_field(info->text(), "maxmemory_policy") : "";
+  return told.empty() ? std::nullopt : std::optional(told);
+}
+
+// What a restart would lose, for people; empty: nothing that is known of.
+std::string persistence_warning(const Ask& ask) {
+  const auto append_only = setting(ask, "appendonly");
+  const auto save = setting(ask, "save");
+  if (append_only == "no" && save && save->empty()) {
+    return "it keeps nothing on disk, so a restart loses the queue; run: redis-cli CONFIG SET appendonly yes";
+  }
+  if (append_only) return "";
+  const auto info = permitted(ask, {"INFO", "persistence"});
+  if (!info || info_field(info->text(), "aof_enabled") != "0") return "";
+  return "it keeps no append-only file, and whether it saves snapshots it does not say: a restart may lose the queue; "
+         "turn its persistence on";
+}
+
 }  // namespace
 
 void log_in(const RedisAddress& address, const std::string& client_name, const Ask& ask) {
@@ -77,18 +99,14 @@ void log_in(const RedisAddress& address, const std::string& client_name, const A
 
 std::vector<std::string> check_server(const Ask& ask) {
   if (const auto info = permitted(ask, {"INFO", "server"})) check_version(info->text());
-  const auto policy = setting(ask, "maxmemory-policy");
+  const auto policy = policy_of(ask);
   if (policy && *policy != "noeviction") {
-    throw RedisError(RedisFault::unsuitable,
-                     "its maxmemory-policy is " + base::printable(*policy, 40) +
-                         ", which may drop jobs; run: redis-cli CONFIG SET maxmemory-policy noeviction");
+    throw RedisError(RedisFault::unsuitable, "its maxmemory-policy is " + base::printable(*policy, 40) +
+                                                 ", which may drop jobs; run: redis-cli CONFIG SET maxmemory-policy "
+                                                 "noeviction, or set it where the server is managed");
   }
-  const auto append_only = setting(ask, "appendonly");
-  const auto save = setting(ask, "save");
-  if (append_only == "no" && save && save->empty()) {
-    return {"it keeps nothing on disk, so a restart loses the queue; run: redis-cli CONFIG SET appendonly yes"};
-  }
-  return {};
+  const std::string warning = persistence_warning(ask);
+  return warning.empty() ? std::vector<std::string>() : std::vector{warning};
 }
 
 }  // namespace nightreel::queue

@@ -39,8 +39,18 @@ class Coming {
   }
 
  private:
+  // Words that no engine of this build says: the installation is wrong, and no job's attempt.
+  static protocol::ReadyEvent ready_of(const protocol::Message& message) {
+    try {
+      return protocol::ready_event(message);
+    } catch (const Error& e) {
+      throw Error(ErrorKind::environment, std::string("the renderer's words cannot be used: ") + e.what() +
+                                              "; install nightreel and nightreel-engine from one build");
+    }
+  }
+
   std::optional<protocol::ReadyEvent> take(const protocol::Message& message) {
-    if (message.type == "ready") return protocol::ready_event(message);
+    if (message.type == "ready") return ready_of(message);
     if (message.type == "rendezvous") met_ = met_ || protocol::rendezvous_event(message).joined;
     if (message.type != "failed") return std::nullopt;
     const auto failed = protocol::failed_event(message);

@@ -4,7 +4,9 @@
 
 #include "nightreel/base/file.h"
 #include "nightreel/job/resolve.h"
-#include "nightreel/queue/submit_jobs.h"
+#include "nightreel/queue/redis.h"
+#include "nightreel/queue/token.h"
+#include "rank/list_watch.h"
 
 namespace nightreel::rank {
 
@@ -16,6 +18,10 @@ namespace {
 constexpr std::ptrdiff_t kInHand = 2;
 constexpr double kDiskLook_s = 5;
 constexpr double kNextClaim_s = 0.3;  // after a claim that found a job or was not answered
+
+double seconds_to(std::int64_t moment_ms) {
+  return static_cast<double>(moment_ms - base::now_ms()) / 1000;
+}
 
 }  // namespace
 
@@ -36,6 +42,7 @@ void Drain::run(report::RankSummary& summary) {
     give_up(ErrorKind::internal, e.what());
   }
   give_back_all();
+  note_rejects();
 }
 
 bool Drain::turn() {
@@ -46,26 +53,32 @@ bool Drain::turn() {
   listen();
   look_at_jobs();
   settle_all();
-  if (in_hand_.empty() && deaths_.too_many()) {
-    throw Error(ErrorKind::renderer,
-                "stepped down after " + std::to_string(Deaths::kMost) +
+  const bool of_host = last_blame_ == Blame::host && deaths_.in_a_row() >= Deaths::kMostOfHost;
+  if (in_hand_.empty() && (of_host || deaths_.too_many())) {
+    throw Error(of_host ? ErrorKind::host_memory : ErrorKind::renderer,
+                "stepped down after " + std::to_string(deaths_.in_a_row()) +
                     " renderer deaths in a row without one finished step; the last: " + last_death_);
   }
   if (in_hand_.empty() && p_.signals.asked() == Ask::finish) {
     summary_->stopped_early = true;
     return false;
   }
+  look_at_inbox();
+  look_at_list();
   if (may_claim()) claim();
+  prefer_urgent();
   send_next();
   return !(in_hand_.empty() && drained());
 }
 
-/// Whether the queue answered. One that is away is asked again at a later turn, until it has been away for too long.
+/// Whether the queue answered. One that is away is asked again at a later turn, until it has been away for too long;
+/// one that refuses says what stands in the way, and waiting does not help.
 bool Drain::ask_queue(const std::function<void()>& question) {
   try {
     question();
   } catch (const Error& e) {
-    if (e.kind() != ErrorKind::queue) throw;
+    const auto* redis = dynamic_cast<const queue::RedisError*>(&e);
+    if (e.kind() != ErrorKind::queue || (redis != nullptr && redis->fault() == queue::RedisFault::refused)) throw;
     if (!queue_away_) p_.log.warn("queue-away", std::string(e.what()) + "; trying again");
     if (!queue_away_) queue_away_.emplace();
     look_at_disk();
@@ -108,7 +121,29 @@ bool Drain::drained() {
     since_count_ = base::Stopwatch();
     ask_queue([&] { counts = p_.jobs.counts(p_.who.run); });
   }
-  return counts && counts->drained() && (!p_.options.wait_for_all || counts->running == 0);
+  if (!counts || !nothing_left(*counts) || !is_over(*counts)) return false;
+  if (!p_.content) return true;
+  if (!p_.content()) return false;
+  // Counted once more: what an earlier look has put back since the first count is nothing that the last one misses.
+  counts.reset();
+  ask_queue([&] { counts = p_.jobs.counts(p_.who.run); });
+  return counts && nothing_left(*counts);
+}
+
+bool Drain::nothing_left(const queue::Counts& counts) const {
+  return counts.drained() && (!p_.options.wait_for_all || counts.running == 0);
+}
+
+/// Nothing waits. That may be because the queue has lost what waited.
+bool Drain::is_over(const queue::Counts& counts) {
+  if (p_.list == nullptr) return !p_.listed || counts.content;
+  bool over = false;
+  ask_queue([&] { over = p_.list->is_over(p_.jobs); });
+  return over;
+}
+
+void Drain::look_at_list() {
+  if (p_.list != nullptr && p_.list->due()) ask_queue([&] { p_.list->look(p_.jobs); });
 }
 
 /// One that denoises and one behind it; or a wave, of which the renderer denoises one after the other.
@@ -119,13 +154,13 @@ std::ptrdiff_t Drain::most_in_hand() const {
 }
 
 bool Drain::may_claim() {
-  if (!ready_ || p_.signals.asked() != Ask::go_on) return false;
+  if (!ready_ || p_.signals.asked() != Ask::go_on || (p_.inbox != nullptr && p_.inbox->stopped())) return false;
   const auto mine = std::count_if(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) { return !job.over; });
   const bool blocked = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) {
     return !job.over && (job.lease.alone || job.phase == Phase::held_back);
   });
   if (blocked || mine >= most_in_hand() || since_claim_.seconds() < pause_s_) return false;
-  if (p_.options.deadline_s && since_start_.seconds() + longest_s_ > *p_.options.deadline_s) {
+  if (p_.options.deadline_ms && seconds_to(*p_.options.deadline_ms) < longest_s_) {
     p_.log.info("deadline", "no further job is expected to end before the deadline");
     p_.signals.ask(Ask::finish);
     return false;
@@ -143,40 +178,24 @@ bool Drain::may_claim() {
 void Drain::claim() {
   since_claim_ = base::Stopwatch();
   pause_s_ = kNextClaim_s;
-  queue::ClaimRequest request = p_.who;
-  request.lora_set = merged_;
-  request.in_a_row = in_a_row_;
+  queue::ClaimRequest wanted = request();
   const bool busy = std::any_of(in_hand_.begin(), in_hand_.end(), [](const JobInHand& job) {
     return job.phase == Phase::waiting || job.phase == Phase::denoising;
   });
-  if (!busy) request.min_pending = 1;
+  if (!busy) wanted.min_pending = 1;
   queue::ClaimResult claimed;
-  const bool answered = ask_queue([&] {
-    take_inbox();
-    claimed = p_.jobs.claim(request);
-  });
-  if (!answered) return;
+  if (!ask_queue([&] { claimed = p_.jobs.claim(wanted); })) return;
   if (claimed.lease) return begin(*claimed.lease);
   pause_s_ = p_.limits.poll_s;
   if (in_hand_.empty()) counted_ = claimed.counts;
   since_count_ = base::Stopwatch();
 }
 
-void Drain::take_inbox() {
-  if (since_inbox_.seconds() <= std::max(2.0, p_.limits.poll_s)) return;
-  since_inbox_ = base::Stopwatch();
-  const std::string& root = p_.options.input_root;
-  const auto validate = [&](const std::string& entry) -> queue::InboxJob {
-    try {
-      return {queue::submission_of(job::parse_job(entry, {root, root})), ""};
-    } catch (const Error& e) {
-      return {std::nullopt, e.what()};
-    }
-  };
-  for (const auto& [id, reason] : p_.jobs.take_inbox(validate, p_.who.out).rejected) {
-    p_.log.error("job-failed", id + ": " + reason);
-    summary_->jobs.push_back({id, "failed", "", std::string(base::traits(ErrorKind::job).name), reason});
-  }
+queue::ClaimRequest Drain::request() const {
+  queue::ClaimRequest wanted = p_.who;
+  wanted.lora_set = merged_;
+  wanted.in_a_row = in_a_row_;
+  return wanted;
 }
 
 void Drain::begin(const queue::Lease& lease) {
@@ -192,20 +211,58 @@ void Drain::begin(const queue::Lease& lease) {
 }
 
 void Drain::prepare(JobInHand& hand) {
-  hand.token = std::stoull(hand.lease.ref.token);
+  hand.token = queue::token_number(hand.lease.ref.token);
   hand.job = job::unpack_job(hand.lease.spec, p_.options.input_root);
   if (hand.job.id != hand.lease.ref.id) throw Error(ErrorKind::job, "id: not the one under which the queue has it");
   hand.settings = job::resolve(hand.job, p_.card, p_.recipe);
   expect_slow_storage();
-  if (hand.lease.earlier) p_.out.remove_earlier(hand.job.id, hand.token);
-  if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash)) {
+  if (hand.lease.earlier) p_.out.remove_earlier(hand.job.id, hand.lease.ref.token, hand.lease.before);
+  if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash, anew(hand))) {
     hand.phase = Phase::answered;
     hand.ending.kind = Ending::Kind::complete;
     hand.ending.published = *stands;
     p_.publisher.remove_checkpoint(hand.job.id);
     return;
   }
+  if (!ends_in_time(hand)) {
+    hand.phase = Phase::answered;
+    hand.ending.kind = Ending::Kind::release;
+    p_.signals.ask(Ask::finish);
+    return;
+  }
+  hand.inputs = inputs_.of(hand.settings);
   hand.wave = job::fitting_plan(p_.memory, hand.settings).wave();
+}
+
+// A deadline is a moment of the clock. What is in hand before this job comes first.
+bool Drain::ends_in_time(const JobInHand& job) {
+  if (!p_.options.deadline_ms) return true;
+  const auto own_s = p_.past.slowest(job.settings);
+  if (!own_s) {
+    p_.log.info("deadline", job.job.id + ": is begun, though no finished video of this model and size (" +
+                                size_of(job.settings) + ") in OUT tells how long it takes");
+    return true;
+  }
+  double before_s = 0;
+  for (const JobInHand& other : in_hand_) {
+    if (&other == &job || other.over) continue;
+    before_s = std::max(before_s, p_.past.slowest(other.settings).value_or(0) - other.worked_s);
+  }
+  const double left_s = seconds_to(*p_.options.deadline_ms);
+  if (before_s + *own_s <= left_s) return true;
+  p_.log.info("deadline", job.job.id + ": is not begun: one of its size took " + base::human_duration(*own_s) +
+                              ", and " + base::human_duration(left_s) + " are left");
+  return false;
+}
+
+/// Which finished set of this very job is made again all the same.
+Anew Drain::anew(const JobInHand& job) {
+  return [this, &job](const protocol::Json& sidecar) {
+    const auto& again = p_.options.again;
+    if (std::find(again.begin(), again.end(), job.job.id) != again.end()) return true;
+    const ContentOf content_of = [this](const std::string& path) { return inputs_.of(path); };
+    return p_.options.overwrite && !p_.publisher.difference(sidecar, job.settings, content_of).empty();
+  };
 }
 
 // A job that is to be alone waits until the renderer is empty, and the others wait for it; so does one whose earlier
@@ -226,7 +283,8 @@ void Drain::send_next() {
 }
 
 void Drain::send(JobInHand& job) {
-  const OutputSet files = p_.out.temporary_names(job.job.id, job.token, p_.options.archive != "none");
+  const Attempt attempt{job.job.id, job.lease.hash, job.lease.ref.token};
+  const OutputSet files = p_.out.temporary_names(attempt, p_.options.archive != "none");
   protocol::RenderRequest request;
   request.job = job.job.id;
   request.token = job.token;
@@ -236,11 +294,12 @@ void Drain::send(JobInHand& job) {
   request.sheet = files.sheet;
   request.archive = files.archive;
   request.checkpoint = p_.out.checkpoint(job.job.id);
+  request.hash = job.lease.hash;
   request.archive_content = p_.options.archive;
   request.checkpoint_every = p_.options.checkpoint_every;
   request.crf = p_.options.crf;
   request.memory = p_.memory.bytes;
-  job.files.emplace(p_.publisher, job.job.id, job.token, p_.log);
+  job.files.emplace(p_.publisher, attempt, p_.log);
   job.watch.wait();
   job.phase = Phase::waiting;
   in_a_row_ = job.lease.lora_set == merged_ ? in_a_row_ + 1 : 1;

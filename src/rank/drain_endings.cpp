@@ -59,8 +59,24 @@ void Drain::settle(JobInHand& job) {
   job.ending.kind == Ending::Kind::fail ? fail(job) : release(job);
 }
 
+/// A video is not lost for a picture that is gone by now.
+Inputs Drain::inputs_now(const JobInHand& job) {
+  try {
+    return inputs_.of(job.settings);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 void Drain::publish(JobInHand& job) {
-  const Finished finished{job.lease, job.job.spec, job.job.id, job.settings, job.ending.done, job.ending.ranks};
+  const Finished finished{job.lease,
+                          job.job.spec,
+                          job.job.id,
+                          job.settings,
+                          job.ending.done,
+                          job.ending.ranks,
+                          unchanged(job.inputs, inputs_now(job)),
+                          anew(job)};
   const auto still_ours = [&] { return !job.held.look().lost; };
   expect_slow_storage();
   try {

@@ -50,7 +50,9 @@ void Drain::hear(milliseconds patience) {
 }
 
 void Drain::handle(const RenderUnit::Event& event) {
-  event.message ? on_message(*event.message) : on_death(event.died);
+  if (event.message) return on_message(*event.message);
+  const bool of_host = event.died.find(kOutOfHostMemory) != std::string::npos;
+  on_death(event.died, of_host ? Blame::host : Blame::jobs);
 }
 
 void Drain::on_message(const protocol::Message& message) {
@@ -112,6 +114,8 @@ void Drain::on_done(const protocol::DoneEvent& event) {
   }
   deaths_.step_finished();
   longest_s_ = std::max(longest_s_, job->since_claim.seconds());
+  job->count_work();
+  p_.past.add(job->settings, job->worked_s);
   if (job->over || job->ending.kind != Ending::Kind::none) return;
   job->ending.kind = Ending::Kind::publish;
   job->ending.done = event;
@@ -123,6 +127,7 @@ void Drain::on_failed(const protocol::FailedEvent& event) {
   if (event.job.empty()) return end_renderer(event.message);
   JobInHand* job = find(event.token);
   if (job == nullptr || !job->at_renderer()) return;
+  if (event.kind == ErrorKind::host_memory) return end_renderer(event.message, Blame::host);
   job->phase = Phase::answered;
   moved(*job);
   if (!job->over && job->ending.kind == Ending::Kind::none) {
@@ -154,6 +159,7 @@ void Drain::on_death(const std::string& how, Blame blame) {
   const std::string words = p_.renderer.last_words();
   last_death_ = how + "; its log " + p_.renderer.log_file() + (words.empty() ? " is empty" : " ends: " + words);
   p_.log.error("renderer-died", last_death_);
+  last_blame_ = blame;
   ready_ = false;
   merged_.clear();  // the next one has loaded the weights as they are on disk
   in_a_row_ = 0;
@@ -167,12 +173,14 @@ void Drain::on_death(const std::string& how, Blame blame) {
     Charge mine = *charge++;
     if (mine == Charge::none) continue;
     if (blame == Blame::nobody) mine = Charge::free;
+    // What a host has for all is no job's fault. One that ends a renderer of its own once more wants too much of it.
+    if (blame == Blame::host && mine == Charge::attempt && !job.lease.alone) mine = Charge::bystander;
     job.phase = Phase::answered;
     if (job.over || job.ending.kind != Ending::Kind::none) continue;
     job.ending.kind = mine == Charge::attempt ? Ending::Kind::fail : Ending::Kind::release;
-    job.ending.error = ErrorKind::renderer;
+    job.ending.error = blame == Blame::host ? ErrorKind::host_memory : ErrorKind::renderer;
     job.ending.message = "the renderer died: " + last_death_;
-    job.ending.poison = true;
+    job.ending.poison = blame != Blame::host;
     job.ending.alone = mine == Charge::bystander;
   }
 }

@@ -10,7 +10,7 @@ HeldLease::HeldLease(queue::LeaseKeeper& keeper, const queue::Lease& lease, std:
 TemporaryFiles::~TemporaryFiles() {
   if (!left_) return;
   try {
-    publisher_.discard(id_, token_);
+    publisher_.discard(attempt_);
   } catch (const std::exception& e) {
     log_.warn("litter", e.what());
   }

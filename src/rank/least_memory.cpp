@@ -1,7 +1,6 @@
 #include "rank/least_memory.h"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 
 #include "nightreel/job/resolve.h"
@@ -13,7 +12,7 @@ job::DeviceMemory memory_of(const protocol::Json& told) {
   try {
     return job::device_memory_from_json(told);
   } catch (const base::Error& e) {
-    throw base::Error(base::ErrorKind::renderer, std::string("ready: ") + e.what());
+    throw base::Error(base::ErrorKind::environment, std::string("ready: ") + e.what());
   }
 }
 
@@ -36,16 +35,21 @@ job::DeviceMemory least_memory(cluster::World& world, const std::optional<protoc
   return least;
 }
 
-void plan_as_equals(cluster::World& world, Loaded& loaded) {
-  const std::string told = loaded.ready ? loaded.ready->memory.dump() : "null";
-  const auto all = world.all_gather(told, kWorldDeadline, "the renderers' memory");
-  std::map<std::string, std::uint64_t> least;  // by the GPU's model
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    const std::uint64_t bytes = memory_of(protocol::Json::parse(all[rank])).bytes;
-    const auto [known, added] = least.emplace(loaded.on[rank].gpu, bytes);
-    if (bytes > 0 && (known->second == 0 || bytes < known->second)) known->second = bytes;
+std::uint64_t least_of_equals(const std::vector<std::string>& told, const std::vector<RenderedOn>& on,
+                              std::size_t rank) {
+  std::uint64_t least = 0;
+  for (std::size_t other = 0; other < told.size(); ++other) {
+    if (on[other].gpu != on[rank].gpu) continue;
+    const std::uint64_t bytes = memory_of(protocol::Json::parse(told[other])).bytes;
+    if (bytes > 0 && (least == 0 || bytes < least)) least = bytes;
   }
-  const std::uint64_t bytes = least.at(loaded.on[static_cast<std::size_t>(world.rank())].gpu);
+  return least;
+}
+
+void plan_as_equals(cluster::World& world, Loaded& loaded) {
+  const std::string mine = loaded.ready ? loaded.ready->memory.dump() : "null";
+  const auto all = world.all_gather(mine, kWorldDeadline, "the renderers' memory");
+  const std::uint64_t bytes = least_of_equals(all, loaded.on, static_cast<std::size_t>(world.rank()));
   if (loaded.ready && bytes > 0) loaded.ready->memory["bytes"] = bytes;
 }
 

@@ -1,7 +1,9 @@
 // The memory by which a run judges its files' jobs before any of them is added.
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "nightreel/base/log.h"
@@ -16,6 +18,11 @@ namespace nightreel::rank {
 /// What the renderer whose device has least told: any rank may come by any job. Every rank calls it, with nothing where
 /// its renderer is not up. Throws base::Error{renderer} for an answer that makes no sense, on all.
 job::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready);
+
+/// Bytes of the one that has least among the ranks whose GPU is of `rank`'s model; `told` is each rank's memory as
+/// JSON, "null" where no renderer is up. 0: none says. Throws base::Error{renderer} for an answer that makes no sense.
+std::uint64_t least_of_equals(const std::vector<std::string>& told, const std::vector<RenderedOn>& on,
+                              std::size_t rank);
 
 /// GPUs of one model are planned with the least memory that one of them has free, so that their videos are made in one
 /// way: `loaded.ready` says so afterwards. Every rank calls it.

@@ -2,6 +2,7 @@
 
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/media/input_files.h"
 #include "nightreel/queue/submit_jobs.h"
 
 namespace nightreel::rank {
@@ -15,6 +16,7 @@ Plan make_plan(const RunOptions& options) {
   job::check_supported(plan.card);
   plan.recipe = job::recipe_for(plan.card, options.recipe);
   job::check_jobs(plan.jobs, plan.card, plan.recipe);
+  media::check_input_files(plan.jobs);
   return plan;
 }
 
@@ -25,6 +27,14 @@ queue::RedisQueueOptions queue_options(const RunOptions& options, const std::vec
   wanted.name = options.queue;
   wanted.lease = std::chrono::seconds(options.lease_s);
   return wanted;
+}
+
+std::vector<std::string> answered_for(queue::JobQueue& jobs, const RunOptions& options, const Plan& plan) {
+  std::vector<std::string> ids = options.again;
+  for (const auto& job : plan.jobs) ids.push_back(job.id);
+  if (!options.files.empty() || options.follow) return ids;
+  for (const auto& job : jobs.list(queue::JobState::done)) ids.push_back(job.id);
+  return ids;
 }
 
 void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest,

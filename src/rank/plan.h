@@ -26,6 +26,10 @@ Plan make_plan(const RunOptions& options);
 
 queue::RedisQueueOptions queue_options(const RunOptions& options, const std::vector<queue::RedisAddress>& addresses);
 
+/// The jobs whose videos the run answers for: its files' and --again's; of a run without files all that the queue has
+/// done, but none of one that follows (its videos may have been taken away). Throws what the queue throws.
+std::vector<std::string> answered_for(queue::JobQueue& jobs, const RunOptions& options, const Plan& plan);
+
 /// Adds the plan's jobs, all or none, for the model with this digest on devices with this memory. Throws what the queue
 /// throws.
 void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest,

@@ -9,6 +9,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/video.h"
+#include "rank/sidecar.h"
 
 namespace nightreel::rank {
 
@@ -18,7 +19,9 @@ using protocol::Json;
 
 namespace {
 
-constexpr std::size_t kMaxSidecar = 8U << 20U;
+Attempt attempt_of(const Finished& f) {
+  return {f.id, f.lease.hash, f.lease.ref.token};
+}
 
 void give_name(const std::string& from, const std::string& to) {
   if (!base::publish(from, to)) throw Error(ErrorKind::storage, to + ": another file stands there");
@@ -31,40 +34,52 @@ void remove_matching(const std::filesystem::path& folder, const std::string& pre
   }
 }
 
-// Of a sidecar that may be missing, damaged or foreign.
-struct Standing {
-  std::string id;
-  std::string hash;
-  std::string sha256;
-};
-
-Standing read_sidecar(const std::string& path) {
-  try {
-    const Json sidecar = base::parse_json(base::read_file(path, kMaxSidecar));
-    return {sidecar.at("id"), sidecar.at("job_hash"), sidecar.at("sha256")};
-  } catch (const std::exception&) {
-    return {};
-  }
+[[noreturn]] void throw_others(const std::string& path, const std::string& what, const std::string& id) {
+  throw Error(ErrorKind::job, path + what +
+                                  "; move it away, or start the run with --overwrite; either way `nightreel " +
+                                  "retry " + id + "` first. Two queues in one OUT need ids of their own");
 }
 
 }  // namespace
 
-std::optional<queue::Published> Publisher::standing(const std::string& id, const std::string& hash) const {
+// What stands under the final names, and what is to become of it.
+struct Publisher::Look {
+  std::optional<queue::Published> kept;
+  bool replace = false;  // a set that is to go when the new one is there
+};
+
+Publisher::Look Publisher::look(const std::string& id, const std::string& hash, const Anew& anew) const {
   const OutputSet set = out_.final_names(id, maker_.archive);
-  if (!base::exists(set.video)) return std::nullopt;
-  const Standing stands = read_sidecar(set.sidecar);
-  if (stands.id != id) {
+  const std::string stamp = out_.stamp_of_video(id);
+  const Json sidecar = read_sidecar(set.sidecar);
+  const Owner owner = owner_in(sidecar);
+  const bool others = owner.id == id && !owner.hash.empty() && owner.hash != hash;
+  if (stamp.empty()) {
+    if (others && !maker_.overwrite) throw_others(set.sidecar, ": is of another job, which is being published", id);
+    return {};
+  }
+  if (owner.id != id) {
     throw Error(ErrorKind::job, set.video + ": stands there without the sidecar of a job " + base::printable(id) +
                                     "; move it away, it is never replaced");
   }
-  const std::string sha256 = base::sha256_file(set.video);
-  if (stands.hash == hash && stands.sha256 == sha256) {
-    return queue::Published{"videos/" + id + ".mp4", sha256, std::filesystem::file_size(set.video)};
+  if (others) {
+    if (!maker_.overwrite) throw_others(set.video, ": the video of another job stands there", id);
+    return {std::nullopt, true};
   }
-  if (maker_.overwrite) return std::nullopt;
-  const char* what = stands.hash == hash ? ": is not what its sidecar says" : ": the video of another job stands there";
-  throw Error(ErrorKind::job, set.video + what + "; move it away, or start the run with --overwrite; either way " +
-                                  "`nightreel retry " + id + "` first");
+  const std::string sha256 = base::sha256_file(set.video);
+  if (owner.sha256 != sha256) {  // damaged, or changed by hand: it is no finished video, and it may be somebody's work
+    out_.set_aside(id, stamp, sha256);
+    return {};
+  }
+  if (anew && anew(sidecar)) return {std::nullopt, true};
+  return {
+      queue::Published{"videos/" + id + ".mp4", sha256, std::filesystem::file_size(set.video), out_.stamp_of_set(id)},
+      false};
+}
+
+std::optional<queue::Published> Publisher::standing(const std::string& id, const std::string& hash,
+                                                    const Anew& anew) const {
+  return look(id, hash, anew).kept;
 }
 
 void Publisher::check(const Finished& f, const std::string& video) const {
@@ -116,6 +131,8 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
                      {"launcher_job", maker_.launcher_job},
                      {"cpu_capability", maker_.renderer.cpu_capability},
                      {"threads", maker_.renderer.threads},
+                     {"crf", maker_.crf},
+                     {"inputs", f.inputs},
                      {"attempt", f.lease.attempt},
                      {"resumed_step", f.done.resumed_step},
                      {"plan", f.done.plan},
@@ -126,38 +143,66 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
   base::replace_file(from.sidecar, base::dump_json(sidecar, 2) + "\n");
 }
 
+// The sidecar is first: it says whose the names are, so of two queues with equal ids in one OUT one gets them all.
+void Publisher::take_names(const Finished& f, const OutputSet& from, const OutputSet& to, bool replace) const {
+  if (base::publish(from.sidecar, to.sidecar)) return;
+  const Owner owner = owner_in(read_sidecar(to.sidecar));
+  const bool others = owner.id == f.id && !owner.hash.empty() && owner.hash != f.lease.hash;
+  if (others && !replace && !maker_.overwrite) {
+    throw_others(to.sidecar, ": is of another job, which is being published", f.id);
+  }
+  base::rename_file(from.sidecar, to.sidecar);  // a dead attempt's, or of the set that is replaced
+}
+
+// Two runs with --overwrite may take each other's names away. Then the video goes, as long as it is this one: the set
+// that the sidecar is of is published by its own attempt, or found to be gone and made again.
+void Publisher::check_whole(const Finished& f, const OutputSet& to, const std::string& stamp,
+                            const std::string& sha256) const {
+  const Owner owner = owner_in(read_sidecar(to.sidecar));
+  if (owner.hash == f.lease.hash && owner.sha256 == sha256) return;
+  if (out_.stamp_of_video(f.id) == stamp) base::remove_file(to.video);
+  throw Error(ErrorKind::job, to.sidecar + ": another job has taken this id in OUT meanwhile; give one of the two " +
+                                  "another id or OUT, then `nightreel retry " + f.id + "`");
+}
+
 // What a dead attempt left without its video is replaced by rename(2), and the video gets its name by link(2), which
-// replaces nothing; under --overwrite by rename(2), too, which takes the old one away at that very moment. Each needs
-// this attempt's own temporary file, which the next holder of the job removes first of all (OutputFolder::
+// replaces nothing; where a set is to be replaced by rename(2), too, which takes the old one away at that very moment.
+// Each needs this attempt's own temporary file, which the next holder of the job removes first of all (OutputFolder::
 // remove_earlier): so a rank that froze after its last look at the lease changes nothing when it wakes.
-bool Publisher::name_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const {
+bool Publisher::name_set(const Finished& f, const OutputSet& from, bool replace,
+                         const std::function<bool()>& still_ours, queue::Published& published) const {
+  const OutputSet to = out_.final_names(f.id, maker_.archive);
   using Pair = std::pair<const std::string&, const std::string&>;
-  for (const auto& [old_name, new_name] :
-       {Pair(from.archive, to.archive), Pair(from.sheet, to.sheet), Pair(from.sidecar, to.sidecar)}) {
+  if (!still_ours()) return false;
+  take_names(f, from, to, replace);
+  for (const auto& [old_name, new_name] : {Pair(from.archive, to.archive), Pair(from.sheet, to.sheet)}) {
     if (!still_ours()) return false;
     if (!new_name.empty()) base::rename_file(old_name, new_name);
   }
   if (!still_ours()) return false;
-  maker_.overwrite&& base::exists(to.video) ? base::rename_file(from.video, to.video) : give_name(from.video, to.video);
+  replace ? base::rename_file(from.video, to.video) : give_name(from.video, to.video);
+  const std::string stamp = out_.stamp_of_video(f.id);
   base::sync_folder(base::parent_folder(to.video));
   if (!to.archive.empty()) base::sync_folder(base::parent_folder(to.archive));
+  check_whole(f, to, stamp, published.sha256);
+  published.stamp = out_.stamp_of_set(f.id);
   return true;
 }
 
 Outcome Publisher::publish(queue::JobQueue& jobs, const Finished& f, const std::function<bool()>& still_ours,
                            queue::Published& published) const {
-  const OutputSet from = out_.temporary_names(f.id, f.done.token, maker_.archive);
-  const OutputSet to = out_.final_names(f.id, maker_.archive);
+  const OutputSet from = out_.temporary_names(attempt_of(f), maker_.archive);
   check(f, from.video);
-  published = {"videos/" + f.id + ".mp4", base::sha256_file(from.video), std::filesystem::file_size(from.video)};
+  published = {"videos/" + f.id + ".mp4", base::sha256_file(from.video), std::filesystem::file_size(from.video), ""};
   write_sidecar(f, from, published);
   const queue::Fence fence = jobs.begin_publish(f.lease.ref);
   if (fence == queue::Fence::cancel_requested) return Outcome::cancel_requested;
   if (fence == queue::Fence::stale) return Outcome::stale;
-  if (const auto stands = standing(f.id, f.lease.hash)) {  // an earlier attempt came through after all
-    published = *stands;
-    discard(f.id, f.done.token);
-  } else if (!name_set(from, to, still_ours)) {
+  const Look stands = look(f.id, f.lease.hash, f.anew);
+  if (stands.kept) {  // an earlier attempt came through after all
+    published = *stands.kept;
+    discard(attempt_of(f));
+  } else if (!name_set(f, from, stands.replace, still_ours, published)) {
     return Outcome::stale;
   }
   remove_checkpoint(f.id);
@@ -173,8 +218,8 @@ void Publisher::remove_checkpoint(const std::string& id) const {
   }
 }
 
-void Publisher::discard(const std::string& id, std::uint64_t token) const {
-  const OutputSet set = out_.temporary_names(id, token, maker_.archive);
+void Publisher::discard(const Attempt& attempt) const {
+  const OutputSet set = out_.temporary_names(attempt, maker_.archive);
   for (const auto& path : {set.archive, set.sheet, set.sidecar, set.video}) {
     if (path.empty()) continue;
     base::remove_file(path);

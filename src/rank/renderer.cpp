@@ -29,12 +29,14 @@ std::uintmax_t size_of(const std::string& file) {
 void Renderer::start() {
   base::ChildOptions options;
   options.argv = command_.argv;
+  options.environment = command_.environment;
   for (std::string& more : std::exchange(command_.first_argv, {})) options.argv.push_back(std::move(more));
   if (!memory_failed_.empty()) options.argv.insert(options.argv.end(), {"--memory-failed", memory_failed_});
   options.stderr_path = command_.stderr_path;
   log_from_ = size_of(command_.stderr_path);
   child_ = base::Child(options);
   reader_.emplace(child_.stdout_fd(), protocol::kMaxLine);
+  host_memory_.begin(child_.pid());
   ready_ = false;
   silence_.broken();
   second_ = base::Stopwatch();  // a flood is its own process's
@@ -70,16 +72,25 @@ Renderer::Event Renderer::ended(const std::string& why) {
   return {std::nullopt, why.empty() ? how.value_or("cannot be killed") : why};
 }
 
+// How it ended is asked before it is killed: the exit code or signal is what the operator needs to read.
+Renderer::Event Renderer::closed() {
+  const auto how = child_.wait(milliseconds(500));
+  const std::string memory = how ? host_memory_.verdict(*how, last_words()) : "";
+  Event event = ended(how.value_or("closed its event pipe"));
+  if (!memory.empty()) event.died += std::string("; ") + kOutOfHostMemory + ": " + memory;
+  return event;
+}
+
 std::optional<Renderer::Event> Renderer::poll(milliseconds timeout) {
   if (!running()) return std::nullopt;
+  host_memory_.look();
   try {
     std::string line;
     switch (reader_->next(line, timeout)) {
       case base::LineReader::Status::line:
         return take(line);
       case base::LineReader::Status::closed:
-        // Ask how it ended before killing it: the exit code or signal is what the operator needs to read.
-        return ended(child_.wait(milliseconds(500)).value_or("closed its event pipe"));
+        return closed();
       case base::LineReader::Status::timeout:
         break;
     }

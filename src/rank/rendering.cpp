@@ -6,8 +6,10 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/launch_check.h"
+#include "nightreel/queue/inbox_entry.h"
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/member.h"
+#include "nightreel/rank/past_times.h"
 #include "nightreel/rank/remote_renderer.h"
 
 namespace nightreel::rank {
@@ -19,7 +21,8 @@ namespace {
 
 constexpr double kLeastSilence_s = 10;   // of another rank: its calls to Redis, or the end of its renderer
 constexpr milliseconds kPatience{2000};  // of the loop with Redis: its renderer may die meanwhile
-constexpr milliseconds kHurry{300};      // of the same, once asked to stop
+constexpr milliseconds kInboxPatience{10'000};
+constexpr milliseconds kHurry{300};  // of the same, once asked to stop
 
 Maker maker_for(const cluster::World& world, const RunOptions& options, const Loaded& loaded) {
   Maker maker;
@@ -51,6 +54,9 @@ std::vector<std::vector<int>> Rendering::groups() const {
 void Rendering::run(report::RankSummary& mine) {
   const auto all = groups();
   units_ = static_cast<int>(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (std::count(all[i].begin(), all[i].end(), p_.world.rank()) > 0) share_ = {static_cast<int>(i), units_};
+  }
   const auto link = p_.world.split(all, kWorldDeadline);
   mine.group = link->ranks();
   const bool store = p_.device == "cpu";
@@ -117,12 +123,23 @@ void Rendering::lead(cluster::GroupLink& link, const Meeting& meeting, report::R
   mine.group_changes = group.losses();
 }
 
+std::unique_ptr<StandingWatch> Rendering::watch_standing() const {
+  auto jobs = std::make_unique<queue::RedisQueue>(queue_options(p_.options, p_.addresses));
+  const base::CancelToken stop;
+  jobs->set_patience({kPatience, stop, true});
+  const auto share = [this](queue::JobQueue& queue) {
+    return share_of(answered_for(queue, p_.options, p_.plan), share_.first, share_.second);
+  };
+  return std::make_unique<StandingWatch>(std::move(jobs), stop, p_.out, p_.world.place().host, share, p_.log);
+}
+
 void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
   base::CancelToken stop;
   auto renewing = std::make_unique<queue::RedisQueue>(queue_options(p_.options, p_.addresses));
   const milliseconds renewal(p_.options.lease_s * 1000 / 3);
   renewing->set_patience({renewal, stop});
   queue::LeaseKeeper leases(std::move(renewing), renewal, stop, p_.log);
+  queue::InboxTaker inbox(inbox_parts());
   queue::ClaimRequest who;
   who.out = p_.options.out;
   who.model = p_.loaded.digest;
@@ -138,10 +155,27 @@ void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
   limits.stages = stage_limits(p_.device != "cpu", p_.options.stage_limits);
   limits.poll_s = std::max(limits.poll_s, p_.world.size() / 1000.0);
   const auto hurry = [&jobs] { jobs.set_patience({kHurry, {}, true}); };
+  const auto watch = watch_standing();
+  const auto content = [&watch] { return watch->content(); };
   Drain({p_.options, p_.plan.card, p_.plan.recipe, p_.out, who, jobs, leases, renderer,
          Publisher(p_.out, maker_for(p_.world, p_.options, p_.loaded)), p_.signals, hurry, p_.log, limits,
-         job::device_memory_from_json(p_.loaded.ready->memory)})
+         job::device_memory_from_json(p_.loaded.ready->memory), &inbox, p_.list, true, content,
+         p_.options.deadline_ms ? PastTimes(p_.out, p_.loaded.digest) : PastTimes()})
       .run(mine);
+}
+
+// Of several units one is at the inbox at a time; together they look twenty times a second at most, each twice.
+queue::InboxParts Rendering::inbox_parts() const {
+  queue::InboxParts parts;
+  auto jobs = std::make_unique<queue::RedisQueue>(queue_options(p_.options, p_.addresses));
+  jobs->set_patience({kInboxPatience, parts.stop, true});
+  parts.queue = std::move(jobs);
+  const std::string& root = p_.options.input_root;
+  parts.validate = [root](const std::string& entry) { return queue::read_inbox_entry(entry, {root, root, !root.empty()}); };
+  parts.out = p_.options.out;
+  parts.interval = std::max(milliseconds(500), milliseconds(50) * units_);
+  parts.log = p_.log;
+  return parts;
 }
 
 }  // namespace nightreel::rank

@@ -12,11 +12,15 @@
 #include "nightreel/cluster/launch_check.h"
 #include "nightreel/cluster/shared_folder.h"
 #include "nightreel/queue/redis_queue.h"
+#include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/judgement.h"
+#include "rank/kept.h"
 #include "rank/least_memory.h"
+#include "rank/list_watch.h"
 #include "rank/plan.h"
 #include "rank/progress_display.h"
 #include "rank/rendering.h"
+#include "rank/standing.h"
 #include "rank/startup.h"
 
 namespace nightreel::rank {
@@ -27,7 +31,10 @@ using base::ErrorKind;
 
 constexpr std::chrono::milliseconds kLeaveTogether{2000};
 constexpr double kWaitForOthers_s = 0.45;
+constexpr double kTendList_s = 0.3;
 constexpr int kStoppedEarly = 75;
+constexpr double kReadAll_s = 86400;  // what ranks that died have not read
+constexpr double kLastLook_s = 20;    // others wait meanwhile
 
 // Everything between the world's start and its end.
 class Run {
@@ -59,6 +66,7 @@ class Run {
       base::make_folders(out_.log_folder(run_));
       const std::string rank = std::to_string(world_.rank());
       out_.check_writable();
+      out_.check_publishing();
       log_ = base::Logger::to_stderr_and_file(options_.log_format, "rank " + rank,
                                               out_.log_folder(run_) + "/rank-" + rank + ".jsonl");
       if (options_.draw) log_ = log_.only_errors();
@@ -76,33 +84,37 @@ class Run {
   }
 
   int work() {
-    bool together = loads_together();
-    Renderer renderer(renderer_command(world_, options_, device_, out_.log_folder(run_), planned_group(), together),
-                      log_);
-    do_together(world_, "the renderers' start", [&] { renderer.start(); });
     std::optional<queue::PrivateServer> server;
     const auto addresses = agree_redis(world_, options_, server, log_);
     // No other run can be on a private server: what one seems to hold there is a dead one's, and comes free.
     const bool own = world_.broadcast(server ? "own" : "", 0, kWorldDeadline, "the Redis") == "own";
     options_.wait_for_all = options_.wait_for_all || own;
+    queue::RedisQueueOptions wanted = queue_options(options_, addresses);
+    if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
+    queue::RedisQueue jobs(wanted);
+    check_queue(world_, jobs, options_, own);
+    // What takes minutes comes last: weights.
+    bool together = loads_together();
+    Renderer renderer(renderer_command(world_, options_, device_, out_.log_folder(run_), planned_group(), together),
+                      log_);
+    do_together(world_, "the renderers' start", [&] { renderer.start(); });
     if (together) together = load_together(world_, renderer, device_ != "cpu", of_stages().load, log_);
     Loaded loaded = agree_ready(world_, renderer, of_stages().load, together,
                                 options_.min_ranks.value_or(world_.size()), signals_, log_);
     plan_as_equals(world_, loaded);
     // With one rank a video no night depends on what only groups need.
     if (options_.ranks_per_video > 1) check_groups_meet(world_, renderer, device_ != "cpu", present_group(loaded.up));
-    queue::RedisQueueOptions wanted = queue_options(options_, addresses);
-    if (world_.rank() == 0) wanted.redis.log = log_;  // what is to be warned of at the server is said once
-    queue::RedisQueue jobs(wanted);
     if (loaded.ready) log_.info("loaded", loading_text(*loaded.ready));
     if (loaded.ready) log_plan(log_, *loaded.ready, plan_.jobs, plan_.card, plan_.recipe);
-    add_jobs(jobs, loaded.digest, least_memory(world_, loaded.ready));
+    add_jobs(jobs, loaded, least_memory(world_, loaded.ready));
 
     report::RankSummary mine;
     mine.rank = world_.rank();
     mine.host = world_.place().host;
     mine.device = device_;
-    render({options_, plan_, run_, device_, world_, out_, signals_, log_, addresses, jobs, loaded, renderer}, mine);
+    render({options_, plan_, run_, device_, world_, out_, signals_, log_, addresses, jobs, loaded, renderer,
+            list_ ? &*list_ : nullptr},
+           mine);
     const int code = end(jobs, loaded.digest, mine);
     server.reset();
     return code;
@@ -164,13 +176,15 @@ class Run {
     return code;
   }
 
-  // A run whose summary cannot be written has ended all the same.
-  void write(report::RunSummary& summary) const {
+  // A run whose summary cannot be written has ended all the same. Where it stands, for people.
+  std::string write(report::RunSummary& summary) const {
     try {
       base::replace_file(out_.run_file(run_), report::to_json(summary) + "\n");
+      return out_.run_file(run_);
     } catch (const Error& e) {
       log_.error("summary", e.what());
       summary.exit_code = cluster::worst_exit_code({summary.exit_code, base::traits(e.kind()).exit_code});
+      return "its summary could not be written";
     }
   }
 
@@ -186,19 +200,82 @@ class Run {
     return summary;
   }
 
-  void add_jobs(queue::RedisQueue& jobs, const std::string& digest, const job::DeviceMemory& memory) {
+  void add_jobs(queue::RedisQueue& jobs, const Loaded& loaded, const job::DeviceMemory& memory) {
     std::string usage;
     std::optional<std::string> problem;
     if (world_.rank() == 0) {
       try {
-        submit(jobs, plan_, options_, digest, memory);
+        submit(jobs, plan_, options_, loaded.digest, memory);
+        make_again(jobs, options_.again, "--again", log_);
+        look_for_kept(jobs, loaded);
+        watch_over_list(jobs, loaded.digest);
       } catch (const Error& e) {
         (base::traits(e.kind()).exit_code == 2 ? usage : problem.emplace()) = e.what();
       }
     }
     world_.throw_together(problem, kWorldDeadline, "adding the jobs");
-    const std::string refused = world_.broadcast(usage, 0, kWorldDeadline, "the jobs");
-    if (!refused.empty()) throw Error(ErrorKind::usage, refused);
+    throw_usage_together(world_, usage, "the jobs");
+  }
+
+  // Of the first rank: what it has added is not forgotten, whatever becomes of the queue.
+  void watch_over_list(queue::JobQueue& jobs, const std::string& digest) {
+    std::vector<queue::Submission> mine;
+    for (const auto& job : plan_.jobs) mine.push_back(queue::submission_of(job));
+    const auto stands = [this](const queue::Submission& job) {
+      try {
+        return Publisher(out_, Maker()).standing(job.id, job.hash).has_value();
+      } catch (const Error&) {
+        return false;  // something else stands there
+      }
+    };
+    list_.emplace(OwnList(std::move(mine), run_, options_.max_attempts, stands),
+                  queue::BringBack{run_, options_.out, digest, ""}, log_);
+    list_->begin(jobs);
+  }
+
+  // While the others still work: what they find at its end is this rank's word (DrainParts::listed).
+  void tend_list(queue::JobQueue& jobs) {
+    if (!list_ || signals_.asked() == Ask::stop) return;
+    try {
+      const queue::Counts counts = jobs.counts(run_);
+      if (counts.drained() && !counts.content) {
+        list_->is_over(jobs);
+      } else if (list_->due()) {
+        list_->look(jobs);
+      }
+    } catch (const Error& e) {
+      if (!std::exchange(list_told_, true)) log_.warn("list", e.what());
+      // Nothing can be brought back any more (the queue is another model's): the others need not wait for it.
+      if (e.kind() == ErrorKind::environment) let_others_end(jobs);
+    }
+  }
+
+  void let_others_end(queue::JobQueue& jobs) const {
+    try {
+      jobs.set_content(run_);
+    } catch (const Error&) {
+      return;  // they see that themselves
+    }
+  }
+
+  // Finished videos are kept whatever made them; only, nobody shall take them for this run's.
+  void look_for_kept(queue::RedisQueue& jobs, const Loaded& loaded) {
+    Making making = making_of(loaded.ready.value_or(protocol::ReadyEvent()), options_.crf);
+    making.model_digest = loaded.digest;
+    kept_ = made_otherwise(plan_, out_, making);
+    const auto is_again = [&](const Kept& one) {
+      return std::count(options_.again.begin(), options_.again.end(), one.id) > 0;
+    };
+    kept_.erase(std::remove_if(kept_.begin(), kept_.end(), is_again), kept_.end());
+    if (kept_.empty()) return;
+    if (options_.overwrite) {
+      std::vector<std::string> ids;
+      for (const Kept& one : std::exchange(kept_, {})) ids.push_back(one.id);
+      return make_again(jobs, ids, "--overwrite", log_);
+    }
+    log_.warn("kept", kept_line(kept_));
+    if (options_.draw) options_.draw("kept: " + kept_line(kept_) + "\n");
+    for (const Kept& one : kept_) log_.debug("kept", one.id + ": differs in " + one.difference);
   }
 
   std::unique_ptr<ProgressDisplay> show_progress(const std::vector<queue::RedisAddress>& addresses) const {
@@ -213,19 +290,47 @@ class Run {
 
   // Waits for the others without taking their time: an idle rank must not end the run for them. Nothing where this
   // rank was told to stop and others do not come: they may be gone.
-  std::optional<std::vector<std::string>> everybodys(const report::RankSummary& mine) {
+  std::optional<std::vector<std::string>> everybodys(queue::JobQueue& jobs, const report::RankSummary& mine) {
     auto exchange = world_.start_exchange(report::to_json(mine));
     std::optional<base::Stopwatch> stopping;
+    base::Stopwatch since_list;
     for (;;) {
       if (auto all = exchange.test()) return all;
       if (signals_.asked() == Ask::stop && !stopping) stopping.emplace();
       if (stopping && stopping->seconds() > kWaitForOthers_s) return std::nullopt;
+      if (since_list.seconds() > kTendList_s) {
+        tend_list(jobs);
+        since_list = base::Stopwatch();
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
   }
 
+  // Whether what is done stands in OUT, by the run's own eyes. Told to stop it takes no time.
+  std::optional<Error> last_look(queue::RedisQueue& jobs, double limit_s) {
+    const base::Stopwatch since;
+    const auto stopped = [&] { return since.seconds() > (signals_.asked() == Ask::stop ? kWaitForOthers_s : limit_s); };
+    try {
+      Standing standing(out_, jobs, {world_.place().host}, log_);
+      const auto ids = answered_for(jobs, options_, plan_);
+      Stands found = standing.look(ids, stopped);
+      for (; found == Stands::unsure && !stopped(); found = standing.look(ids, stopped)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      }
+      if (found == Stands::all) return std::nullopt;
+      return Error(ErrorKind::interrupted,
+                   found == Stands::unsure
+                       ? "whether all videos stand in OUT could not be seen: run the same command again"
+                       : "videos of done jobs did not stand in OUT: run the same command again, it makes them");
+    } catch (const Error& e) {
+      return e;
+    }
+  }
+
   int end(queue::RedisQueue& jobs, const std::string& digest, const report::RankSummary& mine) {
-    const auto all = everybodys(mine);
+    // Most of it while others still render: at the end they wait for no long reading.
+    if (world_.rank() == 0 && signals_.asked() == Ask::go_on) last_look(jobs, kReadAll_s);
+    const auto all = everybodys(jobs, mine);
     if (signals_.asked() != Ask::stop) jobs.set_patience(queue::Patience());
     report::RunSummary summary = new_summary(digest);
     if (world_.rank() == 0) {
@@ -234,14 +339,33 @@ class Run {
       } else {
         summary.ranks.push_back(mine);
       }
-      judge(jobs, ids_, options_.failed_ok, summary);
+      const auto amiss = all ? last_look(jobs, kLastLook_s) : std::nullopt;
+      const auto own = [this](const queue::JobView& now) { return list_ ? list_->word(now) : now; };
+      judge(jobs, ids_, options_.failed_ok, summary, own);
+      add_to(summary, amiss);
       if (!all) summary.exit_code = kStoppedEarly;
-      write(summary);
-      log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + out_.run_file(run_));
+      const std::string where = write(summary);
+      log_.info("end", "exit code " + std::to_string(summary.exit_code) + ", " + where);
     }
     if (all) return world_.agree_exit_code(summary.exit_code, kWorldDeadline);
     world_.abandon();
     return kStoppedEarly;
+  }
+
+  void add_to(report::RunSummary& summary, const std::optional<Error>& amiss) const {
+    for (const Kept& one : kept_) {
+      if (one.model_digest == summary.model_digest) continue;
+      for (auto& job : summary.jobs) {
+        if (job.id == one.id && job.state == "done") job.model_digest = one.model_digest;
+      }
+    }
+    const auto waits = [](const report::JobResult& job) { return job.state == "pending" || job.state == "delayed"; };
+    if (std::any_of(summary.jobs.begin(), summary.jobs.end(), waits)) {
+      summary.exit_code = cluster::worst_exit_code({summary.exit_code, kStoppedEarly});
+    }
+    if (!amiss) return;
+    if (summary.error.empty()) summary.error = amiss->what();
+    summary.exit_code = cluster::worst_exit_code({summary.exit_code, base::traits(amiss->kind()).exit_code});
   }
 
   RunOptions options_;
@@ -252,9 +376,12 @@ class Run {
   cluster::World world_;
   OutputFolder out_;
   std::string run_;
+  std::vector<Kept> kept_;  // finished videos that this run would have made otherwise
   std::string device_;
   std::string sharing_;  // see Device
   base::Logger log_;
+  std::optional<ListWatch> list_;  // the first rank's
+  bool list_told_ = false;         // that it could not be tended
 };
 
 }  // namespace

@@ -18,10 +18,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+// nohup lets its program ignore HUP; a signal that is blocked would come all the same.
 sigset_t watched() {
   sigset_t set;
   sigemptyset(&set);
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set, signal);
+  if (!is_ignored(SIGHUP)) sigaddset(&set, SIGHUP);
   return set;
 }
 
@@ -54,6 +61,8 @@ int left_ms(const std::optional<Clock::time_point>& until) {
 Signals::Signals(std::chrono::milliseconds grace) : grace_(grace) {
   const sigset_t set = watched();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // Who read the log has gone: a line is lost, and a write to a pipe that somebody needs says so by itself.
+  ::signal(SIGPIPE, SIG_IGN);
   fd_ = base::Fd(::signalfd(-1, &set, SFD_CLOEXEC));
   wake_ = base::Fd(::eventfd(0, EFD_CLOEXEC));
   if (!fd_ || !wake_) base::throw_errno("cannot make", "a signalfd");

@@ -11,6 +11,7 @@
 #include "nightreel/job/job.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/queue/private_server.h"
+#include "nightreel/queue/redis_queue.h"
 #include "nightreel/rank/options.h"
 #include "nightreel/rank/publisher.h"
 #include "nightreel/rank/renderer.h"
@@ -80,5 +81,12 @@ std::string agree_group_interface(cluster::World& world, const std::vector<int>&
 /// several hosts; every rank learns where the Redis is.
 std::vector<queue::RedisAddress> agree_redis(cluster::World& world, const RunOptions& options,
                                              std::optional<queue::PrivateServer>& server, const base::Logger& log);
+
+/// Every rank reaches the Redis, whose user has the rights that a run needs. Throws Error{usage} on all where there is
+/// nothing to do: no files, and OUT's `own` queue is empty and not followed.
+void check_queue(cluster::World& world, queue::RedisQueue& jobs, const RunOptions& options, bool own);
+
+/// Throws rank 0's `usage` on all as Error{usage}, where it is not empty.
+void throw_usage_together(cluster::World& world, const std::string& usage, const std::string& what);
 
 }  // namespace nightreel::rank

@@ -128,6 +128,7 @@ std::vector<queue::RedisAddress> agree_redis(cluster::World& world, const RunOpt
                          queue::PrivateServerOptions wanted;
                          wanted.out = options.out;
                          wanted.interface = interface;
+                         wanted.lease = std::chrono::seconds(options.lease_s);
                          wanted.log = log;
                          server.emplace(wanted);
                          addresses = {server->address()};

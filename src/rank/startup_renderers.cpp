@@ -123,6 +123,7 @@ RendererCommand renderer_command(const cluster::World& world, const RunOptions& 
                         {"--shard-weights", std::to_string(seat) + "/" + std::to_string(group.size())});
   }
   command.stderr_path = renderer_log(log_folder, rank);
+  command.environment.more = options.renderer_env;
   command.on_gpu = gpu_lists(device);
   // One that is started again finds the others' memory taken already.
   if (device != "cpu") command.first_argv = {"--host-ranks", std::to_string(world.place().local_size)};

@@ -5,6 +5,8 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 
@@ -26,14 +28,64 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
+constexpr double kMostFps = 1000;
+
+// What a failure leaves.
+struct Leftover {
+  const std::string& path;
+  ~Leftover() { std::remove(path.c_str()); }
+};
+
+[[noreturn]] void refuse(const DecodeOptions& options, const std::string& why) {
+  throw Error(ErrorKind::usage, base::printable(options.archive) + ": " + why);
+}
+
+std::string path_in(const DecodeOptions& options, const media::Archive& archive) {
+  const auto path = archive.model.find("path");
+  if (path == archive.model.end() || !path->is_string()) {
+    refuse(options, "model: path: no text; name the model with --model DIR");
+  }
+  return path->get<std::string>();
+}
+
 // The folder that the archive was made with, unless another one is named.
 std::string model_folder(const DecodeOptions& options, const media::Archive& archive) {
-  const std::string folder = options.model.empty() ? archive.model.value("path", std::string()) : options.model;
+  const std::string folder = options.model.empty() ? path_in(options, archive) : options.model;
   if (!std::filesystem::is_directory(folder)) {
     throw Error(ErrorKind::model, options.archive + ": its model '" + base::printable(folder) +
                                       "' is not here; name one with --model DIR");
   }
   return folder;
+}
+
+// An archive may be anybody's: what it says is held against what it has.
+job::Settings settings_in(const DecodeOptions& options, const media::Archive& archive) {
+  job::Settings settings;
+  try {
+    settings = job::settings_from_json(archive.settings);
+  } catch (const Error& e) {
+    const std::string why = e.what();  // "settings: [json.exception.out_of_range.403] key 'prompt' not found"
+    const auto bracket = why.find("] ");
+    refuse(options, bracket == std::string::npos ? base::printable(why)
+                                                 : "settings: " + base::printable(why.substr(bracket + 2)));
+  }
+  if (!(settings.fps > 0 && settings.fps <= kMostFps)) refuse(options, "settings: fps: is none; give --fps");
+  return settings;
+}
+
+// A run's latents are finite, or it fails.
+void check_finite(const DecodeOptions& options, const media::Archive& archive) {
+  const auto bad =
+      std::find_if(archive.latents.begin(), archive.latents.end(), [](float x) { return !std::isfinite(x); });
+  if (bad == archive.latents.end()) return;
+  refuse(options, "latents: number " + std::to_string(bad - archive.latents.begin()) + " is not finite");
+}
+
+// Of a video that has these latents.
+void take_sizes(job::Settings& settings, const media::Archive& archive, const model::VaeConfig& vae) {
+  settings.num_frames = (archive.latents_shape[1] - 1) * vae.scale_factor_temporal + 1;
+  settings.height = archive.latents_shape[2] * vae.scale_factor_spatial;
+  settings.width = archive.latents_shape[3] * vae.scale_factor_spatial;
 }
 
 // Whether the GPU cannot hold whole pictures' decoding beside the VAE.
@@ -47,9 +99,11 @@ bool in_tiles(model::Vae& vae, job::Settings settings, at::Device device, std::u
 }  // namespace
 
 void decode_archive(const DecodeOptions& options) {
+  if (!std::filesystem::is_regular_file(options.archive)) refuse(options, "is no file");
   // Before LibTorch starts a thread: the parser forks.
   const media::Archive archive = media::read_archive(options.archive);
-  const job::Settings settings = job::settings_from_json(archive.settings);
+  job::Settings settings = settings_in(options, archive);
+  check_finite(options, archive);
   const c10::InferenceMode inference;
   at::set_num_threads(options.threads);
   const at::Device device = pipeline::choose_device(options.device);
@@ -58,10 +112,12 @@ void decode_archive(const DecodeOptions& options) {
     throw Error(ErrorKind::usage, options.archive + ": has latents of " + std::to_string(archive.latents_shape[0]) +
                                       " channels, the model's VAE takes " + std::to_string(vae.config().z_dim));
   }
+  take_sizes(settings, archive, vae.config());
   const at::Tensor latents_CFYX = at::empty(archive.latents_shape, at::kFloat);
   std::copy(archive.latents.begin(), archive.latents.end(), latents_CFYX.mutable_data_ptr<float>());
 
   const std::string temporary = base::parent_folder(options.output) + "/." + base::random_hex(8) + ".part";
+  const Leftover leftover{temporary};
   media::VideoOptions video = options.video;
   if (video.fps <= 0) video.fps = settings.fps;
   const auto scale = vae.config().scale_factor_spatial;
@@ -74,8 +130,7 @@ void decode_archive(const DecodeOptions& options) {
         }
       });
   writer.finish();
-  if (std::rename(temporary.c_str(), options.output.c_str()) != 0)
-    base::throw_errno("cannot rename to", options.output);
+  base::rename_file(temporary, options.output);
 }
 
 }  // namespace nightreel::render

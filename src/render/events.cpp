@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <condition_variable>
+#include <new>
 
 #include "nightreel/base/pipe.h"
 #include "nightreel/protocol/message.h"
@@ -65,7 +66,12 @@ std::pair<ErrorKind, std::string> explain(const std::exception& thrown) {
     return {ErrorKind::device_memory, error->what_without_backtrace()};
   }
   if (const auto* error = dynamic_cast<const c10::Error*>(&thrown)) {
-    return {ErrorKind::device, error->what_without_backtrace()};
+    const std::string what = error->what_without_backtrace();
+    const bool of_host = what.find("DefaultCPUAllocator: ") != std::string::npos;
+    return {of_host ? ErrorKind::host_memory : ErrorKind::device, what};
+  }
+  if (dynamic_cast<const std::bad_alloc*>(&thrown) != nullptr) {
+    return {ErrorKind::host_memory, "this host has, or ulimit -v leaves, too little memory"};
   }
   return {ErrorKind::internal, thrown.what()};
 }

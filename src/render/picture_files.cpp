@@ -41,7 +41,7 @@ std::array<at::Tensor, 2> read_picture(const char* field, const std::string& pat
                                        const std::optional<pipeline::ClipSquare>& square) {
   if (path.empty()) return {};
   try {
-    const media::Image image = media::read_image(path);
+    const media::Image image = media::read_image(path, media::Links::refused);
     const media::Image sized = media::resample(image, static_cast<int>(settings.width),
                                                static_cast<int>(settings.height), media::Filter::lanczos);
     return {to_tensor(sized), square ? middle_square(image, *square) : at::Tensor()};

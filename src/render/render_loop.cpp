@@ -16,7 +16,7 @@ using base::ErrorKind;
 using std::chrono::milliseconds;
 
 Checkpointing kept(const Work& work) {
-  return {work.request.checkpoint, work.request.checkpoint_every};
+  return {work.request.checkpoint, work.request.checkpoint_every, work.request.hash};
 }
 
 }  // namespace

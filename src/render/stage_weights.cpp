@@ -53,8 +53,7 @@ std::string name_of(const fs::path& model, const Sources& sources) {
 }
 
 void copy_synced(const std::string& from, const std::string& to) {
-  const base::Fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!in) base::throw_errno("cannot open", from);
+  const base::Fd in = base::open_regular(from);
   base::Fd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!out) base::throw_errno("cannot create", to);
   std::vector<char> chunk(kChunk);

@@ -44,8 +44,9 @@ pipeline::DenoiseState from_file(const media::StateFile& file) {
 
 }  // namespace
 
-StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest) {
-  return {base::sha256_hex(job::to_json(settings).dump() + inputs_hash), model_digest};
+StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest,
+                   const std::string& job_hash) {
+  return {base::sha256_hex(job::to_json(settings).dump() + inputs_hash + job_hash), model_digest};
 }
 
 void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state,
@@ -65,6 +66,8 @@ std::optional<pipeline::DenoiseState> load_state(const std::string& path, const 
   try {
     const media::StateFile file = media::read_state(path);
     if (file.job_hash == key.settings_hash && file.model_digest == key.model_digest) return from_file(file);
+  } catch (const base::Error& e) {
+    if (e.kind() == base::ErrorKind::environment) throw;  // it could not be read: that says nothing about the file
   } catch (const std::exception&) {
     // Torn or foreign: the job must not fail for a file that only saves time.
   }

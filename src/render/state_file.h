@@ -17,8 +17,9 @@ struct StateKey {
 };
 
 /// `inputs_hash`: of the pictures' pixels and the LoRAs' numbers, which may change behind the paths that the settings
-/// name.
-StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest);
+/// name. `job_hash`: two queues may have jobs of one id in one OUT; empty: nobody's.
+StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest,
+                   const std::string& job_hash = {});
 
 /// `plan`: the memory plan that it was made with, for people; null: not told. Throws Error{storage}.
 void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state,

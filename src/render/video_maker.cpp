@@ -87,10 +87,10 @@ struct VideoMaker::Parts {
 
   /// A state of another precision, or of pictures that were encoded in another way, is another's: half a video in each
   /// is neither.
-  StateKey key(const job::Settings& settings, const Prepared& prepared) const {
+  StateKey key(const job::Settings& settings, const Prepared& prepared, const std::string& job_hash) const {
     const auto precision = facts.model.at("dtype").get<std::string>();
     const std::string how = plan.tiled.encode ? " encoded in tiles" : "";
-    return state_key(settings, prepared.inputs_hash + " " + precision + how, facts.model_digest);
+    return state_key(settings, prepared.inputs_hash + " " + precision + how, facts.model_digest, job_hash);
   }
 };
 
@@ -100,7 +100,8 @@ namespace {
 job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& memory) {
   job::Settings settings = job::recipe_for(card, job::RecipeChoice::automatic).defaults;
   const job::MemoryPlan plan = job::plan_memory(memory, settings);
-  if (plan.fits) return plan;
+  const bool roomy = memory.model.gpu || memory.host_bytes == 0 || plan.peak().bytes() <= memory.host_bytes;
+  if (plan.fits && roomy) return plan;
   settings.height = card.height_multiple();
   settings.width = card.width_multiple();
   settings.num_frames = 1 + card.vae_temporal * (card.transformer.patch_size[0] - 1);
@@ -132,7 +133,7 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   const job::DeviceMemory whole{
       pipeline::memory_model(folder, pipeline::precision_on(device, wanted.dtype, wanted.fp8, wanted.keep_keys)),
       options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device), options.memory_failed,
-      device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : 0};
+      device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : pipeline::host_memory_limit()};
   job::DeviceMemory memory = whole;
   memory.model = job::in_shards(whole.model, options.shard.size);
   wanted.shard = options.shard;
@@ -244,7 +245,7 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   const base::Stopwatch picture_watch;
   in_memory("picture", settings, begun, [&] { begun.image = pipeline.encode_pictures(settings, prepared.pictures); });
   if (!settings.image.empty()) begun.timings["image"] = picture_watch.seconds();
-  if (decides()) begun.state = load_state(checkpointing.path, parts_->key(settings, prepared));
+  if (decides()) begun.state = load_state(checkpointing.path, parts_->key(settings, prepared, checkpointing.job));
   if (agreement()) begun.state = agreement()->same_state(begun.state);
   begun.resumed_step = begun.state ? begun.state->sampler.next_step : 0;
   return begun;
@@ -315,7 +316,7 @@ void VideoMaker::answer_out_of_memory(const std::string& stage, const job::Setti
 void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                          const RenderObserver& observer, std::optional<std::int64_t> pause_after, Rendered& out,
                          Begun& begun) {
-  const StateKey key = parts_->key(settings, prepared);
+  const StateKey key = parts_->key(settings, prepared, checkpointing.job);
   Schedule schedule(checkpointing);
   std::optional<pipeline::DenoiseState> paused;
   pipeline::DenoiseObserver watcher;

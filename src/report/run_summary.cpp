@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 Json job_json(const JobResult& job) {
   Json out{{"id", job.id}, {"state", job.state}, {"video", nullptr}, {"error", nullptr}};
   if (!job.video.empty()) out["video"] = job.video;
+  if (!job.model_digest.empty()) out["model_digest"] = job.model_digest;
   if (!job.error.empty()) out["error"] = {{"kind", job.error_kind}, {"message", job.error}};
   return out;
 }
@@ -47,6 +48,13 @@ std::string dump(const Json& json, int indent) {
   return base::dump_json(json, indent);
 }
 
+// Of refused inbox entries a hundred stand among the jobs.
+std::int64_t failed(const RunSummary& summary) {
+  std::size_t named = 0;
+  for (const auto& rank : summary.ranks) named += rank.rejects.size();
+  return count(summary.jobs, "failed") + summary.rejected - static_cast<std::int64_t>(std::min(named, kNamedRejects));
+}
+
 }  // namespace
 
 std::string to_json(const RankSummary& summary) {
@@ -58,13 +66,15 @@ std::string to_json(const RankSummary& summary) {
                {"stopped_early", summary.stopped_early},
                {"error", error_json(summary.error_kind, summary.error)},
                {"repeated_failure", error_json(summary.repeated_kind, summary.repeated_failure)},
+               {"rejects", jobs_json(summary.rejects)},
+               {"rejected", summary.rejected},
                {"jobs", jobs_json(summary.jobs)}},
               -1);
 }
 
 RankSummary rank_summary(const std::string& text) {
   try {
-    const Json json = Json::parse(text);
+    const Json json = base::parse_json(text);
     RankSummary out;
     json.at("rank").get_to(out.rank);
     json.at("host").get_to(out.host);
@@ -81,9 +91,12 @@ RankSummary rank_summary(const std::string& text) {
       out.repeated_failure = repeated.at("message").get<std::string>();
     }
     for (const auto& job : json.at("jobs")) out.jobs.push_back(job_result(job));
+    for (const auto& job : json.at("rejects")) out.rejects.push_back(job_result(job));
+    json.at("rejected").get_to(out.rejected);
     return out;
-  } catch (const Json::exception& e) {
-    throw base::Error(base::ErrorKind::environment, std::string("a rank's summary cannot be read: ") + e.what());
+  } catch (const std::exception&) {  // a library's words about it would tell nobody anything
+    throw base::Error(base::ErrorKind::environment,
+                      "a rank's summary cannot be read: it is none of this build's; install one build on all hosts");
   }
 }
 
@@ -108,8 +121,9 @@ std::string to_json(const RunSummary& summary) {
                {"model_digest", summary.model_digest},
                {"ranks", ranks},
                {"done", count(summary.jobs, "done")},
-               {"failed", count(summary.jobs, "failed")},
+               {"failed", failed(summary)},
                {"cancelled", count(summary.jobs, "cancelled")},
+               {"rejected", summary.rejected},
                {"jobs", jobs_json(summary.jobs)},
                {"held_elsewhere", summary.held_elsewhere},
                {"error", summary.error.empty() ? Json(nullptr) : Json(summary.error)},

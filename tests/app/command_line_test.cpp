@@ -1,6 +1,7 @@
 #include "app/common/command_line.h"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 
@@ -103,6 +104,11 @@ TEST_CASE("a config file that is none, or names no option, is told with its name
     CHECK_MESSAGE(thrown.message.find("c.toml") != std::string::npos, thrown.message);
   }
   const Program program;
-  CHECK(test::thrown_by([&] { app::apply_config_file(program.app, {"--config=/no/file"}); }).kind ==
-        base::ErrorKind::usage);
+  REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
+  for (const std::string& path : {std::string("/no/file"), folder.path(), folder / "fifo", folder / "a\x1b[31m\nb"}) {
+    CAPTURE(path);
+    const auto thrown = test::thrown_by([&] { app::apply_config_file(program.app, {"--config=" + path}); });
+    CHECK(thrown.kind == base::ErrorKind::usage);
+    CHECK(thrown.message.find_first_of("\x1b\n") == std::string::npos);
+  }
 }

@@ -178,9 +178,12 @@ TEST_CASE("retry puts back what failed or was cancelled, and no job that is done
   commands({"cancel", "gone"});
   CHECK(commands.submit(line_of("done", R"(,"priority":9)")).out == "0 added, 1 known already\n");
 
-  const Ended some = commands({"retry", "gone", "done", "nobody"});
+  const Ended some = commands({"retry", "gone", "gone", "done", "nobody"});
   CHECK(some.code == 1);
-  CHECK(some.out == "gone: pending\ndone: cannot be retried\nnobody: cannot be retried\n");
+  CHECK(some.out ==
+        "gone: pending\ngone: is pending: it has not ended; `nightreel cancel` ends it\n"
+        "done: is done; `nightreel run --again done` makes it anew\n"
+        "nobody: unknown; `nightreel submit` adds its list again\n");
   const Ended all = commands({"retry", "--all"});
   CHECK(all.code == 0);
   CHECK(std::count(all.out.begin(), all.out.end(), '\n') == 2);

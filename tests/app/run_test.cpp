@@ -65,7 +65,10 @@ TEST_CASE("run: a value that no run can use is told with its flag") {
                                                                {"--ranks-per-video", "0"},
                                                                {"--min-ranks", "0"},
                                                                {"--stage-limits", "nap=1h"},
-                                                               {"--stage-limits", "step=soon"}};
+                                                               {"--stage-limits", "step=soon"},
+                                                               {"--renderer-env", "REDIS_PASSWORD"},
+                                                               {"--renderer-env", "A,HF_TOKEN"},
+                                                               {"--renderer-env", "A=B"}};
   const Refused a;
   for (const auto& [flag, value] : table) check_refused(a.run({flag, value}), 2, {flag});
   check_refused(a.run({"--shard-weights"}), 2, {"--shard-weights", "--ranks-per-video 2"});
@@ -123,6 +126,7 @@ TEST_CASE("run: what only the model can judge is refused too, before anything st
   const std::vector<std::pair<std::string, Words>> table{
       {R"(,"height":50)", {"height: 50", "48"}},
       {R"(,"num_frames":16)", {"num_frames: 16", "17"}},
+      {R"(,"height":2048)", {"height: 2048", "rope_max_seq_len of 64", "at most 1024"}},
       {R"(,"image":")" + repository("README.md") + "\"", {"image: "}}};
   for (const auto& [field, parts] : table) {
     const std::string path = a.folder.write("jobs.jsonl", line_of("a") + line_of("b", field));
@@ -136,6 +140,36 @@ TEST_CASE("run: a recipe that the model has not is refused, with the one that it
   const Refused a;
   const std::string path = a.folder.write("jobs.jsonl", line_of("a"));
   check_refused(a.run({path, "--recipe", "official"}), 3, {"models/shapes", "--recipe checkpoint"});
+}
+
+TEST_CASE("run and submit: what is no picture and no LoRA file is told with its line, before anything starts") {
+  const Refused a;
+  const std::string html = a.folder.write("page.png", "<!DOCTYPE html>");
+  const std::string cut = a.folder.write("cut.safetensors", std::string("\x20\0\0\0\0\0\0\0{", 9));
+  const std::string pointer = a.folder.write("lfs.safetensors", "version https://git-lfs.github.com/spec/v1\n");
+  const std::vector<std::pair<std::string, Words>> table{
+      {R"(,"image":")" + html + "\"", {"image: " + html, "is no PNG, JPEG or WebP picture"}},
+      {R"(,"loras":[{"path":")" + cut + "\"}]", {"loras: [0]: " + cut, "cut off"}},
+      {R"(,"loras":[{"path":")" + pointer + "\"}]", {"loras: [0]: " + pointer, "git lfs pull"}}};
+  for (const auto& [field, parts] : table) {
+    const std::string path = a.folder.write("jobs.jsonl", line_of("a") + line_of("b", field));
+    const bool is_picture = test::contains(field, "image");
+    const std::string model = repository(is_picture ? "models/shapes-i2v" : "models/shapes");
+    if (!is_picture) check_refused(a.run({path}), 2, parts);
+    const Ended ended = call({"submit", path, "--out", a.out, "--model", model});
+    check_refused(ended, 2, parts);
+    CHECK(test::contains(ended.log, path + ":2: "));
+    CHECK_FALSE(std::filesystem::exists(a.out));
+  }
+}
+
+TEST_CASE("run and submit: a list without a job is no list") {
+  const Refused a;
+  const std::string empty = a.folder.write("empty.jsonl", "\n");
+  check_refused(a.run({empty}), 2, {empty + ": holds no job"});
+  check_refused(call({"submit", empty, "--out", a.out}), 2, {empty + ": holds no job"});
+  check_refused(call({"submit", "-", "--out", a.out}, {{}, "\n", {}}), 2, {"stdin: holds no job"});
+  CHECK_FALSE(std::filesystem::exists(a.out));
 }
 
 TEST_CASE("run: nothing outside the input root is read") {

@@ -55,6 +55,25 @@ TEST_CASE("the nearest name is found, and none where none is near") {
   CHECK(nearest("guidence_scal", known) == "guidance_scale");
   CHECK(nearest("colour", known).empty());
   CHECK(nearest("x", {}).empty());
+  CHECK(nearest(std::string(500, 'x'), {std::string(499, 'x')}).empty());  // nobody mistypes that
+}
+
+TEST_CASE("no error carries what drives a terminal, whatever it was made of") {
+  CHECK(std::string(Error(ErrorKind::model, "no\x1b[31m\n\x1b]0;owned\x07.safetensors: cannot open").what()) ==
+        "no\\x1b[31m\\x0a\\x1b]0;owned\\x07.safetensors: cannot open");
+  const auto error = test::thrown_by([] {
+    errno = ENOENT;
+    throw_errno("cannot open", "\x1b[31m\nx");
+  });
+  CHECK(error.message == "cannot open \\x1b[31m\\x0ax: No such file or directory");
+  CHECK(std::string(Error(ErrorKind::job, error.message).what()) == error.message);
+}
+
+TEST_CASE("an error of several lines keeps them, and nothing else that drives a terminal") {
+  const Error error = Error::of_lines(ErrorKind::usage, "a:1: x\x1b[31m\na:2: y\n");
+  CHECK(std::string(error.what()) == "a:1: x\\x1b[31m\na:2: y\n");
+  CHECK(error.kind() == ErrorKind::usage);
+  CHECK(std::string(Error::of_lines(ErrorKind::usage, "").what()).empty());
 }
 
 TEST_CASE("a failed system call names what, where and why") {

@@ -3,11 +3,16 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <functional>
+#include <vector>
 
+#include "nightreel/base/publishing.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
 
@@ -16,13 +21,15 @@ namespace {
 enum class Link { works, refused, happens_but_fails };
 Link link_behaviour = Link::works;
 Link rename_behaviour = Link::works;
+int link_refusal = EPERM;
+int rename2_refusal = 0;  // what renameat2 with a flag answers; 0: it works
 
 }  // namespace
 
 // This executable's own link(2): file systems without hard links, and an NFS server whose answer was lost.
 extern "C" int link(const char* from, const char* to) noexcept {
   if (link_behaviour == Link::refused) {
-    errno = EPERM;
+    errno = link_refusal;
     return -1;
   }
   const int result = ::linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
@@ -35,6 +42,12 @@ extern "C" int rename(const char* from, const char* to) noexcept {
   const int result = rename_behaviour == Link::refused ? -1 : ::renameat(AT_FDCWD, from, AT_FDCWD, to);
   if (rename_behaviour == Link::works) return result;
   errno = EIO;
+  return -1;
+}
+
+extern "C" int renameat2(int from_folder, const char* from, int to_folder, const char* to, unsigned flags) noexcept {
+  if (rename2_refusal == 0) return static_cast<int>(::syscall(SYS_renameat2, from_folder, from, to_folder, to, flags));
+  errno = rename2_refusal;
   return -1;
 }
 
@@ -61,6 +74,22 @@ std::size_t entries(const std::string& folder) {
       std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
 }
 
+TEST_CASE("a pipe or a device is never replaced") {
+  test::TempFolder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  for (const auto& act :
+       std::vector<std::function<void()>>{[&] { replace_file(folder / "pipe", "x"); },
+                                          [&] { rename_file(folder.write("a", "x"), folder / "pipe"); }}) {
+    const auto error = test::thrown_by(act);
+    CHECK(error.kind == ErrorKind::storage);
+    CHECK(test::contains(error.message, "pipe: is no regular file, and is not replaced"));
+    struct stat info {};
+    CHECK(::lstat((folder / "pipe").c_str(), &info) == 0);
+    CHECK(S_ISFIFO(info.st_mode));
+  }
+  CHECK_FALSE(std::filesystem::exists(folder / ".pipe"));
+}
+
 TEST_CASE("a file is published once, whole, and never over another") {
   for (const Link how : {Link::works, Link::refused, Link::happens_but_fails}) {
     CAPTURE(static_cast<int>(how));
@@ -79,6 +108,45 @@ TEST_CASE("a file is published once, whole, and never over another") {
     CHECK(read_file(folder / "a.mp4", 100) == "first");
     CHECK(read_file(folder / "b.part", 100) == "second");  // the caller's to remove
   }
+}
+
+TEST_CASE("a folder in which nothing can be published is told before any work, with the fix") {
+  TempFolder folder;
+  check_publishing(folder.path());
+  const Behaves behaves(link_behaviour, Link::refused);
+  check_publishing(folder.path());  // renames that replace nothing serve as well
+  struct Row {
+    int link;
+    int rename2;
+  };
+  for (const Row& row : {Row{ENOSYS, EINVAL}, Row{EOPNOTSUPP, ENOSYS}, Row{EPERM, EINVAL}}) {
+    link_refusal = row.link;
+    rename2_refusal = row.rename2;
+    const auto found = thrown_by([&] { check_publishing(folder.path()); });
+    CHECK(found.kind == ErrorKind::storage);
+    const std::string reason = std::strerror(row.rename2);
+    for (const std::string& part : {folder.path(), std::string(kNoPublishing), std::string(kPublishingFix), reason}) {
+      CHECK_MESSAGE(contains(found.message, part), found.message);
+    }
+    const auto publishing = thrown_by([&] { publish(folder.write("a.part", "one"), folder / "a.mp4"); });
+    CHECK_MESSAGE(contains(publishing.message, kPublishingFix), publishing.message);
+    remove_file(folder / "a.part");
+    CHECK(entries(folder.path()) == 0);
+  }
+  link_refusal = EPERM;
+  rename2_refusal = 0;
+}
+
+TEST_CASE("a stamp is another one as soon as another file stands there, or the same one was written") {
+  TempFolder folder;
+  CHECK(file_stamp(folder / "a") == "");
+  const auto path = folder.write("a", "one");
+  const std::string first = file_stamp(path);
+  CHECK(!first.empty());
+  CHECK(file_stamp(path) == first);
+  replace_file(path, "one");
+  CHECK(file_stamp(path) != first);
+  CHECK(file_stamp(path + "/below") == "");
 }
 
 TEST_CASE("a publication that was cut off between its two steps is finished by the next call") {
@@ -149,7 +217,8 @@ TEST_CASE("reading is bounded, and a folder is not a file") {
   const auto path = folder.write("a", std::string(100000, 'x'));
   CHECK(read_file(path, 100000).size() == 100000);
   CHECK(contains(thrown_by([&] { read_file(path, 99999); }).message, "larger than 99999 bytes"));
-  CHECK(contains(thrown_by([&] { read_file("/dev/zero", 1000); }).message, "larger than 1000 bytes"));
+  CHECK(contains(thrown_by([&] { read_file(folder.write("long", std::string(1001, 'x')), 1000); }).message,
+                 "larger than 1000 bytes"));
   CHECK(contains(thrown_by([&] { read_file(folder.path(), 10); }).message, "is a folder"));
   CHECK(contains(thrown_by([&] { read_file(folder / "none", 10); }).message, "No such file"));
 }

@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 
@@ -96,10 +98,67 @@ TEST_CASE("the launcher's variables stay behind, others and the ones set arrive"
   CHECK(contains(text, "\nNIGHTREEL_PARENT_PID=" + std::to_string(::getpid()) + "\n"));
 }
 
+// The names, and those alone, that a child of this rule gets of `given`.
+std::vector<std::string> names_that_arrive(const EnvironmentRule& rule, const std::vector<std::string>& given) {
+  for (const auto& name : given) ::setenv(name.c_str(), "x", 1);
+  std::vector<std::string> arrived;
+  for (const std::string& entry : child_environment(rule, {})) {
+    const std::string name = entry.substr(0, entry.find('='));
+    if (std::find(given.begin(), given.end(), name) != given.end()) arrived.push_back(name);
+  }
+  for (const auto& name : given) ::unsetenv(name.c_str());
+  std::sort(arrived.begin(), arrived.end());
+  return arrived;
+}
+
+TEST_CASE("a renderer gets the listed variables and no secret, whatever it is called") {
+  const std::vector<std::string> given{"LC_ALL",
+                                       "CUDA_VISIBLE_DEVICES",
+                                       "NCCL_DEBUG",
+                                       "CUBLASLT_LOG_LEVEL",
+                                       "MALLOC_ARENA_MAX",
+                                       "NIGHTREEL_A",
+                                       "REDIS_PASSWORD",
+                                       "REDIS_URL",
+                                       "REDISCLI_AUTH",
+                                       "HF_TOKEN",
+                                       "NIGHTREEL_REDIS",
+                                       "NIGHTREEL_TOKEN",
+                                       "AWS_SECRET_ACCESS_KEY",
+                                       "SSH_AUTH_SOCK",
+                                       "OMPI_COMM_WORLD_RANK",
+                                       "SLURM_JOB_ID",
+                                       "ATEN_CPU_CAPABILITY"};
+  using Names = std::vector<std::string>;
+  const EnvironmentRule listed{EnvironmentRule::Take::listed, {}};
+  CHECK(names_that_arrive(listed, given) ==
+        Names{"CUBLASLT_LOG_LEVEL", "CUDA_VISIBLE_DEVICES", "LC_ALL", "MALLOC_ARENA_MAX", "NCCL_DEBUG", "NIGHTREEL_A"});
+  const EnvironmentRule more{EnvironmentRule::Take::listed, {"ATEN_CPU_CAPABILITY", "SLURM_*", "HF_TOKEN", "REDIS*"}};
+  CHECK(names_that_arrive(more, given) == Names{"ATEN_CPU_CAPABILITY", "CUBLASLT_LOG_LEVEL", "CUDA_VISIBLE_DEVICES",
+                                                "LC_ALL", "MALLOC_ARENA_MAX", "NCCL_DEBUG", "NIGHTREEL_A",
+                                                "SLURM_JOB_ID"});
+  CHECK(names_that_arrive({EnvironmentRule::Take::none, {}}, given).empty());
+}
+
+TEST_CASE("an empty environment is empty") {
+  auto options = shell("cat /proc/$$/environ | wc -c");
+  options.argv[0] = "/bin/sh";
+  options.environment.take = EnvironmentRule::Take::none;
+  CHECK(output_of(options) == std::vector<std::string>{"0"});
+}
+
+TEST_CASE("a password or a token cannot be added to what renderers get") {
+  CHECK(checked_variables({"ATEN_CPU_CAPABILITY", "KMP_*"}).size() == 2);
+  for (const char* name : {"REDIS_PASSWORD", "REDIS_*", "HF_TOKEN", "NIGHTREEL_REDIS", "A=B", "", "*", "A B"}) {
+    CAPTURE(name);
+    CHECK(thrown_by([&] { checked_variables({name}); }).kind == ErrorKind::usage);
+  }
+}
+
 TEST_CASE("a child has a group of its own and sleeps through the signals meant for ranks") {
   Child child(shell("read a; exit 5"));
   CHECK(::getpgid(child.pid()) == child.pid());
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) child.kill(signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) child.kill(signal);
   CHECK(child.wait(milliseconds(100)) == std::nullopt);
   child.close_stdin();
   CHECK(child.wait(milliseconds(60000)) == "exit code 5");
@@ -146,6 +205,43 @@ TEST_CASE("the owner's end is the end of the whole group") {
   }
   CHECK(::kill(outer, 0) != 0);  // ended and reaped
   CHECK(ends(inner));
+}
+
+TEST_CASE("no program outlives an owner that was killed, whichever it is") {
+  int told[2];
+  REQUIRE(::pipe2(told, O_CLOEXEC) == 0);
+  const pid_t owner = ::fork();
+  if (owner == 0) {
+    const Child child(shell("exec sleep 1000"));
+    const pid_t pid = child.pid();
+    if (::write(told[1], &pid, sizeof pid) == sizeof pid) ::pause();
+    ::_exit(1);
+  }
+  pid_t child = 0;
+  REQUIRE(::read(told[0], &child, sizeof child) == sizeof child);
+  ::close(told[0]);
+  ::close(told[1]);
+  CHECK(::kill(child, 0) == 0);
+  ::kill(owner, SIGKILL);
+  ::waitpid(owner, nullptr, 0);
+  CHECK(ends(child));
+}
+
+TEST_CASE("a child is told nothing of the handlers and the ignored signals of its owner") {
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
+  ChildOptions options;  // no shell: some clear the mask of what they start
+  options.argv = {"grep", "-E", "SigIgn|SigBlk|SigCgt", "/proc/self/status"};
+  const auto lines = output_of(options);
+  ::signal(SIGPIPE, SIG_DFL);
+  ::signal(SIGHUP, SIG_DFL);
+  REQUIRE(lines.size() == 3);
+  const auto mask = [&](std::size_t line) {
+    return std::stoull(lines[line].substr(lines[line].find('\t') + 1), nullptr, 16);
+  };
+  const auto bit = [](int signal) { return 1ULL << static_cast<unsigned>(signal - 1); };
+  CHECK(mask(0) == (bit(SIGTERM) | bit(SIGINT) | bit(SIGHUP) | bit(SIGUSR1) | bit(SIGUSR2)));
+  CHECK((mask(1) & (bit(SIGPIPE) | bit(SIGHUP))) == 0);
 }
 
 TEST_CASE("a child changes hands, and only the last hand ends it") {

@@ -11,9 +11,9 @@ from night import GROUP_SILENCE_S, LEASE_S, PREFIX, connect, environment_of, now
 # Points of a job's life (fault_points.cpp) at which a process is killed or frozen.
 RANK_POINTS = [
     *(f"rank.{when}.send.{script}" for when in ("before", "after")
-      for script in ("claim", "renew", "begin_publish", "complete", "fail", "release", "inbox_take")),
+      for script in ("claim", "renew", "begin_publish", "complete", "fail", "release", "inbox_turn")),
     *(f"rank.{when}.{name}" for when in ("before", "after")
-      for name in ("rename.videos.json.part", "rename.archive.h5", "rename.videos.jpg", "rename.videos.json",
+      for name in ("rename.videos.json.part", "rename.archive.h5", "rename.videos.jpg", "link.videos.json",
                    "link.videos.mp4")),
     "rank.before.unlink.videos.mp4.part", "rank.before.unlink.checkpoints.h5"]
 RENDERER_POINTS = [
@@ -23,7 +23,7 @@ RENDERER_POINTS = [
 STORAGE_POINTS = [
     "rank.before.open.videos.json.part", "rank.before.write.videos.json.part", "rank.before.fsync.videos.json.part",
     "rank.before.rename.videos.json.part", "rank.before.rename.archive.h5",
-    "rank.before.rename.videos.jpg", "rank.before.rename.videos.json", "rank.before.link.videos.mp4",
+    "rank.before.rename.videos.jpg", "rank.before.link.videos.json", "rank.before.link.videos.mp4",
     "rank.before.unlink.videos.mp4.part", "rank.before.unlink.checkpoints.h5",
     *(f"renderer.before.{name}" for name in (
         "open.videos.mp4.part", "write.archive.h5.part", "fsync.videos.mp4.part", "rename.videos.mp4.part", "rename.archive.h5.part", "fsync.checkpoints.h5.part",

@@ -13,7 +13,8 @@ from fault_case import FaultCase, job
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m\x9b2J\r\b"
 HTML = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 PROMPT = f"step_ms=1 {ESCAPES} {HTML} \u202egnirts\u2028"
-IDS = ["../up", "a/b", "/etc/passwd", "..", ".hidden", "", "a\nb", "a\0b", "a b", "x" * 129, "\x1b[2J"]
+IDS = ["../up", "a/b", "/etc/passwd", "..", ".hidden", "", "a\nb", "a\0b", "a b", "x" * 129, "\x1b[2J",
+       "--out", "inbox-0123456789abcdef"]
 
 
 def shown(text):

@@ -88,11 +88,9 @@ class PrivateServer:
 
     @property
     def client(self):
-        address = self.address()
-        owner = self.queue / "owner"  # where there is one, the password in `address` is a user's without admin rights
-        password = owner.read_text().strip() if owner.exists() else address["password"]
-        return redis.Redis(host="127.0.0.1", port=address["port"], password=password, decode_responses=True,
-                           socket_timeout=0.5, retry=Retry(NoBackoff(), 0))
+        password = (self.queue / "owner").read_text().strip()  # the one in `address` is of a user without admin rights
+        return redis.Redis(host="127.0.0.1", port=self.address()["port"], username="owner", password=password,
+                           decode_responses=True, socket_timeout=0.5, retry=Retry(NoBackoff(), 0))
 
     def pid(self):
         """Of the server, if it lives."""
@@ -177,7 +175,8 @@ class Night:
 
     def install(self, binaries):
         """The program in the night's own folder, with the stub beside it or the real engine."""
-        sources = {"nightreel": binaries / "nightreel", "nightreel-engine": binaries / "nightreel-engine"}
+        sources = {"nightreel": binaries / "nightreel", "nightreel-engine": binaries / "nightreel-engine",
+                   "nightreel-hdf5": binaries / "nightreel-hdf5"}
         if self.renderer == "stub":
             sources |= {"nightreel-engine": HERE / "stub_engine.py", "stub_group.py": HERE / "stub_group.py"}
         for name, source in sources.items():
@@ -209,7 +208,7 @@ class Night:
 
     def environment(self, faults):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "NIGHTREEL_"))}
-        kept |= {"CHAOS_MARK": self.mark, "CHAOS_CLIP": str(self.folder / "clip.mp4"), "OMP_NUM_THREADS": "1"}
+        kept |= {"NIGHTREEL_RENDERER_ENV": "CHAOS_*", "CHAOS_MARK": self.mark, "CHAOS_CLIP": str(self.folder / "clip.mp4"), "OMP_NUM_THREADS": "1"}
         kept |= {"NIGHTREEL_PLANTED": self.planted.name} if self.planted else {}
         if faults:
             changed = self.planted.in_script if self.planted else lambda text: text

@@ -18,7 +18,7 @@ ONCE = [
     ("rank.before.fsync.videos.json.part", "eio", 1), ("rank.before.close.videos.json.part", "did-eio", 1),
     ("rank.before.rename.videos.json.part", "eio", 1), ("rank.before.rename.videos.json.part", "did-eio", 0),
     ("rank.before.rename.archive.h5", "enospc", 1), ("rank.before.rename.archive.h5", "did-eio", 0),
-    ("rank.before.rename.videos.jpg", "erofs", 1), ("rank.before.rename.videos.json", "did-eio", 0),
+    ("rank.before.rename.videos.jpg", "erofs", 1), ("rank.before.link.videos.json", "did-eio", 0),
     ("rank.before.link.videos.mp4", "eio", 1), ("rank.before.link.videos.mp4", "did-eio", 0),
     ("rank.before.unlink.videos.mp4.part", "eio", 0),
     ("renderer.before.write.archive.h5.part", "enospc", 1), ("renderer.before.fsync.archive.h5.part", "eio", 1),

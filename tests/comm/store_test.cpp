@@ -310,6 +310,29 @@ TEST_CASE("a part's errors name the ranks of the whole group") {
   }
 }
 
+TEST_CASE("who does not have the token of a store meets nobody there, and is told at once") {
+  const comm::StoreServer server("127.0.0.1");
+  const std::string with = server.address();
+  const std::string bare = with.substr(0, with.rfind('/'));
+  CHECK(with.size() == bare.size() + 1 + 32);
+  CHECK(comm::StoreServer("127.0.0.1").address().substr(with.size() - 32) != with.substr(with.size() - 32));
+  for (const std::string& address : {bare, bare + "/", bare + "/" + std::string(32, '0')}) {
+    Member stranger([&]() -> std::string {
+      comm::make_store(address, 0, 1, {kLong});
+      return "nothing thrown";
+    });
+    const std::string outcome = stranger.outcome(kLong);
+    CHECK_MESSAGE(contains(outcome, "does not know this member's token"), outcome);
+    CHECK_FALSE(contains(outcome, std::string(32, '0')));
+  }
+  CHECK(server.keys() == 0);  // and left nothing there
+  Member member([&]() -> std::string {
+    comm::make_store(with, 0, 1, {kLong})->finalize();
+    return "met";
+  });
+  CHECK(member.outcome(kLong) == "met");
+}
+
 TEST_CASE("a failed communicator stays unusable and says why") {
   const auto outcomes = in_group(2, kLong, [](comm::Communicator& group) -> std::string {
     at::Tensor tensor = at::ones({group.rank() + 1});

@@ -4,6 +4,7 @@
 
 #include "doctor/model.h"
 #include "doctor/support.h"
+#include "nightreel/base/publishing.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
 
@@ -44,6 +45,10 @@ TEST_CASE("storage is judged over all ranks") {
   answers[1].problem = "cannot make /out: Read-only file system";
   check_says(judge_storage(places, answers), "storage", Level::failure,
              {"rank 1 on host b: cannot make /out: Read-only file system", "mount"});
+  answers[1].problem = std::string("/out/x: ") + base::kNoPublishing + "; " + base::kPublishingFix;
+  check_says(judge_storage(places, answers), "storage", Level::failure,
+             {"neither hard links", "take an OUT on a local"});
+  for (const auto& finding : judge_storage(places, answers)) CHECK(!test::contains(finding.fix, "mount"));
 }
 
 TEST_CASE("free space is held against a video a rank and against the queue") {

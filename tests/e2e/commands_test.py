@@ -2,6 +2,7 @@
 are tests/rank's fakes: what is drawn is other tests' matter. What needs no run is tested in the process (tests/app).
 """
 import json
+import os
 import signal
 import stat
 
@@ -80,6 +81,55 @@ class OnAPrivateQueue(program.ProgramTest):
         self.assertEqual(self.run_json()["done"], 2)
 
 
+    def test_a_run_for_nothing_and_a_redis_that_is_none_are_told_before_weights_are_loaded(self):
+        self.assert_refused(self.run_jobs(), 2, str(self.out), "is empty", "nightreel submit --out")
+        jobs = self.write_jobs(small("a"))
+        nowhere = f"unix://{self.folder}/nowhere"
+        self.assert_refused(self.run_jobs(jobs, "--redis", nowhere), 3, nowhere)
+        self.assertFalse((self.folder / "fake/started").exists(), "a renderer was started")
+        self.assertEqual(self.submit(small("a")).code, 0)
+        self.assert_ended(self.run_jobs(), 0)
+        self.assert_ended(self.run_jobs(), 0)  # what is done is no empty queue
+
+    def test_a_private_redis_that_is_killed_costs_no_attempt(self):
+        jobs = self.write_jobs(*(small(name, prompt="until=killed") for name in ("a", "b")))
+        process = program.start(self.words(jobs))
+        try:
+            self.assertTrue(until((self.out / "queue/address").exists, 120))
+            self.assertTrue(until(lambda: self.status()["running"], 120))
+            first = json.loads((self.out / "queue/address").read_text())["server_pid"]
+            os.kill(first, signal.SIGKILL)
+            self.assertTrue(until(lambda: self.server_pid() != first, 60))
+        finally:
+            (self.folder / "fake/killed").touch()
+            ended = program.finish(process)
+        self.assert_ended(ended, 0)
+        self.assertIn("the redis-server is back on its data", ended.log)
+        self.assertEqual([(job["state"], job["attempts"]) for job in self.status("--all")["jobs"]], [("done", 1)] * 2)
+
+    def server_pid(self):
+        return json.loads((self.out / "queue/address").read_text()).get("server_pid")
+
+    def test_a_private_redis_that_dies_again_and_again_ends_the_run(self):
+        jobs = self.write_jobs(small("a", prompt="until=never"))
+        process = program.start(self.words(jobs))
+        killed = set()
+
+        def kill_once_more():
+            try:
+                server = self.server_pid()
+            except (OSError, ValueError):
+                return process.poll() is not None
+            if server and server not in killed:
+                killed.add(server)
+                os.kill(server, signal.SIGKILL)
+            return process.poll() is not None
+        self.assertTrue(until(kill_once_more, 120), f"goes on after {len(killed)} deaths")
+        ended = program.finish(process)
+        self.assert_ended(ended, 3)
+        self.assertIn("died 3 times within a minute", self.run_json()["ranks"][0]["error"]["message"])
+
+
 class TheEnvironment(program.ProgramTest):
     def test_the_engine_reads_the_config_file_that_stands_before_its_subcommand(self):
         config = self.folder / "nightreel.toml"
@@ -133,8 +183,10 @@ class OnASharedRedis(program.ProgramTest):
         self.assertEqual((summary["exit_code"], summary["done"]), (1, 2))
         failed = self.failed_or_running()
         rejected = sorted(name for name in failed if name.startswith("inbox-"))
-        self.assertEqual(len(rejected), 2, failed)
-        messages = " | ".join(self.job(name)["error"] for name in rejected)
+        self.assertEqual(len(rejected), 1, failed)
+        self.assertEqual(failed["relative"]["state"], "failed", "a refused entry keeps its sender's id")
+        self.assertEqual(summary["rejected"], 2)
+        messages = " | ".join(self.job(name)["error"] for name in (*rejected, "relative"))
         self.assertIn("promt: unknown field", messages)
         self.assertIn("input-root", messages)
         self.assertIn("height", failed["height"]["error"]["message"])

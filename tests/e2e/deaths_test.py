@@ -159,18 +159,21 @@ class Deaths(FaultCase):
         # The launcher ends the other, which notices only then.
         self.assert_within(4, lambda: self.stop(*self.loading(), lambda ranks: os.kill(max(ranks), signal.SIGTERM)))
 
-    def test_sigterm_to_all_ranks_in_the_middle_of_a_night(self):
+    def test_sigterm_to_all_processes_in_the_middle_of_a_night(self):
         def one_try():
             jobs = [job(f"{self.out.name}-{name}", f"{STANDS_STILL} step_ms=50", steps=1000) for name in NAMES]
             process = self.start_jobs(jobs, redis=False)
             renderers = self.standing_still(process, 2)
 
-            def term(ranks):
-                for pid in ranks:
+            everybody = descendants(process.pid)
+
+            def term(_):
+                # As Slurm and systemd do it: redis-server and renderers, too.
+                for pid in everybody:
                     os.kill(pid, signal.SIGTERM)
                 for pid in renderers:
                     os.kill(pid, signal.SIGCONT)
-            took = self.stop(process, descendants(process.pid), term)
+            took = self.stop(process, everybody, term)
             if self.stopped_json() is None:
                 return BY_FORCE
             self.assertEqual(self.stopped_json()["exit_code"], 75)

@@ -2,11 +2,14 @@
 other commands refuse.
 """
 import json
+import os
 import subprocess
 
 import h5py
+import numpy
 
 import program
+import renderer
 from program import SOURCE, engine, nightreel
 
 CIRCLE = ["--prompt", "a red circle moves right on a black background", "--seed", 7, "--num_inference_steps", 4]
@@ -24,6 +27,12 @@ REFUSED = [
     (["--recipe", "best"], "best"),
     (["--crf", "52"], "--crf"),
     (["--loras", "{"], "--loras: "),
+    (["--height", "2048"], "rope_max_seq_len"),
+    (["-o", "/dev/null"], "/dev/null: no regular file"),
+    (["-o", "nowhere/x.mp4"], "nowhere: No such file or directory; make it first"),
+    (["-o", "x.mkv"], "must end with .mp4"),
+    (["--archive", "latents", "--archive-file", "/dev/null"], "/dev/null: no regular file"),
+    (["--archive", "latents", "--archive-file", "x.mp4"], "one file cannot be both"),
 ]
 # The same of the other commands. What is not there is in nobody's way: arguments are judged first.
 OTHERS_REFUSED = [
@@ -32,6 +41,14 @@ OTHERS_REFUSED = [
     (["decode", "x.h5", "-o", "x.mp4", "--crf", "52"], "--crf"),
     (["decode", "x.h5", "-o", "x.mp4", "--codec", "av1"], "--codec"),
     (["decode", "x.h5", "-o", "x.mp4", "--gpu-memory", "much"], "'much' is no size"),
+    (["decode", "x.h5", "-o", "x.mp4"], "x.h5: is no file"),
+    (["decode", "x.h5", "-o", "/dev/null"], "/dev/null: no regular file"),
+    (["decode", "x.h5", "-o", "nowhere/x.mp4"], "make it first"),
+    (["decode", "x.h5", "-o", "x.avi"], "must end with .mp4"),
+    (["model", "check", "/dev/null"], "/dev/null"),
+    (["model", "info", SOURCE / "README.md"], "README.md"),
+    (["model", "check", SOURCE / "README.md"], "README.md"),
+    (["model", "convert", SOURCE / "README.md", "--to", "y"], "README.md"),
     (["model"], "--help"),
     (["model", "info"], "folder is required"),
     (["model", "info", "x", "--dtype", "int4"], "--dtype"),
@@ -58,8 +75,8 @@ def facts(video):
 
 class Generate(program.ProgramTest):
     def generate(self, name, *flags, model="shapes", through=engine):
-        return through("generate", "--model", SOURCE / "models" / model, *CIRCLE, "-o", self.folder / name, *flags,
-                       cwd=self.folder)
+        output = [] if "-o" in flags else ["-o", self.folder / name]
+        return through("generate", "--model", SOURCE / "models" / model, *CIRCLE, *output, *flags, cwd=self.folder)
 
     def test_a_whole_video_and_its_latents_which_decode_makes_the_same_video_of(self):
         made = self.generate("a.mp4", "--archive", "latents", "--archive-file", self.folder / "a.h5", through=nightreel)
@@ -77,6 +94,55 @@ class Generate(program.ProgramTest):
         for same in ("b.mp4", "again.mp4"):
             self.assertEqual((self.folder / same).read_bytes(), video.read_bytes(), same)
         self.assertEqual(sorted(file.name for file in self.folder.iterdir()), ["a.h5", "a.mp4", "again.mp4", "b.mp4"])
+
+    def archive(self, name, latents=None, settings=None, model=None):
+        """An archive as somebody else might write it."""
+        path = self.folder / name
+        with h5py.File(path, "w") as file:
+            file.attrs["format"], file.attrs["format_version"] = "nightreel-archive", 1
+            for attribute, value in {"job": {}, "settings": settings, "model": model}.items():
+                file.attrs[attribute] = json.dumps(value)
+            file["latents"] = numpy.zeros((16, 2, 2, 2), "float32") if latents is None else latents
+        return path
+
+    def test_a_foreign_archive_is_refused_in_one_line_and_never_a_bug_of_ours(self):
+        whole = {"path": str(SOURCE / "models/shapes")}
+        not_finite = numpy.zeros((16, 2, 2, 2), "float32")
+        not_finite[3, 1, 0, 0] = numpy.inf
+        cases = {
+            "nothing": ({"settings": {}, "model": whole}, "settings: key 'prompt' not found"),
+            "text": ({"settings": {**renderer.SETTINGS, "fps": "8"}, "model": whole}, "settings: type must be number"),
+            "half": ({"settings": {**renderer.SETTINGS, "height": 1.5}, "model": whole}, "height is no integer"),
+            "fps": ({"settings": {**renderer.SETTINGS, "fps": -1}, "model": whole}, "fps"),
+            "number": ({"settings": renderer.SETTINGS, "model": {"path": 1}}, "model: path: no text"),
+            "null": ({"settings": renderer.SETTINGS, "model": {"path": None}}, "--model DIR"),
+            "list": ({"settings": [], "model": whole}, "settings: must be a JSON object"),
+            "inf": ({"settings": renderer.SETTINGS, "model": whole, "latents": not_finite}, "is not finite"),
+            "nan": ({"settings": renderer.SETTINGS, "model": whole, "latents": not_finite * 0}, "is not finite"),
+        }
+        for name, (content, part) in cases.items():
+            with self.subTest(name):
+                archive = self.archive(f"{name}.h5", **content)
+                ended = engine("decode", archive, "-o", self.folder / "x.mp4", "--device", "cpu")
+                self.assert_refused(ended, 2, str(archive), part)
+                self.assertNotIn("json.exception", ended.log)
+                self.assertEqual([file.suffix for file in self.folder.iterdir()], [".h5"])
+                archive.unlink()
+        good = self.archive("good.h5", settings=renderer.SETTINGS, model=whole)
+        self.assert_ended(engine("decode", good, "-o", self.folder / "x.mp4", "--device", "cpu"), 0)
+
+    def test_a_lost_answer_is_exit_code_3(self):
+        for words in (["model", "info", SOURCE / "models/shapes"], ["model", "info", SOURCE / "models/shapes", "--json"],
+                      ["model", "check", SOURCE / "models/shapes"], ["version"], ["--help"],
+                      ["model", "memory", SOURCE / "models/shapes"]):
+            with self.subTest(words):
+                ended = engine(*words, stdout="/dev/full")
+                self.assert_refused(ended, 3, "standard output cannot be written")
+
+    def test_a_pipe_is_not_replaced(self):
+        os.mkfifo(self.folder / "pipe.mp4")
+        self.assert_refused(self.generate("pipe.mp4"), 2, "pipe.mp4: no regular file")
+        self.assertTrue((self.folder / "pipe.mp4").is_fifo())
 
     def test_a_model_that_begins_with_a_picture_takes_one_and_asks_for_one(self):
         self.assert_refused(self.generate("a.mp4", model="shapes-i2v"), 2, "image: ")

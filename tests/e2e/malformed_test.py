@@ -3,6 +3,7 @@ wrong, the right exit code, nothing added to the queue, nothing half-written. Wh
 tested in the process (tests/app).
 """
 import json
+import os
 
 import redis
 
@@ -81,6 +82,31 @@ class Malformed(program.ProgramTest):
         video = self.folder / "a.mp4"
         self.assert_refused(self.generate(model, video, "--num-inference-steps", "2"), 1, "not finite")
         self.assertFalse(video.exists())
+
+    def test_names_out_of_files_and_paths_do_not_drive_a_terminal(self):
+        """red-team.md, L1: the name in an index file reached the terminal as it stood."""
+        model = self.folder / "model"
+        damage.copy(SHAPES, model)
+        for file in (model / "transformer").glob("*.safetensors"):
+            file.unlink()
+        hostile = "no\x1b[31m\n\x1b]0;owned\x07.safetensors"
+        index = model / "transformer/diffusion_pytorch_model.safetensors.index.json"
+        index.write_text(json.dumps({"metadata": {}, "weight_map": {"a": hostile}}))
+        checked = engine("model", "check", model)
+        self.assertEqual(checked.code, 3, checked.said)
+        self.assertIn("no\\x1b[31m\\x0a\\x1b]0;owned\\x07.safetensors", checked.out)
+        for ended in (checked, engine("model", "check", model, "--json"), engine("model", "info", "\x1b[31m\nx"),
+                      engine("decode", "\x1b[31m\nx", "-o", self.folder / "y.mp4"), engine("model", "check", "\x1b[31m\nx")):
+            self.assertNotEqual(ended.code, 0)
+            self.assertNotRegex(ended.out + ended.log, "[\x00-\x09\x0b-\x1f\x7f]")
+            self.assertLessEqual(ended.log.count("\n"), 1, ended.said)
+
+    def test_a_pipe_in_a_files_place_is_not_waited_for(self):
+        model = self.folder / "model"
+        damage.copy(SHAPES, model)
+        (model / "vae/config.json").unlink()
+        os.mkfifo(model / "vae/config.json")
+        self.assert_refused(engine("model", "info", model), 3, "vae/config.json", "no regular file")
 
     def test_what_is_no_checkpoint_folder(self):
         gguf = self.folder / "wan.gguf"

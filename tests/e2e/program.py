@@ -26,7 +26,7 @@ MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", *(["--allow-run-as-r
 def without_redis(**more):
     """The environment without what would name a Redis or settings: tests must not touch a server of the user's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "NIGHTREEL_"))}
-    return {**kept, **more}
+    return {**kept, "NIGHTREEL_RENDERER_ENV": "CHAOS_*,STAND_IN_*,HELD_*,PYTHON*", **more}  # what the tests' own engines read
 
 
 class Ended:
@@ -69,8 +69,11 @@ class EngineCommands:
         self._process = subprocess.Popen([BUILD / "bin/engine_commands"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          text=True, env=without_redis(GOMP_SPINCOUNT="1000"))
 
-    def __call__(self, *arguments, timeout=120, env=None, stdin=None, cwd=None):
+    def __call__(self, *arguments, timeout=120, env=None, stdin=None, cwd=None, stdout=None):
+        """`stdout`: a device to print to, of which nothing comes back."""
         files = {name: pathlib.Path(self._folder.name) / name for name in ("stdin", "stdout", "stderr")}
+        files["stdout"].unlink(missing_ok=True)
+        files["stdout"] = pathlib.Path(stdout) if stdout else files["stdout"]
         with self._lock:
             files["stdin"].write_text(stdin or "")
             request = {"arguments": [str(word) for word in arguments], "environment": without_redis(**(env or {})),
@@ -81,7 +84,7 @@ class EngineCommands:
             self._process.stdin.flush()
             code = self._process.stdout.readline()
             too_late.cancel()
-            said = [files[name].read_text(errors="replace") if files[name].exists() else "" for name in ("stdout", "stderr")]
+            said = [files[name].read_text(errors="replace") if files[name].is_file() else "" for name in ("stdout", "stderr")]
         if not code:
             raise AssertionError(f"{arguments}: engine_commands ended, or no answer within {timeout} s\n{said}")
         return Ended(int(code), *said)

@@ -150,6 +150,8 @@ class Ranks(program.ProgramTest):
 
     def test_hosts_that_no_redis_was_named_for(self):
         """The private Redis listens on a network address of rank 0 that both hosts reach."""
+        self.assertEqual(program.nightreel("submit", self.write_jobs(program.small("a")), "--out", self.out).code, 0)
+        self.assertEqual(program.nightreel("cancel", "a", "--out", self.out).code, 0)  # nothing to do, by name
         words = [self.program, "run", "--model", SHAPES, "--out", self.out, "--device", "cpu"]
         ended = program.call([*MPIRUN, "-np", 1, "env", "NIGHTREEL_HOSTNAME=a", *words, ":",
                               "-np", 1, "env", "NIGHTREEL_HOSTNAME=b", *words])

@@ -189,6 +189,42 @@ class WhileRanksRender(WithRedis):
         self.assertEqual([rank["error"] for rank in self.run_json()["ranks"]], [None, None])
 
 
+class OneThatForgets(WithRedis):
+    """All of its data go while two ranks render: each video is made, and the run says so only then."""
+
+    def forgets(self, name, forget, *settings):
+        server = self.server(name, "--maxmemory-policy", "noeviction", *settings)
+        names = [f"{name}-{number}" for number in range(6)]
+        process = self.start(self.write_jobs(*(small(one, steps=4) for one in names)), "--lease", 3, "--redis",
+                             f"redis://127.0.0.1:{server.port}")
+        self.both_wait()
+        forget(server)
+        self.let_go(*names)
+        self.assert_ended(self.finish(process), 0)
+        summary = self.run_json()
+        self.assertEqual((summary["done"], summary["exit_code"]), (6, 0))
+        for one in names:
+            job = server.client().hgetall(f"{PREFIX}job:{one}")
+            video = (self.out / f"videos/{one}.mp4").read_bytes()
+            self.assertEqual((job["state"], job["sha256"]), ("done", hashlib.sha256(video).hexdigest()), one)
+        self.assertIn("jobs that the queue had lost wait again", self.logs())
+        self.assertIn("the queue's records were lost", self.logs())
+
+    def test_a_server_that_is_flushed(self):
+        self.forgets("flushed", lambda server: server.client().flushall())
+
+    def test_a_server_without_persistence_that_restarts(self):
+        def restart(server):
+            server.kill()
+            server.start()
+        self.forgets("forgetful", restart, "--appendonly", "no")
+
+    def test_a_server_that_evicts_although_it_says_nothing_of_its_configuration(self):
+        server = self.server("managed", "--maxmemory-policy", "allkeys-lru", "--rename-command", "CONFIG", "")
+        ended = self.call(self.write_jobs(small("a")), "--redis", f"redis://127.0.0.1:{server.port}", ranks=1)
+        self.assert_refused(ended, 3, "its maxmemory-policy is allkeys-lru", "noeviction")
+
+
 class OneThatCannotBeUsed(WithRedis):
     def refusals(self):
         guarded = self.server("guarded", "--requirepass", "right-word")

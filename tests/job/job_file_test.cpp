@@ -81,7 +81,18 @@ TEST_CASE("blank lines, carriage returns and byte-order marks at the start are l
   const auto joined =
       folder.write("b.jsonl", "{\"prompt\": \"one\"}\n\xEF\xBB\xBF{\"prompt\": \"two\"}\n\xEF\xBB\xBF\n");
   CHECK(read_job_files({joined}).size() == 2);
-  CHECK(read_job_files({folder.write("empty.jsonl", "")}).empty());
+}
+
+TEST_CASE("a file without a job is a mistake, and named, also beside others") {
+  TempFolder folder;
+  const auto full = folder.write("full.jsonl", "{\"prompt\": \"one\"}\n");
+  for (const char* nothing : {"", "\n\r\n  \n", "\xEF\xBB\xBF"}) {
+    const auto empty = folder.write("empty.jsonl", nothing);
+    const auto thrown = test::thrown_by([&] { read_job_files({full, empty}); });
+    CHECK(thrown.kind == base::ErrorKind::usage);
+    CHECK(thrown.message == empty + ": holds no job; give a file with a JSON object a line");
+  }
+  CHECK(read_job_files({}).empty());
 }
 
 TEST_CASE("the same id again is one job with equal content, and an error with other content") {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "nightreel/base/clock.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
 
@@ -94,6 +95,29 @@ TEST_CASE("what a job leaves out stays open") {
   CHECK(job.priority == 0);
 }
 
+TEST_CASE("an id is no option and no record's of a refused entry, but what version 0.1 took is still read") {
+  for (const char* good : {"a", "_a", "0", "inbox", "Inbox-1", "a-inbox-1", "a.b-c_d"}) CHECK(is_id(good));
+  for (const char* bad : {"", ".a", "-", "-a", "--out", "inbox-", "inbox-06374db03c0a09f1", "a b", "a/b"}) {
+    CAPTURE(bad);
+    CHECK(!is_id(bad));
+    CHECK(contains(thrown_by([&] { parse(Json{{"prompt", "x"}, {"id", bad}}.dump()); }).message, "id: '"));
+  }
+  CHECK(!is_id(std::string(129, 'a')));
+  for (const char* old : {"-a", "inbox-06374db03c0a09f1"}) {
+    const Json spec{{"prompt", "x"}, {"id", old}};
+    CHECK(unpack_job(Json{{"folder", "/"}, {"spec", spec}}.dump(), "").id == old);
+  }
+}
+
+TEST_CASE("a field's name of a megabyte is told of in no time") {
+  const std::string name(1 << 20, 'n');
+  const base::Stopwatch watch;
+  for (int i = 0; i < 20; ++i) {
+    CHECK(contains(thrown_by([&] { parse(R"({"prompt": "x", ")" + name + "\": 1}"); }).message, "unknown field"));
+  }
+  CHECK(watch.seconds() < 30);  // without a bound the distances alone would take some minutes under a sanitizer
+}
+
 TEST_CASE("the sizes of texts are bounded") {
   const auto prompt = [](std::size_t size) { return R"({"prompt": ")" + std::string(size, 'x') + "\"}"; };
   CHECK(parse(prompt(kMaxPrompt)).prompt.size() == kMaxPrompt);
@@ -149,6 +173,35 @@ TEST_CASE("nothing outside input_root is read, whichever way the path goes there
   const PathRules no_root{"", folder / "missing"};
   CHECK(contains(thrown_by([&] { parse_job(R"({"prompt": "p", "image": "/etc/passwd"})", no_root); }).message,
                  "--input-root"));
+}
+
+TEST_CASE("an entry of the inbox names a file only where there is an input root") {
+  TempFolder folder;
+  folder.write("a.png", "x");
+  const std::string image = folder / "a.png";
+  for (const Json& job : {Json{{"prompt", "p"}, {"image", image}}, Json{{"prompt", "p"}, {"image", "/no/such"}},
+                          Json{{"prompt", "p"}, {"loras", {{{"path", image}}}}}}) {
+    INFO(job.dump());
+    const auto error = thrown_by([&] { parse_job(job.dump(), {"", "", false}); });
+    CHECK(error.kind == ErrorKind::job);
+    CHECK(contains(error.message, "an entry of the inbox may name a file only where the run has --input-root"));
+  }
+  CHECK(parse_job(R"({"prompt": "p"})", {"", "", false}).image.empty());
+  CHECK(parse_job(Json{{"prompt", "p"}, {"image", "a.png"}}.dump(), {folder.path(), folder.path()}).image == image);
+}
+
+TEST_CASE("a job that was taken in under an input root stays under it, also in a run that has none") {
+  TempFolder folder;
+  folder.write("root/in/a.png", "x");
+  folder.write("secret/a.png", "y");
+  const PathRules rules{folder / "root", folder / "root"};
+  const std::string packed = pack_job(parse_job(R"({"prompt": "p", "image": "in/a.png"})", rules));
+  CHECK(unpack_job(packed, "").image == folder / "root/in/a.png");
+  std::filesystem::remove_all(folder / "root/in");
+  std::filesystem::create_directory_symlink(folder / "secret", folder / "root/in");
+  for (const std::string& root : {std::string(), folder / "root"}) {
+    CHECK(contains(thrown_by([&] { unpack_job(packed, root); }).message, "lies outside --input-root"));
+  }
 }
 
 TEST_CASE("the same words in two folders are two jobs where they name files, else one") {

@@ -345,6 +345,22 @@ TEST_CASE("weights that move want memory of the host, and a host that has too li
   CHECK(job::to_json(job::device_memory_from_json(job::to_json(memory))) == job::to_json(memory));
 }
 
+TEST_CASE("on a CPU a video that the host can never hold is refused, and no other plan is made of it") {
+  const Settings s = video(480, 832, 81);
+  MemoryModel model = a14b();
+  model.gpu = false;
+  model.allocator = job::Allocator::exact;
+  const DeviceMemory boundless{model, 0};
+  const MemoryPlan plan = job::fitting_plan(boundless, s);
+  DeviceMemory memory{model, 0, {}, plan.peak().bytes()};
+  CHECK(job::to_json(job::fitting_plan(memory, s)) == job::to_json(plan));
+  memory.host_bytes -= 1;
+  const auto thrown = test::thrown_by([&] { job::fitting_plan(memory, s); });
+  CHECK((thrown.kind == base::ErrorKind::job));
+  CHECK(test::contains(thrown.message, "memory: "));
+  CHECK(test::contains(thrown.message, "this host has"));
+}
+
 TEST_CASE("bytes by stage go through text, and other text is refused") {
   const job::StageBytes bytes{{"decode", 75'000'000'000}, {"denoise", 1}};
   CHECK(job::to_text(bytes) == "decode=75000000000,denoise=1");

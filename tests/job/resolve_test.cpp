@@ -175,6 +175,8 @@ TEST_CASE("a misfit names the field and the nearest legal values") {
   no_boundary["model_index.json"].erase("boundary_ratio");
   CheckpointFiles patches = test::small_t2v();
   patches["transformer/config.json"]["patch_size"] = base::parse_json("[2, 4, 1]");
+  CheckpointFiles short_rope = test::small_t2v();
+  short_rope["transformer/config.json"]["rope_max_seq_len"] = 32;
   for (const auto& c : {
            Case{R"("height": 50)", test::small_t2v(), "height: 50 is no multiple of 16; nearest: 48, 64"},
            Case{R"("height": 7)", test::small_t2v(), "height: 7 is no multiple of 16; nearest: 16"},
@@ -186,6 +188,10 @@ TEST_CASE("a misfit names the field and the nearest legal values") {
            Case{R"("num_frames": 2)", test::small_t2v(), "num_frames: 2 is not 4n+1; nearest: 1, 5"},
            Case{R"("height": 64, "num_frames": 9)", patches, "num_frames: 9 is not 8n+5; nearest: 5, 13"},
            Case{R"("height": 64, "num_frames": 1)", patches, "num_frames: 1 is not 8n+5; nearest: 5"},
+           Case{R"("height": 512, "width": 528)", short_rope,
+                "width: 528 is more than this model's rope_max_seq_len of 32 allows; at most 512"},
+           Case{R"("height": 64, "width": 64, "num_frames": 129)", short_rope,
+                "num_frames: 129 is more than this model's rope_max_seq_len of 32 allows; at most 125"},
            Case{R"("boundary_ratio": 0.9)", test::small_t2v(), "boundary_ratio: this model has one expert"},
            Case{R"("guidance_scale_2": 3)", test::small_t2v(), "guidance_scale_2: this model has one expert"},
            Case{R"("seed": 1)", no_boundary, "boundary_ratio: this model has two experts"},
@@ -207,6 +213,7 @@ TEST_CASE("a misfit names the field and the nearest legal values") {
     CHECK_MESSAGE(error.message.rfind(c.message, 0) == 0, error.message);
   }
   CHECK(settings_of(R"({"prompt": "p", "height": 64, "num_frames": 13})", patches).num_frames == 13);
+  CHECK(settings_of(R"({"prompt": "p", "height": 512, "width": 512, "num_frames": 125})", short_rope).width == 512);
 }
 
 TEST_CASE("all jobs of a file are judged before any of them is rendered") {

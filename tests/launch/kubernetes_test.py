@@ -179,9 +179,54 @@ class Manifests(unittest.TestCase):
     def test_network_policies_speak_of_the_pods(self):
         for _, resources, job in self.each():
             labels = [template["metadata"]["labels"].items() for r in resources for _, template in pod_specs(r)]
-            for policy in (r for r in resources if r["kind"] == "NetworkPolicy"):
-                for selector in (policy["spec"]["podSelector"], policy["spec"]["ingress"][0]["from"][0]["podSelector"]):
-                    self.assertTrue(any(selector["matchLabels"].items() <= each for each in labels), selector)
+            policies = [r["spec"] for r in resources if r["kind"] == "NetworkPolicy"]
+            selectors = [policy["podSelector"] for policy in policies if policy["podSelector"]]
+            for policy in policies:
+                for rule, peers in (("ingress", "from"), ("egress", "to")):
+                    selectors += [peer["podSelector"] for one in policy.get(rule, []) for peer in one.get(peers, [])]
+            for selector in selectors:
+                self.assertTrue(any(selector["matchLabels"].items() <= each for each in labels), selector)
+
+    def test_nothing_goes_in_or_out_but_what_is_named(self):
+        for _, resources, _ in self.each():
+            policies = {r["metadata"]["name"]: r["spec"] for r in resources if r["kind"] == "NetworkPolicy"}
+            everything = policies.pop("nightreel-nothing-else")
+            self.assertEqual(everything, {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
+            for policy in policies.values():
+                self.assertEqual(policy["policyTypes"], ["Ingress", "Egress"])
+            self.assertNotIn("egress", policies["nightreel-redis"])
+            labels = {template["metadata"]["labels"]["app.kubernetes.io/name"] for r in resources for _, template in pod_specs(r)}
+            chosen = {policy["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for policy in policies.values()}
+            self.assertEqual(chosen, labels, "every pod has a policy of its own")
+
+    def test_pods_fit_pod_security_restricted(self):
+        """https://kubernetes.io/docs/concepts/security/pod-security-standards/, as far as these manifests say anything."""
+        for overlay, resources, _ in self.each():
+            (namespace,) = [r for r in resources if r["kind"] == "Namespace"]
+            self.assertEqual(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
+            for resource in resources:
+                for name, template in pod_specs(resource):
+                    spec = template["spec"]
+                    with self.subTest(overlay=overlay, pod=name):
+                        self.assertFalse({"hostNetwork", "hostPID", "hostIPC"} & spec.keys())
+                        self.assertEqual(spec["securityContext"]["runAsNonRoot"], True)
+                        self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+                        self.assertGreater(spec["securityContext"]["runAsUser"], 0)
+                        kinds = {key for volume in spec["volumes"] for key in volume if key != "name"}
+                        self.assertLessEqual(kinds, {"configMap", "emptyDir", "secret", "persistentVolumeClaim"})
+                        for container in spec["containers"]:
+                            held = container["securityContext"]
+                            self.assertEqual(held["allowPrivilegeEscalation"], False)
+                            self.assertEqual(held["capabilities"], {"drop": ["ALL"]})
+                            self.assertFalse({"privileged", "procMount"} & held.keys())
+                            self.assertFalse([port for port in container.get("ports", []) if "hostPort" in port])
+
+    def test_redis_refuses_what_its_pod_cannot_hold(self):
+        limit = next(template["spec"]["containers"][0]["resources"]["limits"]["memory"] for r in self.rendered["base"]
+                     if r["kind"] == "Deployment" for _, template in pod_specs(r))
+        self.assertEqual(limit, "1Gi")
+        settings = (FOLDER / "base/redis.conf").read_text()
+        self.assertRegex(settings, r"(?m)^maxmemory [1-8]\d\dmb$")
 
     def test_the_scripts_that_the_pods_start_are_here_and_executable(self):
         for _, _, job in self.each():
@@ -222,18 +267,89 @@ class TheRedisPod(LaunchTest):
         self.assertEqual((self.folder / "run/redis/redis.conf").stat().st_mode & 0o077, 0)
 
 
+# A cluster that holds one MPIJob and what is kept of it, as files in $CLUSTER; what it is asked goes to $CLUSTER/seen.
+KUBECTL = """cd "$CLUSTER"
+echo "$*" >>seen
+case "$*" in
+  *--ignore-not-found) [ ! -e mpijob ] || echo mpijob/nightreel ;;
+  *jsonpath*type==*) case $* in *"$(cat ended)"*) printf True ;; esac ;;
+  "get mpijob nightreel -o yaml") cat mpijob ;;
+  "get configmap nightreel-kept "*) [ ! -e kept ] || cat kept ;;
+  "create configmap nightreel-kept "*) for word; do case $word in --from-file=manifest=*) cat "${word##*=}" ;; esac; done ;;
+  "get mpijob nightreel -o name") [ -e mpijob ] ;;
+  "replace --force -f -") cat >new; rm mpijob; [ ! -e kills ] || { rm kills; kill -9 "$PPID"; }
+    [ ! -e refuses ] || exit 1; if [ -s fails ]; then sed -i 1d fails; exit 1; fi; sed '/resourceVersion/d; /uid/d; /^status/,$d' new >mpijob ;;
+  "replace -f -") cat >kept ;;
+  "create --dry-run=server -f -") cat >asked; [ ! -e refuses ] ;;
+  "delete mpijob nightreel "*) rm mpijob; [ ! -e kills ] || { rm kills; kill -9 "$PPID"; } ;;
+  "create -f "*) if [ -s fails ]; then sed -i 1d fails; exit 1; fi; cp "$3" mpijob ;;
+  *) echo "kubectl: $*" >&2; exit 64 ;;
+esac"""
+MPIJOB = """apiVersion: kubeflow.org/v2beta1
+kind: MPIJob
+metadata:
+  name: nightreel
+  resourceVersion: "77"
+  uid: 0d
+spec:
+  slotsPerWorker: 8
+status:
+  conditions: []
+"""
+MADE_ANEW = MPIJOB.replace('  resourceVersion: "77"\n  uid: 0d\n', "").partition("status:")[0]
+
+
 class TheNight(LaunchTest):
-    def test_a_job_that_has_not_finished_is_not_started_again(self):
-        for conditions, code, replaced in (("", 3, False), ("Succeeded", 0, True), ("Failed", 0, True)):
+    def setUp(self):
+        super().setUp()
+        self.script("kubectl", KUBECTL)
+        self.cluster = self.folder / "cluster"
+        self.cluster.mkdir()
+        self.put(mpijob=MPIJOB, ended="Succeeded")
+
+    def put(self, **files):
+        for name, text in files.items():
+            (self.cluster / name).write_text(text)
+
+    def night(self, code=0, shell=("sh",)):
+        """What the cluster holds afterwards; None: no MPIJob."""
+        ended = self.call(*shell, FOLDER / "base/night.sh", PATH=f"{self.folder}/tools:{os.environ['PATH']}",
+                          CLUSTER=str(self.cluster), TMPDIR=str(self.folder), LAUNCH_TRIES="5", LAUNCH_PAUSE="0")
+        self.assertEqual(ended.code, code, ended.said)
+        job = self.cluster / "mpijob"
+        return job.read_text() if job.exists() else None
+
+    def test_a_job_that_has_ended_is_made_anew_and_no_other(self):
+        for conditions, code, made in (("none", 3, MPIJOB), ("Succeeded", 0, MADE_ANEW), ("Failed", 0, MADE_ANEW)):
             with self.subTest(conditions):
-                seen = self.folder / "seen"
-                seen.unlink(missing_ok=True)
-                self.script("kubectl", f'echo "$@" >>{seen}', 'case "$*" in',
-                            f'  *jsonpath*{conditions or "none"}*) printf True ;;',
-                            '  replace*) cat >/dev/null ;;', '  *"-o yaml"*) echo kind: MPIJob ;;', 'esac')
-                ended = self.call("sh", FOLDER / "base/night.sh", PATH=f"{self.folder}/tools:{os.environ['PATH']}")
-                self.assert_ended(ended, code)
-                self.assertEqual("replace --force -f -" in seen.read_text(), replaced)
+                self.put(mpijob=MPIJOB, ended=conditions)
+                self.assertEqual(self.night(code), made)
+
+    def test_one_that_the_cluster_would_refuse_is_not_deleted(self):
+        self.put(refuses="")
+        self.assertEqual(self.night(1), MPIJOB)
+        self.assertIn("name: nightreel-check\n", (self.cluster / "asked").read_text(), "asked under a name that is free")
+        self.assertNotIn("delete", (self.cluster / "seen").read_text())
+
+    def test_one_that_cannot_be_made_at_once_is_made_later(self):
+        self.put(fails="1\n2\n3\n")
+        self.assertEqual(self.night(), MADE_ANEW)
+
+    def test_one_that_cannot_be_made_tonight_is_kept_and_made_the_next_night(self):
+        self.put(fails="1\n" * 9)
+        self.assertIsNone(self.night(3))
+        self.assertEqual((self.cluster / "kept").read_text(), MADE_ANEW)
+        self.put(fails="")
+        self.assertEqual(self.night(), MADE_ANEW)
+
+    def test_a_pod_that_is_killed_between_deleting_and_making_loses_nothing(self):
+        self.put(kills="")
+        self.assertIsNone(self.night(-signal.SIGKILL))
+        self.assertEqual(self.night(), MADE_ANEW)
+
+    def test_where_there_is_neither_a_job_nor_one_that_was_kept_it_says_so(self):
+        (self.cluster / "mpijob").unlink()
+        self.assertIsNone(self.night(3))
 
 
 @unittest.skipIf(pods.missing(), pods.missing())

@@ -2,12 +2,14 @@
 
 The launcher is a line of shell here, so that its code, its signals and the summaries are the test's own.
 """
+import re
 import shutil
 import signal
 import subprocess
 import unittest
 
 from launching import LaunchTest, SCRIPTS, SOURCE, finish, program, side_by_side, until
+from shells import SHELLS, SOURCED, shell_scripts
 
 load_tests = side_by_side.loader(threads=4)
 
@@ -16,19 +18,13 @@ SCRIPT = """set -eu
 launch "$2" sh -c "$3"
 echo "$launch_code ${launch_summary##*/}"
 """
-SOURCED = ("launch.sh", "roots.sh")
 TOLD = """summary() { printf '{\\n  "error": {"message": "\\\\"exit_code\\\\": 9"},\\n  "exit_code": %s,\\n}\\n' "$1" >"OUT/runs/$2.json"; }
 """
 
 
-def shell_scripts():
-    folders = (SCRIPTS, SOURCE / "packaging", SOURCE / ".ci", SOURCE / "tests/launch")
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
-    return sorted(file for file in files if file.suffix in (".sh", ".sbatch")
-                  or file.read_bytes()[:256].startswith((b"#!/bin/sh", b"#!/bin/bash")))
-
-
 class TheCode(LaunchTest):
+    shell = "dash"
+
     def setUp(self):
         super().setUp()
         (self.out / "runs").mkdir(parents=True)
@@ -36,7 +32,7 @@ class TheCode(LaunchTest):
 
     def launch(self, line):
         line = (TOLD + line).replace("OUT", str(self.out))
-        return self.start("sh", "-c", SCRIPT, "script", SCRIPTS / "launch.sh", self.out, line)
+        return self.start(*SHELLS[self.shell], "-c", SCRIPT, "script", SCRIPTS / "launch.sh", self.out, line)
 
     def test_without_a_signal_the_launchers_code_stands(self):
         for line, expected in (("exit 0", "0 "), ("summary 0 a; exit 0", "0 a.json"), ("summary 3 a; exit 3", "3 a.json"),
@@ -83,6 +79,14 @@ i=0; while [ $i -lt 10 ]; do sleep 0.05; i=$((i+1)); done; exit $((60+n))"""
                     (self.out / f"runs/{file}.json").unlink(missing_ok=True)
 
 
+class TheCodeInBash(TheCode):
+    shell = "bash"
+
+
+class TheCodeInBusybox(TheCode):
+    shell = "busybox"
+
+
 class Style(unittest.TestCase):
     def test_shellcheck_has_nothing_to_say(self):
         self.assertTrue(shutil.which("shellcheck"), "apt-get install shellcheck")
@@ -90,6 +94,19 @@ class Style(unittest.TestCase):
         self.assertGreaterEqual({file.name for file in scripts}, {"launch.sh", "run.sh", "setup", "postinst", "quick_engine.sh"})
         done = subprocess.run(["shellcheck", "-x", "-s", "sh", *scripts], cwd=SOURCE, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_checks_that_keep_text_from_being_run_are_on_and_find_it(self):
+        """.shellcheckrc names them; no script switches one off but for words that are meant to be words."""
+        for line, check in (("x=$(cat f); echo $x", "SC2086"), ("for x in $(cat f); do echo \"$x\"; done; echo $(cat f)", "SC2046"),
+                            ("$(cat f)", "SC2091"), ("x=$(cat f); trap \"echo $x\" EXIT", "SC2064"),
+                            ("find . -exec sh -c 'echo {}' \\;", "SC2156"), ("x=$1; printf \"$x\"", "SC2059"),
+                            ("ssh host \"cd $PWD; ls\"", "SC2029"), ("x=1; echo $x", "SC2248")):
+            done = subprocess.run(["shellcheck", "-s", "sh", "-f", "gcc", "-"], input=f"{line}\n", cwd=SOURCE,
+                                  capture_output=True, text=True)
+            self.assertIn(check, done.stdout, line)
+        for file in shell_scripts():
+            off = set(re.findall(r"SC\d+", " ".join(re.findall(r"shellcheck disable=(\S+)", file.read_text()))))
+            self.assertLessEqual(off, {"SC2086", "SC2248", "SC2016"}, file)
 
     def test_every_script_stops_at_the_first_error_and_can_be_started(self):
         for file in shell_scripts():

@@ -112,6 +112,14 @@ class Units(unittest.TestCase):
             self.assertEqual((done.returncode, [line for line in done.stderr.splitlines() if folder in line]), (0, []),
                              done.stderr)
 
+    def test_the_service_gives_up_what_a_night_does_not_need(self):
+        service = (FOLDER / "nightreel-night.service").read_text()
+        for line in ("NoNewPrivileges=yes", "ProtectSystem=full", "CapabilityBoundingSet=", "PrivateTmp=yes", "RestrictSUIDSGID=yes",
+                     "ProtectKernelModules=yes", "ProtectControlGroups=yes"):
+            self.assertRegex(service, rf"(?m)^{line}$")
+        for taken in ("PrivateDevices", "DevicePolicy", "ProtectClock", "PrivateNetwork", "MemoryDenyWriteExecute"):
+            self.assertNotRegex(service, rf"(?m)^{taken}=", "GPUs, CUDA's compiler and other hosts are needed")
+
     def test_cron_starts_what_systemd_starts(self):
         service = (FOLDER / "nightreel-night.service").read_text()
         (command,) = re.findall(r"^ExecStart=(.*)$", service, re.MULTILINE)

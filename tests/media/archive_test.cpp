@@ -7,9 +7,9 @@
 #include <limits>
 #include <thread>
 
-#include "media/hdf5.h"
 #include "media/limits.h"
 #include "media/support.h"
+#include "nightreel/hdf5/file.h"
 
 namespace nightreel::media::test {
 namespace {
@@ -118,20 +118,20 @@ struct Odd {
   std::string format = kArchiveFormat;
   std::int64_t version = kArchiveVersion;
   std::string job = "{}";
-  h5::Type type = h5::Type::float32;
-  h5::Shape latents = {1, 1, 2, 2};
-  h5::Shape frames = {};
+  hdf5::Type type = hdf5::Type::float32;
+  hdf5::Shape latents = {1, 1, 2, 2};
+  hdf5::Shape frames = {};
   std::string name = "latents";
 };
 
 void write_odd(const std::string& path, const Odd& odd) {
-  h5::File file = h5::File::create(path);
+  hdf5::File file = hdf5::File::create(path);
   file.write_text("format", odd.format);
   file.write_integer("format_version", odd.version);
   for (const char* attribute : {"job", "settings", "model"}) file.write_text(attribute, odd.job);
   const std::vector<double> zeros(64);
   file.write(odd.name, odd.type, odd.latents, zeros.data(), {});
-  if (!odd.frames.empty()) file.write("frames", h5::Type::uint8, odd.frames, zeros.data(), {});
+  if (!odd.frames.empty()) file.write("frames", hdf5::Type::uint8, odd.frames, zeros.data(), {});
   put(path, file.close());
 }
 
@@ -143,7 +143,7 @@ TEST_CASE("a file that is no archive of this version is refused by the thing tha
        {Odd{.what = "format is \"nightreel-checkpoint\"", .format = "nightreel-checkpoint"},
         Odd{.what = "format_version is 2", .version = 2}, Odd{.what = "attribute job: ", .job = "{"},
         Odd{.what = "attribute job: ", .job = "{\"a\":1,\"a\":2}"}, Odd{.what = "must be a JSON object", .job = "[]"},
-        Odd{.what = "/latents must be float32", .type = h5::Type::float64},
+        Odd{.what = "/latents must be float32", .type = hdf5::Type::float64},
         Odd{.what = "/latents must be float32", .latents = {1, 2, 2}},
         Odd{.what = "/latents must be float32", .latents = {1, 0, 2, 2}},
         Odd{.what = "/frames must be uint8", .frames = {1, 2, 2, 4}},

@@ -1,5 +1,7 @@
 #include "nightreel/media/image_reader.h"
 
+#include <sys/stat.h>
+
 #include <array>
 
 #include "media/exif.h"
@@ -93,6 +95,20 @@ TEST_CASE("what is no picture, or claims to be a huge one, is refused by name") 
 
 TEST_CASE("a file that is not there is the job's error, with its path") {
   CHECK(contains(error_of(base::ErrorKind::job, [] { read_image("/nowhere/a.png"); }), "/nowhere/a.png"));
+}
+
+TEST_CASE("a picture's path that was resolved leads through no link, and to no FIFO") {
+  const TempFolder folder;
+  put(folder / "a.jpg", bytes_of("turned.jpg"));
+  std::filesystem::create_symlink("a.jpg", folder / "link.jpg");
+  REQUIRE(::mkfifo((folder / "fifo.jpg").c_str(), 0600) == 0);
+  const std::string real = std::filesystem::canonical(folder.path()).string() + "/";
+  CHECK(read_image(real + "link.jpg").rgb == read_image(real + "a.jpg", Links::refused).rgb);
+  const auto refused = [&](const char* name) {
+    return error_of(base::ErrorKind::job, [&] { read_image(real + name, Links::refused); });
+  };
+  CHECK(contains(refused("link.jpg"), "a symbolic link"));
+  CHECK(contains(refused("fifo.jpg"), "no regular file"));
 }
 
 TEST_CASE("an Exif orientation is found in little and big endian, and nonsense counts for nothing") {

@@ -7,7 +7,7 @@ from installing import BUILD, HIDDEN, SOURCE, TORCH, TreeTest, cached, install_l
 from program import ENDLESS, MPIRUN, small, until
 
 load_tests = side_by_side.loader(threads=3)
-PLACES = ("bin/nightreel", "libexec/nightreel/nightreel-engine", "share/man/man1/nightreel.1.gz",
+PLACES = ("bin/nightreel", "libexec/nightreel/nightreel-engine", "libexec/nightreel/nightreel-hdf5", "share/man/man1/nightreel.1.gz",
           "share/bash-completion/completions/nightreel", "share/zsh/vendor-completions/_nightreel",
           "share/fish/vendor_completions.d/nightreel.fish", "lib/systemd/system/nightreel-night.service",
           "lib/systemd/system/nightreel-night.timer", "share/nightreel/jobs/demo.jsonl",
@@ -55,7 +55,7 @@ class Installed(TreeTest):
     def test_run_paths_are_relative_and_every_library_is_found(self):
         if cached("NIGHTREEL_BUNDLE_TORCH") != "ON":
             self.skipTest("LibTorch stays where it is")
-        for name in ("bin/nightreel", "libexec/nightreel/nightreel-engine"):
+        for name in ("bin/nightreel", "libexec/nightreel/nightreel-engine", "libexec/nightreel/nightreel-hdf5"):
             dynamic = run("readelf", "-d", self.prefix / name)
             for path in re.findall(r"R(?:UN)?PATH.*\[(.*)\]", dynamic):
                 self.assertEqual([part for part in path.split(":") if not part.startswith("$ORIGIN/")], [], name)

@@ -78,6 +78,18 @@ TEST_CASE("renderers share what the host has available in equal parts") {
   CHECK(host_memory_for(1) > 0);  // this host
 }
 
+TEST_CASE("what a host could ever give is its memory, or less by a cgroup's limit") {
+  const test::TempFolder root;
+  CHECK(pipeline::host_memory_limit(root.path()) == 0);
+  write_host(root);
+  CHECK(pipeline::host_memory_limit(root.path()) == 64 * kGiB);
+  root.write("proc/self/cgroup", "0::/pods/pod1\n");
+  write_group(root, "/pods/pod1", "max", 5 * kGiB, 0);
+  write_group(root, "/pods", std::to_string(24 * kGiB), 23 * kGiB, 0);
+  CHECK(pipeline::host_memory_limit(root.path()) == 24 * kGiB);
+  CHECK(pipeline::host_memory_limit() > 0);  // this host
+}
+
 TEST_CASE("a cgroup's limit counts, its own and those above, and cached files make room") {
   const test::TempFolder root;
   write_host(root);

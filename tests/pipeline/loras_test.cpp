@@ -106,6 +106,16 @@ TEST_CASE("a file is opened once, and again after it was changed or replaced") {
   CHECK((test::thrown_by([&] { files.open(path); }).kind == base::ErrorKind::job));
 }
 
+TEST_CASE("a LoRA's file that became a link after its path was resolved is not followed") {
+  const test::TempFolder folder;
+  const std::string path = folder / "a.safetensors";
+  std::filesystem::create_symlink(test::golden_path("plain/loras/peft.safetensors"), path);
+  pipeline::LoraFiles files;
+  const auto error = test::thrown_by([&] { files.open(path); });
+  CHECK((error.kind == base::ErrorKind::job));
+  CHECK(test::contains(error.message, "a symbolic link"));
+}
+
 TEST_CASE("LoRAs that cannot be used are the job's error, and those of another video the program's own") {
   GoldenRun golden("plain", "run_lora_comfy");
   Pipeline pipeline = Pipeline::load(golden.model_dir(), {});

@@ -28,6 +28,7 @@ RenderRequest some_request() {
   r.archive_content = "frames";
   r.checkpoint_every = 7;
   r.crf = 23;
+  r.hash = "0a1b";
   r.memory = 85899345920U;
   return r;
 }
@@ -77,6 +78,7 @@ TEST_CASE("the values survive, not only the text") {
   CHECK(r.settings.seed == 9223372036854775807U);
   CHECK(r.spec.dump() == R"({"guidance_scale":5.0,"prompt":"日本"})");
   CHECK(r.crf == 23);
+  CHECK(r.hash == "0a1b");
   const FailedEvent failed = failed_event(decode_event(encode(FailedEvent{"", 0, ErrorKind::numeric, "NaN"})));
   CHECK(failed.kind == ErrorKind::numeric);
   CHECK(failed.job.empty());
@@ -102,6 +104,32 @@ TEST_CASE("foreign bytes in a message do not break the line") {
   CHECK(
       failed_event(decode_event(R"({"v":1,"type":"failed","job":"","token":0,"kind":"new kind","message":""})")).kind ==
       ErrorKind::internal);
+}
+
+TEST_CASE("every field of `ready` is looked at when it comes, not when it is used") {
+  const Json good = Json::parse(encode([] {
+    ReadyEvent e;
+    e.model = Json::object();
+    e.versions = {{"libtorch", "2"}};
+    return e;
+  }()));
+  REQUIRE(ready_event(decode_event(good.dump())).versions.at("libtorch") == "2");
+  struct Case {
+    const char* field;
+    Json value;
+  };
+  for (const Case& c : {Case{"versions", "2.11"}, Case{"versions", Json::array()}, Case{"versions", nullptr},
+                        Case{"versions", {{"libtorch", 2}}}, Case{"model", 7}, Case{"model", Json::array()},
+                        Case{"memory", Json::object()}, Case{"memory", "much"}, Case{"memory", {{"bytes", -1}}},
+                        Case{"memory", {{"bytes", 1}, {"model", 3}}}, Case{"plan", "a"}, Case{"plan", Json::array()},
+                        Case{"threads", -1}, Case{"load_s", -2}, Case{"load_s", "1"}, Case{"load", 1}}) {
+    Json body = good;
+    body[c.field] = c.value;
+    INFO(body.dump());
+    const auto error = thrown_by([&] { ready_event(decode_event(body.dump())); });
+    CHECK(error.kind == ErrorKind::renderer);
+    CHECK(contains(error.message, "ready: "));
+  }
 }
 
 TEST_CASE("a hostile or foreign line is an error of the renderer, whichever it is") {

@@ -173,10 +173,16 @@ class FlakyQueue : public JobQueue {
   std::optional<JobState> release(const LeaseRef&, bool) override { return {}; }
   Cancelled cancel(const std::string&) override { return Cancelled::unknown; }
   Retried retry(const std::string&) override { return Retried::unknown; }
+  PutBack put_back(const std::string&, const std::string&, std::chrono::milliseconds) override { return {}; }
+  void note_standing(const std::string&, const std::string&, const std::string&) override {}
   std::size_t reap() override { return 0; }
   Counts counts(const std::string&) override { return {}; }
   std::vector<JobView> list(JobState) override { return {}; }
   std::vector<JobView> lookup(const std::vector<std::string>&) override { return {}; }
+  std::optional<std::int64_t> highest_pending() override { return {}; }
+  std::string incarnation() override { return ""; }
+  std::vector<BroughtBack> bring_back(const std::vector<LostJob>&, const BringBack&) override { return {}; }
+  void set_content(const std::string&) override {}
 
  private:
   std::atomic<int>& renewals_;

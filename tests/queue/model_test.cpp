@@ -162,6 +162,18 @@ class Model {
     return Retried::pending;
   }
 
+  void brought_back(const Submission& job, const std::string& out, std::int64_t attempts) {
+    ModelJob fresh;
+    fresh.identity = job.identity;
+    fresh.out = out;
+    fresh.priority = job.priority;
+    fresh.lora_set = job.lora_set;
+    fresh.own_limit = job.max_attempts;
+    fresh.attempts = attempts;
+    fresh.seq = ++seq_;
+    jobs[job.id] = fresh;
+  }
+
   std::int64_t leased(const std::string& run) const {
     return std::count_if(jobs.begin(), jobs.end(), [&](const auto& entry) {
       return entry.second.state == JobState::running && entry.second.run == run;
@@ -226,7 +238,7 @@ class Walk {
       case 9:
         return lose();
       case 10:
-        return pick(2) == 0 ? cancel() : retry();
+        return pick(3) == 0 ? vanish() : pick(2) == 0 ? cancel() : retry();
       default:
         return due();
     }
@@ -313,6 +325,22 @@ class Walk {
     last_ = "retry";
     const std::string id = some_id();
     expect(queue_.retry(id) == model_.retry(id), "retry's result");
+  }
+
+  // Somebody deletes a job's hash, whatever state it is in, and a run brings the job back.
+  void vanish() {
+    last_ = "vanish";
+    const auto found = model_.jobs.find(some_id());
+    if (found == model_.jobs.end()) return;
+    Submission job = a_job(found->first, found->second.priority, found->second.own_limit);
+    job.identity = found->second.identity;
+    job.lora_set = found->second.lora_set;
+    const std::int64_t attempts = pick(3);
+    const BringBack to{"run-1", "/a", "", ""};
+    expect(queue_.bring_back({{job, attempts}}, to).at(0) == BroughtBack::known, "a job that is there is not lost");
+    raw_.command({"DEL", kPrefix + "job:" + job.id});
+    expect(queue_.bring_back({{job, attempts}}, to).at(0) == BroughtBack::back, "a lost job comes back");
+    model_.brought_back(job, to.out, attempts);
   }
 
   // Every delay ends; the next claim would promote them, here a claim that wants more jobs than there are.

@@ -11,6 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/json.h"
+#include "queue/queue_folder.h"
+#include "queue/server_process.h"
 #include "queue/test_server.h"
 #include "support/error.h"
 
@@ -18,6 +20,7 @@ using namespace nightreel;
 using namespace nightreel::queue;
 using namespace std::chrono_literals;
 using test::a_job;
+using test::comes;
 
 namespace {
 
@@ -83,7 +86,7 @@ std::int64_t server_pid(const std::string& out) {
   return base::read_json(out + "/queue/address").at("server_pid").get<std::int64_t>();
 }
 
-// A kill -9 leaves the server running as an orphan, by way of leaking the object in a process that dies.
+// A run that is killed at any time: its server ends with it.
 Victim killed_run(const std::string& out, const std::string& purpose = "run") {
   return Victim([&] {
     PrivateServerOptions options = options_for(out);
@@ -92,6 +95,30 @@ Victim killed_run(const std::string& out, const std::string& purpose = "run") {
     queue_at(server->address()).submit({a_job("kept")}, {});
   });
 }
+
+// A server of an older nightreel, which the death of its owner did not end: it has the lock and the data.
+class Orphan {
+ public:
+  explicit Orphan(const std::string& out) : options_(options_for(out)), folder_(out), server_(options_, folder_) {
+    folder_.create();
+    const auto lock = folder_.try_server_lock();
+    REQUIRE(lock);
+    RedisAddress address;
+    address.host = "127.0.0.1";
+    address.port = 0;
+    address.password = "ab12";
+    server_.start(address, address.password, *lock);
+    folder_.write_address(address, server_.pid());
+    queue_at(address).submit({a_job("kept")}, {});
+  }
+  pid_t pid() const { return server_.pid(); }
+  bool lives() { return !server_.ended(); }
+
+ private:
+  PrivateServerOptions options_;
+  QueueFolder folder_;
+  ServerProcess server_;
+};
 
 }  // namespace
 
@@ -110,7 +137,7 @@ TEST_CASE("a private server keeps its jobs from one run to the next, and its sec
     CHECK(words.find("redis-server") != std::string::npos);
     CHECK(words.find(server.address().password) == std::string::npos);
     RedisAddress stranger = server.address();
-    stranger.password = "";
+    stranger.password = stranger.file = "";
     environment_error([&] { queue_at(stranger).ping(); });
     server.stop();
     server.stop();
@@ -118,6 +145,47 @@ TEST_CASE("a private server keeps its jobs from one run to the next, and its sec
   CHECK(::access((out + "/queue/address").c_str(), F_OK) != 0);
   PrivateServer again(options_for(out));
   CHECK(queue_at(again.address()).counts("").pending == 2);
+}
+
+TEST_CASE("ranks have no rights over a private server; its owner's password has, and is told to nobody") {
+  const test::TempFolder folder;
+  const std::string out = folder.path();
+  PrivateServer server(options_for(out));
+  CHECK(mode_of(out + "/queue/owner") == 0600);
+  RedisAddress owner = server.address();
+  owner.user = "owner";
+  owner.password = base::read_file(out + "/queue/owner", 100);
+  owner.password.pop_back();  // the line's end
+  CHECK(owner.password != server.address().password);
+  CHECK(base::read_file(out + "/queue/address", 4096).find(owner.password) == std::string::npos);
+  const auto redis_at = [](const RedisAddress& address) {
+    RedisOptions options;
+    options.addresses = {address};
+    Redis redis(options);
+    redis.set_patience({10s, {}, false});
+    return redis;
+  };
+  Redis rank = redis_at(server.address());
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"CONFIG", "SET", "dir", "/tmp"},
+                                             {"CONFIG", "SET", "dbfilename", "x"},
+                                             {"SHUTDOWN", "NOSAVE"},
+                                             {"SAVE"},
+                                             {"ACL", "SETUSER", "x"},
+                                             {"FLUSHALL"},
+                                             {"MODULE", "LIST"},
+                                             {"REPLICAOF", "127.0.0.1", "1"},
+                                             {"SET", "another-key", "x"},
+                                             {"GET", "another-key"}}) {
+    CAPTURE(words[0]);
+    CHECK(test::contains(test::thrown_by([&] { rank.command(words); }).message, "NOPERM"));
+  }
+  CHECK(rank.command({"CONFIG", "GET", "maxmemory-policy"}).at(1).text() == "noeviction");
+  Redis admin = redis_at(owner);
+  CHECK(admin.command({"ACL", "WHOAMI"}).text() == "owner");
+  CHECK(admin.command({"CONFIG", "SET", "maxclients", "5000"}).text() == "OK");
+  server.stop();
+  CHECK(::access((out + "/queue/owner").c_str(), F_OK) != 0);
 }
 
 TEST_CASE("a second run on the same OUT is refused and told who holds it") {
@@ -131,15 +199,25 @@ TEST_CASE("a second run on the same OUT is refused and told who holds it") {
         std::string::npos);
 }
 
-TEST_CASE("an orphaned server is shut down and its data taken over") {
+TEST_CASE("a private server ends with its owner, and the next one has its data") {
   const test::TempFolder folder;
   auto run = killed_run(folder.path());
-  const auto orphan = static_cast<pid_t>(server_pid(folder.path()));
+  const auto pid = static_cast<pid_t>(server_pid(folder.path()));
+  CHECK(::kill(pid, 0) == 0);
   run.kill();
-  REQUIRE(::kill(orphan, 0) == 0);  // it outlived its owner
+  CHECK(comes([&] { return QueueFolder(folder.path()).try_server_lock().has_value(); }));  // nobody asked it to
   const PrivateServer server(options_for(folder.path()));
   CHECK(queue_at(server.address()).lookup({"kept"})[0].state == JobState::pending);
-  CHECK(server_pid(folder.path()) != orphan);
+  CHECK(server_pid(folder.path()) != pid);
+}
+
+TEST_CASE("an orphaned server is shut down and its data taken over") {
+  const test::TempFolder folder;
+  Orphan orphan(folder.path());
+  const PrivateServer server(options_for(folder.path()));
+  CHECK(queue_at(server.address()).lookup({"kept"})[0].state == JobState::pending);
+  CHECK(comes([&] { return !orphan.lives(); }));
+  CHECK(server_pid(folder.path()) != orphan.pid());
 }
 
 TEST_CASE("an orphan that cannot be reached is an error, not a second server on the same data") {
@@ -147,17 +225,17 @@ TEST_CASE("an orphan that cannot be reached is an error, not a second server on 
                               R"({"format":"nightreel-queue","host":"evil.example","port":1,"password":"ab"})",
                               R"({"format":"nightreel-queue","host":"127.0.0.1","port":99999,"password":"ab"})",
                               R"({"format":"nightreel-queue","host":"127.0.0.1","port":1,"password":"a\r\nb"})",
+                              R"({"format":"nightreel-queue","ended":"it died"})",
                               R"({"format":"nightreel-queue","host":"127.0.0.1","port":1,"password":"ab"})"}) {
     CAPTURE(content);
     const test::TempFolder folder;
-    auto run = killed_run(folder.path());
-    const auto orphan = static_cast<pid_t>(server_pid(folder.path()));
-    run.kill();
-    std::ofstream(folder.path() + "/queue/address") << content;
-    const std::string message = environment_error([&] { PrivateServer server(options_for(folder.path())); });
-    CHECK(message.find(folder.path()) != std::string::npos);
-    CHECK(::kill(orphan, 0) == 0);
-    ::kill(orphan, SIGKILL);
+    {
+      Orphan orphan(folder.path());
+      std::ofstream(folder.path() + "/queue/address") << content;
+      const std::string message = environment_error([&] { PrivateServer server(options_for(folder.path())); });
+      CHECK(message.find(folder.path()) != std::string::npos);
+      CHECK(orphan.lives());
+    }
     if (std::string(content) == "garbage") {  // the server is gone: the stale file decides nothing
       const PrivateServer server(options_for(folder.path()));
       CHECK(queue_at(server.address()).counts("").pending == 1);

@@ -19,6 +19,18 @@ inline queue::InboxJob validated(const std::string& entry) {
   return {a_job(entry), ""};
 }
 
+/// Turn after turn until nothing is left.
+inline queue::InboxResult empty_inbox(queue::JobQueue& queue, const queue::InboxValidator& validate = validated) {
+  queue::InboxResult all;
+  for (bool more = true; more;) {
+    const auto turn = queue.take_inbox(validate, "/out");
+    all.added += turn.added;
+    all.rejected.insert(all.rejected.end(), turn.rejected.begin(), turn.rejected.end());
+    more = turn.more;
+  }
+  return all;
+}
+
 struct QueueFixture {
   TestServer server;
   queue::RedisQueue queue{server.queue_options()};

@@ -2,6 +2,7 @@
 
 #include "queue/lossy_proxy.h"
 #include "queue/queue_fixture.h"
+#include "support/error.h"
 
 using namespace nightreel;
 using namespace nightreel::queue;
@@ -19,7 +20,13 @@ TEST_CASE_FIXTURE(Fixture, "what strangers do to the private keys is survived") 
   CHECK(queue.reap() == 1);
   CHECK(claim().ref.id == "c");
   raw.command({"SET", test::kPrefix + "inbox", "no list"});
-  CHECK_THROWS_AS(queue.take_inbox(validated, ""), RedisError);
+  const std::string named = "key " + test::kPrefix + "inbox holds a string, the queue keeps a list there";
+  for (const auto& call :
+       std::vector<std::function<void()>>{[&] { queue.take_inbox(validated, ""); }, [&] { queue.counts(""); }}) {
+    const auto error = test::redis_error_of(call);
+    CHECK(error.fault() == RedisFault::refused);
+    CHECK_MESSAGE(test::contains(error.what(), named), error.what());
+  }
   for (const char* bad : {"", "a b", "a{b}", "x\n"}) {
     RedisQueueOptions options = server.queue_options();
     options.name = bad;

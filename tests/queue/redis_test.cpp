@@ -7,6 +7,7 @@
 
 #include "nightreel/base/clock.h"
 #include "queue/fake_server.h"
+#include "queue/server_check.h"
 #include "queue/test_server.h"
 #include "support/error.h"
 
@@ -39,6 +40,9 @@ TEST_CASE("error replies are told apart by what can be done about them") {
       {"LOADING Redis is loading the dataset in memory", RedisFault::loading},
       {"NOSCRIPT No matching script.", RedisFault::no_script},
       {"ERR unknown command", RedisFault::refused},
+      {"WRONGTYPE Operation against a key holding the wrong kind of value", RedisFault::refused},
+      {"ERR max number of clients reached", RedisFault::loading},
+      {"ERR Error running script: Script killed by user with SCRIPT KILL...", RedisFault::loading},
       {"", RedisFault::refused},
   };
   for (const auto& [text, fault] : rows) {
@@ -202,6 +206,29 @@ TEST_CASE("a server that evicts is refused with the fix, one that only keeps mem
   CHECK(forgetful.redis().command({"PING"}).text() == "PONG");
   const test::TestServer guarded("user default on nopass ~* +@all -config -info\n");
   CHECK(guarded.redis().command({"PING"}).text() == "PONG");
+}
+
+TEST_CASE("a server that evicts is refused where CONFIG is disabled, too, and one that may forget is warned of") {
+  const test::TestServer evicting("maxmemory 100mb\nmaxmemory-policy allkeys-lru\nrename-command CONFIG \"\"\n");
+  Redis redis = evicting.redis();
+  const auto e = failure_of(redis, {"PING"});
+  CHECK(e.fault() == RedisFault::unsuitable);
+  CHECK(contains(e.what(), "its maxmemory-policy is allkeys-lru"));
+  const auto warnings = [](const test::TestServer& server) {
+    queue::RedisOptions options = server.options();
+    options.check_server = false;
+    Redis asked(options);
+    return queue::check_server([&](const std::vector<std::string>& words) { return asked.command(words); });
+  };
+  const std::string no_config = "rename-command CONFIG \"\"\n";
+  const test::TestServer forgetful("appendonly no\n" + no_config);
+  REQUIRE(warnings(forgetful).size() == 1);
+  CHECK(contains(warnings(forgetful)[0], "a restart may lose the queue"));
+  const test::TestServer keeping("appendonly yes\n" + no_config);
+  CHECK(warnings(keeping).empty());
+  const test::TestServer known("appendonly no\n");
+  REQUIRE(warnings(known).size() == 1);
+  CHECK(contains(warnings(known)[0], "keeps nothing on disk"));
 }
 
 TEST_CASE("Sentinel and an old version are named") {

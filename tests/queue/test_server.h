@@ -26,6 +26,7 @@ class TestServer {
     base::ChildOptions plan;
     plan.argv = {"redis-server", "-"};
     plan.stderr_path = folder_.path() + "/log";
+    plan.die_with_thread = false;  // threads of tests start it again, and end before it
     child_ = base::Child(plan);
     base::write_line(child_.stdin_fd(), "port 0\nunixsocket " + address().unix_path + "\ndir " + folder_.path() +
                                             "\nlogfile " + folder_.path() + "/log\nsave \"\"\n" + more_);

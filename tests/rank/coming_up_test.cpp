@@ -80,6 +80,20 @@ TEST_CASE("one that dies once more is given up, with how it ended and its last w
   CHECK(test::contains(thrown.message, "last words"));
 }
 
+TEST_CASE("a `ready` with a field that no engine of this build writes is the installation's fault, and no job's") {
+  protocol::ReadyEvent good;
+  good.model = good.versions = protocol::Json::object();
+  for (const char* field : {"versions", "memory", "plan"}) {
+    CAPTURE(std::string(field));
+    auto odd = protocol::Json::parse(protocol::encode(good));
+    odd[field] = "2.11";
+    Start start(line(odd.dump()) + "; exec sleep 1000");
+    const auto thrown = test::thrown_by([&] { start.come_up(); });
+    CHECK(thrown.kind == base::ErrorKind::environment);
+    CHECK(test::contains(thrown.message, "from one build"));
+  }
+}
+
 TEST_CASE("one that dies when the time for loading is over is not started again") {
   Start start;
   start.folder.write("load.kill", "1");

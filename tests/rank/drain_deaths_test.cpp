@@ -7,6 +7,7 @@
 #include <future>
 #include <thread>
 
+#include "nightreel/rank/host_memory.h"
 #include "rank/night.h"
 #include "support/error.h"
 
@@ -15,7 +16,7 @@ using namespace nightreel::test;
 using queue::JobState;
 
 TEST_CASE_FIXTURE(Night, "a renderer's end, garbage and flood cost its job one attempt and are noticed within 2 s") {
-  std::vector<std::string> left{"kill", "exit", "eat", "garbage", "long", "flood"};
+  std::vector<std::string> left{"kill", "exit", "garbage", "long", "flood"};
   for (int tries = 0; tries < 5 && !left.empty(); ++tries) {  // a busy machine may need several
     const std::string again = std::to_string(tries);
     for (const auto& how : left) add(how + again, "at=denoise:2 do=" + how);
@@ -37,6 +38,55 @@ TEST_CASE_FIXTURE(Night, "a renderer's end, garbage and flood cost its job one a
   }
   for (const auto& how : left) FAIL_CHECK(how << " is noticed late");
   CHECK(litter() == 0);
+}
+
+TEST_CASE_FIXTURE(Night, "a renderer that its host had no memory for costs its job no attempt the first time") {
+  add("once", "at=denoise:2 do=eat");
+  CHECK(drain().error == "");
+  check_done("once", 1);
+  add("again", "at=denoise:2 do=eat times=2");
+  CHECK(drain().error == "");
+  check_done("again", 2);
+  const auto events = told("again");  // submitted, running, released, running, delayed, …
+  CHECK_MESSAGE(contains(events.at(2), "event released"), events.at(2));
+  CHECK_MESSAGE(contains(events.at(4), "kind host_memory"), events.at(4));
+  CHECK_MESSAGE(contains(events.at(4), "out of host memory: its log says"), events.at(4));
+}
+
+TEST_CASE_FIXTURE(Night, "a job that wants more memory than its host has fails for that, and is no poison") {
+  add("large", "at=denoise:1 do=eat times=9");
+  add("small", "a circle");
+  const auto summary = drain();
+  CHECK(summary.error == "");
+  check_done("small", 1);
+  CHECK(view("large").state == JobState::failed);
+  CHECK(view("large").error_kind == "host_memory");
+  CHECK_FALSE(view("large").poison);
+  CHECK_FALSE(contains(view("large").error, "poison"));
+}
+
+TEST_CASE_FIXTURE(Night, "a host that has memory for no job ends the rank's work, and charges no job for good") {
+  for (const char* id : {"a", "b", "c"}) add(id, "at=text:0 do=eat times=9");
+  const auto summary = drain();
+  CHECK(summary.error_kind == "host_memory");
+  CHECK(contains(summary.error, "out of host memory"));
+  CHECK(jobs.counts("").failed == 0);
+}
+
+TEST_CASE("which ends are the host's") {
+  const rank::HostMemorySigns none;
+  const auto why = [](const std::string& how, const std::string& words, rank::HostMemorySigns now,
+                      std::uint64_t limit = 0) {
+    return rank::why_host_memory(how, words, {7, 0}, now, limit);
+  };
+  CHECK(why("signal 6 (Aborted)", "what():  std::bad_alloc", none) != "");
+  CHECK(why("exit code 1", "DefaultCPUAllocator: can't allocate memory: you tried", none) != "");
+  CHECK(contains(why("signal 9 (Killed)", "", {8, 0}), "OOM killer"));
+  CHECK(why("signal 9 (Killed)", "", {7, 0}) == "");
+  CHECK(why("signal 11 (Segmentation fault)", "", {8, 100}) == "");
+  CHECK(contains(why("signal 11 (Segmentation fault)", "", {7, 80}, 100), "ulimit -v"));
+  CHECK(why("signal 11 (Segmentation fault)", "", {7, 70}, 100) == "");
+  CHECK(why("exit code 3", "", {8, 100}, 100) == "");
 }
 
 TEST_CASE_FIXTURE(Night, "a video that does not decode is not published, and made again") {

@@ -29,13 +29,13 @@ TEST_CASE_FIXTURE(Night, "files of earlier attempts are looked for where a job w
   add("first", "a circle");
   add("again", "at=denoise:1 do=kill");
   Rank one = rank();
-  for (const char* name : {"first", "again"})
-    base::replace_file(folder / "out/videos/." + name + ".mp4.0.part", "left");
+  const std::string tag = ".mp4.0-" + jobs.incarnation() + ".part";
+  for (const char* name : {"first", "again"}) base::replace_file(folder / "out/videos/." + name + tag, "left");
   one.drain();
   check_done("first", 1);
   check_done("again", 2);
-  CHECK(std::filesystem::exists(folder / "out/videos/.first.mp4.0.part"));
-  CHECK(!std::filesystem::exists(folder / "out/videos/.again.mp4.0.part"));
+  CHECK(std::filesystem::exists(folder / "out/videos/.first" + tag));
+  CHECK(!std::filesystem::exists(folder / "out/videos/.again" + tag));
 }
 
 TEST_CASE_FIXTURE(Night, "a cancelled job and one past its timeout_s let the renderer go on with the next") {
@@ -103,6 +103,19 @@ TEST_CASE_FIXTURE(Night, "jobs that cannot be are failed one by one, whoever pus
   CHECK(view("b").state == JobState::failed);
   CHECK(view("d").state == JobState::failed);
   CHECK(jobs.counts("").failed == 3);
+}
+
+TEST_CASE_FIXTURE(Night, "an entry of the inbox that names a file is refused where there is no input root") {
+  const std::string picture = folder.write("a.png", "x");
+  raw.command({"RPUSH", "nightreel:{default}:inbox", R"({"id":"p","prompt":"x","image":")" + picture + "\"}"});
+  raw.command({"RPUSH", "nightreel:{default}:inbox", R"({"prompt":"x","loras":[{"path":"/etc/shadow"}]})"});
+  Rank one = rank();
+  const auto summary = one.drain();
+  REQUIRE(summary.jobs.size() == 2);
+  for (const auto& job : summary.jobs) {
+    CHECK_MESSAGE(contains(job.error, "an entry of the inbox may name a file only where the run has --input-root"),
+                  job.error);
+  }
 }
 
 TEST_CASE_FIXTURE(Night, "two ranks share the night; one's renderer deaths are nobody else's business") {

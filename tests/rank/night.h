@@ -13,12 +13,14 @@
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/queue/inbox_entry.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/renderer.h"
 #include "queue/test_server.h"
 #include "rank/coming_up.h"
+#include "rank/list_watch.h"
 #include "support/comes.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
@@ -61,7 +63,8 @@ struct Pace {
 class Rank {
  public:
   Rank(const TestServer& server, const std::string& folder, const Pace& pace, int number)
-      : out_(folder + "/out"),
+      : server_(server),
+        out_(folder + "/out"),
         keeper_(renewing(server, pace.lease), pace.renewal, stop_, base::Logger()),
         renderer(
             {{FAKE_RENDERER, folder}, folder + "/renderer.log", pace.loading_limit_s, pace.silence_limit_s, nullptr},
@@ -91,13 +94,38 @@ class Rank {
     maker.ranks = {{"node", "cpu", ""}};
     maker.overwrite = options.overwrite;
     report::RankSummary summary;
+    queue::InboxTaker inbox(inbox_parts());
     Drain({options, card_, recipe_, out_, who, jobs, keeper_, renderer, Publisher(out_, maker), signals,
-           [this] { hurried = true; }, base::Logger(), limits, memory})
+           [this] { hurried = true; }, base::Logger(), limits, memory, &inbox, list, list != nullptr || listed, content,
+           past})
         .run(summary);
     return summary;
   }
+  /// A list of what `night` has added, for list: as the first rank of a run watches over its files.
+  std::unique_ptr<rank::ListWatch> watch(const std::vector<job::Job>& added) {
+    std::vector<queue::Submission> mine;
+    for (const auto& job : added) mine.push_back(queue::submission_of(job));
+    const auto stands = [this](const queue::Submission& job) {
+      return base::exists(out_.final_names(job.id, false).video);
+    };
+    auto watch = std::make_unique<rank::ListWatch>(rank::OwnList(std::move(mine), "run-1", 3, stands),
+                                                   queue::BringBack{"run-1", out_.root(), "m1", ""}, base::Logger());
+    watch->begin(jobs);
+    list = watch.get();
+    return watch;
+  }
 
  private:
+  queue::InboxParts inbox_parts() const {
+    queue::InboxParts parts;
+    auto inbox = std::make_unique<queue::RedisQueue>(server_.queue_options());
+    inbox->set_patience({10s, parts.stop, true});
+    parts.queue = std::move(inbox);
+    parts.validate = [](const std::string& entry) { return queue::read_inbox_entry(entry, {"", ""}); };
+    parts.out = options.out;
+    parts.interval = 100ms;
+    return parts;
+  }
   /// A short loading limit is about later starts: a slow first one is made again.
   bool come_up() {
     try {
@@ -116,6 +144,7 @@ class Rank {
     return queue;
   }
 
+  const TestServer& server_;
   rank::OutputFolder out_;
   base::CancelToken stop_;
   queue::LeaseKeeper keeper_;
@@ -133,8 +162,12 @@ class Rank {
   rank::Renderer renderer;
   rank::Signals signals{std::chrono::hours(1)};
   rank::DrainLimits limits;
-  job::DeviceMemory memory;  // none: everything fits
+  job::DeviceMemory memory;       // none: everything fits
+  std::function<bool()> content;  // none: always
+  rank::PastTimes past;
   bool hurried = false;
+  rank::ListWatch* list = nullptr;
+  bool listed = false;  // another rank watches over the list
   WatchedQueue jobs;
 };
 
@@ -143,12 +176,14 @@ struct Night : Pace {
   TestServer server;
   queue::RedisQueue jobs{server.queue_options()};
   queue::Redis raw{server.options()};
+  std::vector<job::Job> added;
 
   void add(const std::string& id, const std::string& prompt, base::Json more = base::Json::object()) {
     base::Json spec{{"id", id},     {"prompt", prompt}, {"num_inference_steps", 4},
                     {"height", 16}, {"width", 16},      {"num_frames", 5}};
     spec.update(more);
-    queue::submit_jobs(jobs, {job::parse_job(spec.dump(), {"/", ""})}, {});
+    added.push_back(job::parse_job(spec.dump(), {"/", ""}));
+    queue::submit_jobs(jobs, {added.back()}, {});
   }
   Rank rank(int number = 0) { return {server, folder.path(), *this, number}; }
   report::RankSummary drain() { return rank().drain(); }

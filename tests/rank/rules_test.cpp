@@ -104,6 +104,10 @@ TEST_CASE("the exit code speaks of the jobs, what is left and what kept ranks fr
       {"a bug", view(S::pending), 1, {rank_that(true, "queue"), rank_that(true, "internal")}, false, 4},
       {"held by another run", view(S::running, "other"), 0, {rank_that(false)}, false, 0},
       {"cancelled", view(S::cancelled), 0, {rank_that(false)}, false, 0},
+      {"lost by the queue", view(S::unknown), 0, {rank_that(false)}, false, 75},
+      {"lost, and failures are fine", view(S::unknown), 0, {rank_that(false)}, true, 75},
+      {"waits, though nobody stopped early", view(S::pending), 1, {rank_that(false)}, false, 75},
+      {"held by this run, which ends", view(S::running, "this"), 0, {rank_that(false)}, false, 75},
   };
   for (const Row& row : rows) {
     CAPTURE(row.what);
@@ -117,6 +121,40 @@ TEST_CASE("the exit code speaks of the jobs, what is left and what kept ranks fr
     CHECK(summary.exit_code == row.code);
     CHECK(summary.held_elsewhere.size() == (row.job.run == "other" ? 1 : 0));
   }
+}
+
+TEST_CASE("what the run knows of a job that the queue has lost goes into the summary") {
+  test::FakeQueue jobs;
+  report::RunSummary summary;
+  summary.ranks = {rank_that(false)};
+  const auto own = [](const queue::JobView& now) {
+    queue::JobView failed = now;
+    failed.state = queue::JobState::failed;
+    failed.error = "as it was";
+    return now.id == "a" ? failed : now;
+  };
+  judge(jobs, {"a", "b"}, false, summary, own);
+  CHECK(summary.exit_code == 75);  // b
+  CHECK(summary.jobs.at(0).state == "failed");
+  CHECK(summary.jobs.at(0).error == "as it was");
+  CHECK(summary.jobs.at(1).state == "unknown");
+  CHECK(summary.jobs.at(1).error.find("knows this job no more") != std::string::npos);
+}
+
+TEST_CASE("of refused inbox entries the first hundred are named, and all are counted") {
+  test::FakeQueue jobs;
+  report::RunSummary summary;
+  summary.ranks = {rank_that(false), rank_that(false)};
+  for (auto& rank : summary.ranks) {
+    for (int i = 0; i < 70; ++i) rank.rejects.push_back({"inbox-" + std::to_string(i), "failed", "", "job", "no"});
+    rank.rejected = 5000;
+    rank = report::rank_summary(report::to_json(rank));
+  }
+  judge(jobs, {}, false, summary);
+  CHECK(summary.exit_code == 1);
+  CHECK(summary.jobs.size() == 100);
+  CHECK(summary.rejected == 10'000);
+  CHECK(report::to_json(summary).find("\"failed\": 10000,") != std::string::npos);
 }
 
 TEST_CASE("jobs that ended on a rank count although they are in no file") {

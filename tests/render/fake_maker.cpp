@@ -75,7 +75,9 @@ void FakeMaker::work(const std::string& verb, const job::Settings& settings, con
                      const render::Checkpointing& checkpointing, const render::RenderObserver& observer) {
   diary->add(verb + " " + settings.prompt);
   require_right(prepared.inputs_hash == "of " + settings.prompt, "preparation");
-  require_right(checkpointing.path == settings.prompt + ".state" && checkpointing.every == 7, "checkpoint");
+  require_right(checkpointing.path == settings.prompt + ".state" && checkpointing.every == 7 &&
+                    checkpointing.job == settings.prompt + ".hash",
+                "checkpoint");
   if (on_call) on_call({verb, settings.prompt, &observer});
   const auto look = [&] { observer.cancel.throw_if_cancelled(); };
   agreement_ ? agreement_->together(look) : look();

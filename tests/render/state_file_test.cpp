@@ -153,13 +153,16 @@ TEST_CASE("a state that cannot be written is an error of storage that names the 
   CHECK(test::contains(thrown.message, "no folder"));
 }
 
-TEST_CASE("a key tells settings, pictures, LoRAs and models apart") {
+TEST_CASE("a key tells settings, pictures, LoRAs, models and jobs apart") {
   job::Settings settings;
   settings.prompt = "a red circle";
   const StateKey key = render::state_key(settings, "pictures", "digest");
   CHECK(render::state_key(settings, "pictures", "digest").settings_hash == key.settings_hash);
   CHECK(render::state_key(settings, "other pictures", "digest").settings_hash != key.settings_hash);
   CHECK(render::state_key(settings, "pictures", "other").model_digest == "other");
+  CHECK(render::state_key(settings, "pictures", "digest", "a job").settings_hash != key.settings_hash);
+  CHECK(render::state_key(settings, "pictures", "digest", "a job").settings_hash !=
+        render::state_key(settings, "pictures", "digest", "another").settings_hash);
   settings.seed = 1;
   CHECK(render::state_key(settings, "pictures", "digest").settings_hash != key.settings_hash);
 }

@@ -106,6 +106,7 @@ protocol::RenderRequest request_for(const std::string& job, std::uint64_t token)
   request.sheet = job + ".jpg";
   request.archive = job + ".h5";
   request.checkpoint = job + ".state";
+  request.hash = job + ".hash";
   request.archive_content = "latents";
   request.checkpoint_every = 7;
   request.crf = 23;

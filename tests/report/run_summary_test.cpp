@@ -78,6 +78,7 @@ TEST_CASE("what is no rank's share is refused") {
     const auto error = test::thrown_by([&] { rank_summary(text); });
     CHECK(error.kind == base::ErrorKind::environment);
     CHECK(test::contains(error.message, "a rank's summary cannot be read"));
+    CHECK_FALSE(test::contains(error.message, "json.exception"));
   }
 }
 

@@ -34,7 +34,8 @@ bool memory_is_there();
 bool on_device(const void* address);
 /// Registered or allocated as pinned: copies to it are late.
 bool is_pinned(const void* address);
-/// Bytes of the card, of a context that nothing shows, and what is taken now and was at most.
+/// Bytes of the card, of what no allocation of this process shows (its context, other processes), and what is taken now
+/// and was at most.
 struct MemoryUse {
   std::uint64_t card, context, used, most, failed;
 };
@@ -76,6 +77,9 @@ cudaError_t launch(const Launch& launch);
 void count(const char* what, std::uint64_t bytes = 0);
 
 }  // namespace nightreel::stand_in
+
+/// From now on other processes hold so much of the card.
+STAND_IN_API void stand_in_others_hold(std::uint64_t bytes);
 
 /// The first line of every call of the runtime.
 #define STAND_IN_UNLESS_BROKEN()                                                                     \

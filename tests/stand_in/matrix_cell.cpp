@@ -1,10 +1,11 @@
 // One cell of the matrix: videos of a published model on a card, through the product's own way, on the counting
 // stand-in. Prints one JSON object.
 //
-//   LD_PRELOAD=libstand_in_counting.so STAND_IN_GPU_BYTES=… matrix_cell MODEL DTYPE RANKS VIDEOS JOB
+//   LD_PRELOAD=libstand_in_counting.so STAND_IN_GPU_BYTES=… matrix_cell MODEL DTYPE RANKS VIDEOS JOB [OTHERS]
 //
 // RANKS above 1: as the first member of a group whose others are imagined. JOB is a job as JSON without a prompt: each
-// video has one of another length. Reading 69 GB to hash them is left out.
+// video has one of another length. OTHERS: a JSON list of the bytes that other processes have taken of the card when a
+// video begins. Reading 69 GB to hash them is left out.
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <dlfcn.h>
 
@@ -127,20 +128,31 @@ job::Settings settings_of(const std::string& model, json fields, int video) {
   return job::resolve(job::make_job(fields, {}), card, job::recipe_for(card, job::RecipeChoice::automatic));
 }
 
-// `plan`: that of the first video, where it was made.
-json make_videos(render::VideoMaker& maker, const std::string& model, const json& fields, int videos, Watch& watch,
-                 json& plan) {
+struct Asked {
+  std::string model;
+  std::string dtype;
+  int ranks = 1;
+  int videos = 0;
+  json fields;
+  std::vector<std::uint64_t> others;
+};
+
+// `plans`: each video's, where it was made.
+json make_videos(render::VideoMaker& maker, const Asked& asked, Watch& watch, json& plans) {
   render::RenderObserver observer;
   observer.progress = [&](const std::string& stage, std::int64_t step, std::int64_t) { watch.reached(stage, step); };
   json made = json::array();
-  for (int video = 1; video <= videos; ++video) {
-    const job::Settings settings = settings_of(model, fields, video);
+  for (int video = 1; video <= asked.videos; ++video) {
+    const auto before = static_cast<std::size_t>(video - 1);
+    if (before < asked.others.size()) from_stand_in<void(std::uint64_t)>("stand_in_others_hold")(asked.others[before]);
+    const job::Settings settings = settings_of(asked.model, asked.fields, video);
     try {
       const render::Rendered rendered = maker.render(settings, maker.prepare(settings), {}, observer);
-      if (video == 1) plan = rendered.plan;
+      plans.push_back(rendered.plan);
       made.push_back("ok");
     } catch (const std::exception& e) {
       const std::string why = e.what();
+      plans.push_back(nullptr);
       made.push_back(why.substr(0, why.find('\n')).substr(0, 300));
     }
     watch.end_stage();
@@ -148,23 +160,28 @@ json make_videos(render::VideoMaker& maker, const std::string& model, const json
   return made;
 }
 
-json cell(const std::string& model, const std::string& dtype, int ranks, int videos, const json& fields) {
+json cell(const Asked& asked) {
   render::MakerOptions options;
-  options.model = model;
+  options.model = asked.model;
   options.device = "cuda";
-  options.dtype = dtype;
+  options.dtype = asked.dtype;
+  options.log = base::Logger::to_stderr(base::LogFormat::text, "cell");
   stand_in::Sent sent;
   Watch watch(sent);
   try {
     render::VideoMaker maker(options);
-    if (ranks > 1) maker.share(std::make_unique<stand_in::ImaginedGroup>(ranks, sent), std::chrono::minutes(1));
+    if (asked.ranks > 1) {
+      maker.share(std::make_unique<stand_in::ImaginedGroup>(asked.ranks, sent), std::chrono::minutes(1));
+    }
     watch.begin();
     const auto memory = job::device_memory_from_json(maker.facts().memory);
-    const job::Settings settings = settings_of(model, fields, 1);
-    json plan = job::to_json(job::fitting_plan(memory, settings));
-    const json made = make_videos(maker, model, fields, videos, watch, plan);
+    json plan = job::to_json(job::fitting_plan(memory, settings_of(asked.model, asked.fields, 1)));
+    json plans = json::array();
+    const json made = make_videos(maker, asked, watch, plans);
+    if (!plans.at(0).is_null()) plan = plans.at(0);
     const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
     return {{"plan", plan},
+            {"plans", plans},
             {"videos", made},
             {"stages", watch.stages()},
             {"steps", watch.steps()},
@@ -179,13 +196,18 @@ json cell(const std::string& model, const std::string& dtype, int ranks, int vid
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
-    std::fprintf(stderr, "usage: matrix_cell MODEL DTYPE RANKS VIDEOS JOB\n");
+  if (argc != 6 && argc != 7) {
+    std::fprintf(stderr, "usage: matrix_cell MODEL DTYPE RANKS VIDEOS JOB [OTHERS]\n");
     return 2;
   }
   try {
-    std::printf("%s\n",
-                cell(argv[1], argv[2], std::stoi(argv[3]), std::stoi(argv[4]), json::parse(argv[5])).dump().c_str());
+    const Asked asked{argv[1],
+                      argv[2],
+                      std::stoi(argv[3]),
+                      std::stoi(argv[4]),
+                      json::parse(argv[5]),
+                      json::parse(argc == 7 ? argv[6] : "[]")};
+    std::printf("%s\n", cell(asked).dump().c_str());
     return 0;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "matrix_cell: %s\n", e.what());

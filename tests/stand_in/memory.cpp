@@ -4,6 +4,7 @@
 //   STAND_IN_GPU_BYTES     of the card; 85031714816, which is a real card of "80 GB"
 //   STAND_IN_GPU_CONTEXT   bytes that a context takes beside all allocations; 629145600
 //   STAND_IN_GPU_VMM       0: a driver without virtual memory management
+//   STAND_IN_GPU_OTHERS    UUID:BYTES,…: what other processes hold of the GPU that CUDA_VISIBLE_DEVICES names
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -35,11 +36,24 @@ Bytes round_up(Bytes bytes) {
   return (bytes + kPage - 1) / kPage * kPage;
 }
 
+std::string text_of(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value == nullptr ? "" : value;
+}
+
+Bytes held_by_others() {
+  const std::string all = text_of("STAND_IN_GPU_OTHERS");
+  const std::string gpu = text_of("CUDA_VISIBLE_DEVICES") + ":";
+  const std::size_t at = all.find(gpu);
+  return at == std::string::npos || gpu == ":" ? 0 : std::stoull(all.substr(at + gpu.size()));
+}
+
 class Memory {
  public:
   Memory()
       : card_(number("STAND_IN_GPU_BYTES", kCard)),
         context_(number("STAND_IN_GPU_CONTEXT", kContext)),
+        others_(held_by_others()),
         first_(
             static_cast<char*>(::mmap(nullptr, kRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))),
         next_(first_) {}
@@ -60,7 +74,7 @@ class Memory {
   /// Of the card; false: it has no more.
   bool take(Bytes bytes) {
     const std::lock_guard lock(mutex_);
-    if (used_ + bytes + context_ > card_) {
+    if (used_ + bytes + context_ + others_ > card_) {
       ++failed_;
       return false;
     }
@@ -71,6 +85,11 @@ class Memory {
   void give(Bytes bytes) {
     const std::lock_guard lock(mutex_);
     used_ -= bytes;
+  }
+
+  void others_hold(Bytes bytes) {
+    const std::lock_guard lock(mutex_);
+    others_ = bytes;
   }
 
   void note_block(void* block, Bytes bytes) {
@@ -89,7 +108,7 @@ class Memory {
 
   MemoryUse use(bool reset_most) {
     const std::lock_guard lock(mutex_);
-    const MemoryUse now{card_, context_, used_, most_, failed_};
+    const MemoryUse now{card_, context_ + others_, used_, most_, failed_};
     if (reset_most) most_ = used_;
     return now;
   }
@@ -97,6 +116,7 @@ class Memory {
  private:
   Bytes card_;
   Bytes context_;
+  Bytes others_;
   char* first_;
   char* next_;
   std::mutex mutex_;
@@ -251,6 +271,10 @@ void* driver_function(const std::string& name) {
 }  // namespace nightreel::stand_in
 
 using namespace nightreel::stand_in;
+
+STAND_IN_API void stand_in_others_hold(std::uint64_t bytes) {
+  memory().others_hold(bytes);
+}
 
 STAND_IN_API cudaError_t cudaMalloc(void** block, std::size_t bytes) {
   STAND_IN_UNLESS_BROKEN();

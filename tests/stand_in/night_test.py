@@ -1,7 +1,9 @@
-"""A night on the counting stand-in through the product itself: a published size under `nightreel run`."""
+"""Nights on the counting stand-in: a published size under `nightreel run`, and memory that others take meanwhile."""
 import json
+import os
+import subprocess
 
-from gpu_host import BUILD, StandInTest, gpu
+from gpu_host import BUILD, LIBRARIES, StandInTest, gpu
 import program
 
 MODEL = BUILD / "published_sizes/wan21-1.3b"
@@ -25,6 +27,31 @@ class Night(StandInTest):
         self.assertEqual(len(rendered), 1)
         self.assertEqual(rendered[0]["memory"]["refused"], 0)
         self.assertGreater(rendered[0]["calls"]["copy H2D"][1], 2_000_000_000)  # the weights
+
+    def videos_beside_others(self, *others):
+        """A cell of the matrix, a video for each of the bytes that other processes have taken when it begins."""
+        job = {"num_inference_steps": 2, "seed": 1, "height": 720, "width": 1280, "num_frames": 81}
+        done = subprocess.run(
+            [str(BUILD / "bin/matrix_cell"), str(MODEL), "bf16", "1", str(len(others)), json.dumps(job), json.dumps(others)],
+            env={**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES), "STAND_IN_GPU_BYTES": str(48_300_000_000),
+                 "LD_PRELOAD": f"{LIBRARIES}/libstand_in_counting.so", "TORCH_CPP_LOG_LEVEL": "ERROR"},
+            capture_output=True, text=True, timeout=900)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout), done.stderr
+
+    def test_memory_that_others_take_is_answered_by_the_next_plan_once(self):
+        """The video is made at its second try; the next one begins with that plan, though there is room again."""
+        cell, log = self.videos_beside_others(18_000_000_000, 0)
+        self.assertEqual(cell["videos"], ["ok"] * 2, log)
+        first, second = cell["plans"]
+        self.assertLess(first["peak"], 30_000_000_000)
+        self.assertEqual(second, first)
+        self.assertEqual((cell["out_of_memory"], log.count("out-of-memory")), (1, 1), log)
+
+    def test_a_second_time_out_of_memory_is_an_answer(self):
+        cell, log = self.videos_beside_others(40_000_000_000)
+        self.assertRegex(cell["videos"][0], "^out of memory in stage [a-z]+: ")
+        self.assertEqual((cell["plans"], cell["out_of_memory"]), ([None], 2), log)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """`nightreel run` under mpirun on stand-in GPUs, with every default: a rank a GPU, and groups over NCCL."""
+import json
+
 import numpy
 
-from gpu_host import StandInTest
+from gpu_host import CARD, StandInTest
 import program
 from program import SHAPES, small
 
@@ -33,6 +35,17 @@ class Run(StandInTest):
         ended = self.night()
         self.assert_made_at_once(ended)
         self.assertIn("this rank's share of a group of 2", self.renderer_logs())
+
+    def test_equal_gpus_are_planned_with_the_least_of_their_free_memory(self):
+        """Else the same job would be made in two ways, by the rank that comes by it."""
+        ended = self.night(STAND_IN_GPU_OTHERS="GPU-222:30500000000")
+        self.assert_made_at_once(ended)
+        told = [json.loads(line)["message"] for path in sorted(self.out.glob("logs/*/rank-*.jsonl"))
+                for line in path.read_text().splitlines() if json.loads(line)["event"] == "memory"]
+        free = (CARD - 30_500_000_000 - 629_145_600) // 2**30  # the stand-in's context
+        self.assertEqual(len(told), 2)
+        for text in told:
+            self.assertIn(f"{free * 2**30 / 1e9:.1f} GB", text)
 
     def renderer_logs(self):
         return "".join(path.read_text(errors="replace") for path in self.out.rglob("renderer-*.log"))

@@ -48,5 +48,7 @@ class Xxh128 {
 };
 
 std::string xxh128_hex(std::string_view data);
+/// Throws Error{storage}.
+std::string xxh128_file(const std::string& path);
 
 }  // namespace nightreel::base

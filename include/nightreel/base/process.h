@@ -1,9 +1,10 @@
 // Child processes: renderers, the private redis-server, test servers.
 //
 // The traps that this file knows (docs/architecture.md tells how they were met): mpirun signals a rank's whole process
-// group, so a child gets its own group and starts with TERM, INT, USR1 and USR2 blocked; a child must not outlive its
-// parent, but PR_SET_PDEATHSIG belongs to the thread that spawned, so spawn from a thread that lives as long as the
-// child should; every descriptor above 2 is closed; the launcher's variables are left out.
+// group, so a child gets its own group and starts with TERM, INT, HUP, USR1 and USR2 blocked; a child must not outlive
+// its parent, so PR_SET_PDEATHSIG (SIGKILL) is set before it becomes the program, whichever that is. It belongs to the
+// thread that spawned: spawn from a thread that lives as long as the child should. Every descriptor above 2 is closed;
+// variables go by a rule (child_environment.h).
 #pragma once
 
 #include <sys/types.h>
@@ -14,19 +15,22 @@
 #include <utility>
 #include <vector>
 
+#include "nightreel/base/child_environment.h"
 #include "nightreel/base/file.h"
 
 namespace nightreel::base {
 
 struct ChildOptions {
   std::vector<std::string> argv;                             // argv[0]: path or a name to be found in PATH
-  std::vector<std::pair<std::string, std::string>> set_env;  // on top of this process's environment
+  EnvironmentRule environment = {};                          // which of this process's variables it gets
+  std::vector<std::pair<std::string, std::string>> set_env;  // on top of these
   bool pipe_stdin = true;                                    // else /dev/null
   bool pipe_stdout = true;                                   // else this process's
   std::string stderr_path;                                   // appended; empty: this process's
   int inherit_fd = -1;                                       // becomes the child's descriptor 3; -1: none
   bool own_group = true;
   bool block_signals = true;
+  bool die_with_thread = true;  // SIGKILL when the thread that started it ends; false: it is its owner's to end
 };
 
 /// Owns the process: the destructor kills its group with SIGKILL and reaps it. Move-only, one thread at a time.
@@ -60,8 +64,9 @@ class Child {
   Fd out_;
 };
 
-/// To be called first thing in a child's main: dies with its parent (PR_SET_PDEATHSIG SIGKILL) and exits at once if
-/// the parent is gone already. The parent's id travels in NIGHTREEL_PARENT_PID, which Child sets.
+/// To be called first thing in the main of a child that something between may have started: dies with its parent
+/// (PR_SET_PDEATHSIG SIGKILL) and exits at once if the parent is gone already. The parent's id travels in
+/// NIGHTREEL_PARENT_PID, which Child sets.
 void die_with_parent();
 
 /// Another executable of this program: NAME beside the running one, or in ../libexec/nightreel, where an installation

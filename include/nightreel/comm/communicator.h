@@ -57,7 +57,8 @@ std::unique_ptr<Communicator> make_single();
 
 /// What rank 0 makes and hands to the others (through its rank and MPI) so that they meet. One rendezvous serves one
 /// group, once; it must outlive rank 0's finalize().
-/// `store`: "host:port" of a TCP store that lives in the returned object; `nccl`: the unique id in hex.
+/// `store`: "host:port/TOKEN" of a TCP store that lives in the returned object; `nccl`: the unique id in hex. Both let
+/// in whoever has them, and are for the group's members alone.
 class Rendezvous {
  public:
   virtual ~Rendezvous() = default;
@@ -65,7 +66,8 @@ class Rendezvous {
 };
 
 /// Listens on `interface_address` (a numeric IPv4 or IPv6 address of this host) alone, on a port that the system
-/// chooses. Loopback or CPU runs only: the store has no authentication.
+/// chooses. Loopback or CPU runs only: who does not have the token finds and places nothing, but can fill the store and
+/// read its traffic.
 std::unique_ptr<Rendezvous> make_store_rendezvous(const std::string& interface_address);
 /// Returns when all `size` members have come.
 std::unique_ptr<Communicator> make_store(const std::string& address, int rank, int size, const Options& options);

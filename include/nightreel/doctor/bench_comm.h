@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace nightreel::doctor {
 
@@ -20,7 +21,8 @@ struct CommBenchOptions {
   std::uint64_t bytes = 0;  // that a member sends; 0: the sizes that Wan needs
   int repeats = 10;         // of each exchange; the median counts
   bool json = false;
-  std::chrono::seconds patience{60};  // for one exchange
+  std::chrono::seconds patience{60};           // for one exchange
+  std::vector<std::string> renderer_env = {};  // as of run
 };
 
 /// `print` gets the result, once, on rank 0. 0, or 1 where wrong bytes came. Throws the same Error{environment} on

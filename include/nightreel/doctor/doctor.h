@@ -10,6 +10,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "nightreel/doctor/report.h"
 
@@ -24,7 +25,8 @@ struct Options {
   bool share_gpu = false;
   int ranks_per_video = 1;  // as --ranks-per-video: above 1 the renderers must be able to meet
   std::optional<int> expect_ranks;
-  std::chrono::seconds patience{60};  // for one check of one rank; reading a model takes what its size needs
+  std::vector<std::string> renderer_env = {};  // as of run
+  std::chrono::seconds patience{60};           // for one check of one rank; reading a model takes what its size needs
 };
 
 /// Where the result goes. Both may be called from another thread than the caller's, but then examine() never returns.

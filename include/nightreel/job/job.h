@@ -41,6 +41,7 @@ struct Job {
   std::string id;                  // given, or the hash's first 16 digits
   std::uint64_t default_seed = 0;  // the hash's first 8 bytes, big-endian, & 2^63-1
   std::string folder;              // that relative paths count from
+  std::string input_root;          // that its files lie under; empty: anywhere
   std::string origin;              // "FILE:LINE" for messages; empty where it came from elsewhere
 
   std::string prompt;
@@ -65,7 +66,11 @@ struct Job {
 struct PathRules {
   std::string folder;      // that relative paths count from; empty: a relative path is an error
   std::string input_root;  // nothing outside is read, symbolic links and ".." resolved; empty: everything may be
+  bool files = true;       // false: a job that names a file is refused
 };
+
+/// [A-Za-z0-9_][A-Za-z0-9._-]{0,127} that does not begin with "inbox-": never hidden, never an option, never a path.
+bool is_id(std::string_view text);
 
 /// The object's fields checked, its paths resolved, its files looked for. Throws Error{job}.
 Job make_job(Json spec, const PathRules& rules);
@@ -73,8 +78,9 @@ Job make_job(Json spec, const PathRules& rules);
 /// The same of JSON text. Throws Error{job}, for what is no JSON too.
 Job parse_job(std::string_view text, const PathRules& rules);
 
-/// The text that stands for a job in the queue, and the job again from it: `spec` and `folder`, everything else
-/// follows. unpack_job looks for the job's files again and throws Error{job}.
+/// The text that stands for a job in the queue, and the job again from it: `spec`, `folder` and the `root` that its
+/// files lie under, everything else follows. unpack_job looks for the job's files again, under `input_root` where there
+/// is one, else under the job's own, and throws Error{job}.
 std::string pack_job(const Job& job);
 Job unpack_job(std::string_view text, const std::string& input_root);
 

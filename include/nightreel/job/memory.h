@@ -107,7 +107,7 @@ struct DeviceMemory {
   MemoryModel model;
   std::uint64_t bytes = 0;       // 0: no limit, or not known
   StageBytes failed = {};        // plans that needed so much have run out of memory there: a plan needs less
-  std::uint64_t host_bytes = 0;  // of the host, for weights that move; 0: no limit, or not known
+  std::uint64_t host_bytes = 0;  // of the host, for weights that move, and on a CPU for all; 0: no limit, or not known
 };
 
 nlohmann::json to_json(const DeviceMemory& memory);

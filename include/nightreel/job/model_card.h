@@ -44,14 +44,15 @@ struct TransformerSize {
 struct ModelCard {
   std::string folder;
   ModelKind kind = ModelKind::t2v;
-  std::string published;             // the Wan model with exactly these dimensions; empty: none
-  std::vector<std::string> experts;  // component folders, the high-noise one first: one or two
-  TransformerSize transformer;       // of each expert
-  std::int64_t z_dim = 0;            // latent channels
-  std::int64_t vae_spatial = 8;      // pixels a latent cell, each way
-  std::int64_t vae_temporal = 4;     // frames a latent frame, but for the first
-  std::int64_t text_len = 512;       // tokens
-  bool has_image_encoder = false;    // CLIP's
+  std::string published;                 // the Wan model with exactly these dimensions; empty: none
+  std::vector<std::string> experts;      // component folders, the high-noise one first: one or two
+  TransformerSize transformer;           // of each expert
+  std::int64_t rope_max_seq_len = 1024;  // patches along one axis, at most
+  std::int64_t z_dim = 0;                // latent channels
+  std::int64_t vae_spatial = 8;          // pixels a latent cell, each way
+  std::int64_t vae_temporal = 4;         // frames a latent frame, but for the first
+  std::int64_t text_len = 512;           // tokens
+  bool has_image_encoder = false;        // CLIP's
   std::optional<double> boundary_ratio;
   std::string sampler;                                // as scheduler_config.json has it: unipc, dpm++, euler
   double flow_shift = 1.0;                            // likewise

@@ -47,8 +47,9 @@ struct Archive {
 /// Whole or not at all (temporary name, fsync, rename).
 void write_archive(const std::string& path, const ArchiveView& archive);
 
-/// The file is parsed in a child process (fork): one that crashes HDF5 is an error like any other. Links, external data
-/// and filter plug-ins that a foreign file may name are not followed.
+/// A regular file, read by nightreel-hdf5, a confined program of its own: one that crashes HDF5 is an error like any
+/// other. Links, external data and filter plug-ins that a foreign file may name are not followed. Where that program
+/// cannot be started it is an Error{environment}.
 Archive read_archive(const std::string& path);
 
 }  // namespace nightreel::media

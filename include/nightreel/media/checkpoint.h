@@ -2,9 +2,10 @@
 //
 // An HDF5 file behind a 512-byte user block that holds the XXH3-128 of all that follows. The block is compared before
 // HDF5 sees a byte, so a torn or bit-flipped file is found without giving it to a parser; and as anybody can compute a
-// checksum, HDF5 reads in a child process: a file that is made to crash it costs the file. What the arrays mean is the
-// caller's business. No state; any thread (HDF5's own lock is taken inside). Everything throws Error{storage} with the
-// path.
+// checksum, HDF5 reads in a confined program of its own, nightreel-hdf5: a file that is made to crash it costs the
+// file. What the arrays mean is the caller's business. No state; any thread (HDF5's own lock is taken inside).
+// Everything throws Error{storage} with the path, but for a nightreel-hdf5 that cannot be started, which is an
+// Error{environment}.
 #pragma once
 
 #include <cstdint>

@@ -19,9 +19,11 @@ struct Image {
   std::vector<std::uint8_t> rgb;  // [height, width, 3]
 };
 
+enum class Links { followed, refused };  // refused: `path` is absolute and was resolved; a link in its way is new
+
 /// The picture as diffusers' load_image gives it: turned as its Exif orientation says, transparency left out, greys and
 /// palettes as RGB: Pillow's pixels, bit for bit.
-Image read_image(const std::string& path);
+Image read_image(const std::string& path, Links links = Links::followed);
 
 /// The same of a file's bytes; `name` is for errors.
 Image decode_image(std::string_view bytes, const std::string& name);

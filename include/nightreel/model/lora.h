@@ -44,8 +44,9 @@ struct LoraChange {
 
 class LoraFile {
  public:
+  enum class Links { followed, refused };  // refused: the path was resolved; a link in its way is new
   /// Reads the whole file for its digest, which also brings it into memory before it is needed.
-  static std::shared_ptr<const LoraFile> open(const std::string& path);
+  static std::shared_ptr<const LoraFile> open(const std::string& path, Links links = Links::followed);
 
   const std::string& path() const { return file_.path(); }
   /// XXH3-128 of its tensors and their scaling, 32 hex digits: equal for files that do the same.

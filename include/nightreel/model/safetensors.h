@@ -17,12 +17,15 @@ class SafetensorsFile : public TensorFile {
   /// Refuses headers above 100 MB, duplicate names, unknown dtypes, tensors that overlap, leave holes or reach beyond
   /// the file, and sizes that do not follow from shape and dtype.
   static SafetensorsFile open(const std::string& path);
+  /// The same of an absolute path that was resolved: a symbolic link that stands in its way now is refused.
+  static SafetensorsFile open_resolved(const std::string& path);
 
   /// What the writer noted: the strings of the header's __metadata__, unchecked.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
   using TensorFile::TensorFile;
+  static SafetensorsFile read(const std::string& path, std::shared_ptr<const MappedFile> mapping);
 
   std::map<std::string, std::string> metadata_;
 };

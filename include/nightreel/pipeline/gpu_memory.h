@@ -43,4 +43,8 @@ std::uint64_t memory_to_plan_with(at::Device device);
 /// /sys are, for tests.
 std::uint64_t host_memory_for(int renderers, const std::string& root = "");
 
+/// The most that this process could ever have: the host's memory, the limits of its cgroups, ulimit -v. Other than what
+/// is available it does not change while others work. 0: not known.
+std::uint64_t host_memory_limit(const std::string& root = "");
+
 }  // namespace nightreel::pipeline

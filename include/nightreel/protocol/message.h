@@ -33,6 +33,7 @@ struct RenderRequest {
   std::string sheet;                  //
   std::string archive;                //
   std::string checkpoint;             // final name of the state that a later attempt goes on from; empty: none is kept
+  std::string hash = {};              // of the job: a state of another one is not gone on from
   std::string archive_content;        // none, latents, frames
   std::int64_t checkpoint_every = 0;  // steps; 0: about a minute's worth
   int crf = 18;

@@ -27,6 +27,7 @@ struct RedisAddress {
   std::string password;  // empty: none
   int db = 0;
   std::optional<RedisTls> tls = {};  // rediss://
+  std::string file = {};             // of a private server: OUT/queue/address, read again at each connection
 
   /// "redis://host:6379/0", "unix:///run/redis.sock": without user and password, for people.
   std::string display() const;

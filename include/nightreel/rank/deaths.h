@@ -25,10 +25,12 @@ std::vector<Charge> charge_death(const std::vector<Phase>& phases);
 class Deaths {
  public:
   static constexpr int kMost = 5;
+  static constexpr int kMostOfHost = 3;  // for want of the host's memory: before a lone job has used up its attempts
   explicit Deaths(double first_pause_s) : first_pause_s_(first_pause_s) {}
   void died();
   void step_finished() { in_a_row_ = 0; }
   bool too_many() const { return in_a_row_ >= kMost; }
+  int in_a_row() const { return in_a_row_; }
   /// The pause doubles with each death in a row, up to a minute.
   bool may_restart() const;
 

@@ -15,16 +15,21 @@
 
 #include "nightreel/job/memory.h"
 #include "nightreel/job/model_card.h"
+#include "nightreel/queue/inbox_taker.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/deaths.h"
+#include "nightreel/rank/input_hashes.h"
 #include "nightreel/rank/job_in_hand.h"
 #include "nightreel/rank/options.h"
+#include "nightreel/rank/past_times.h"
 #include "nightreel/rank/publisher.h"
 #include "nightreel/rank/render_unit.h"
 #include "nightreel/rank/signals.h"
 #include "nightreel/report/run_summary.h"
 
 namespace nightreel::rank {
+
+class ListWatch;
 
 struct DrainLimits {
   StageLimits stages;
@@ -48,6 +53,11 @@ struct DrainParts {
   base::Logger log;
   DrainLimits limits;
   job::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
+  queue::InboxTaker* inbox = nullptr;
+  ListWatch* list = nullptr;           // of the run's first rank
+  bool listed = false;                 // the first rank watches over the run's files: nothing is over before it has said so
+  std::function<bool()> content = {};  // asked when the queue is drained: is there nothing that has to be made again?
+  PastTimes past = {};                 // for a run with a deadline
 };
 
 class Drain {
@@ -61,12 +71,21 @@ class Drain {
   // The loop (drain.cpp).
   bool turn();
   bool drained();
+  bool nothing_left(const queue::Counts& counts) const;
+  bool is_over(const queue::Counts& counts);
+  void look_at_list();
   std::ptrdiff_t most_in_hand() const;
   bool may_claim();
   void claim();
-  void take_inbox();
+  void look_at_inbox() const;
+  void note_rejects() const;
+  JobInHand* last_in_line();
+  void prefer_urgent();
+  queue::ClaimRequest request() const;
   void begin(const queue::Lease& lease);
   void prepare(JobInHand& job);
+  bool ends_in_time(const JobInHand& job);
+  Anew anew(const JobInHand& job);
   bool may_send(const JobInHand& job) const;
   void send_next();
   void send(JobInHand& job);
@@ -76,7 +95,7 @@ class Drain {
   std::chrono::milliseconds patience() const;
 
   // The renderer (drain_events.cpp).
-  enum class Blame { jobs, nobody };  // for its end
+  enum class Blame { jobs, nobody, host };  // for its end
   void listen();
   void hear(std::chrono::milliseconds patience);
   void handle(const RenderUnit::Event& event);
@@ -96,6 +115,7 @@ class Drain {
   // What the queue hears (drain_endings.cpp).
   void settle_all();
   void settle(JobInHand& job);
+  Inputs inputs_now(const JobInHand& job);
   void publish(JobInHand& job);
   void complete(JobInHand& job);
   void fail(JobInHand& job);
@@ -112,6 +132,7 @@ class Drain {
   std::list<JobInHand> in_hand_;  // in the order in which they were claimed
   Deaths deaths_;
   std::string last_death_;
+  Blame last_blame_ = Blame::jobs;
   std::string reason_;                    // why the last attempts failed, all for one reason
   std::set<std::string> failing_;         // and of which jobs
   double pause_s_ = 0;                    // before the next claim
@@ -120,10 +141,10 @@ class Drain {
   std::int64_t in_a_row_ = 0;             // how many jobs of it
   bool ready_;                            // the renderer has said so since it was last started
   double longest_s_ = 0;
-  base::Stopwatch since_start_;
+  InputHashes inputs_;
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;
-  base::Stopwatch since_inbox_;
+  base::Stopwatch since_urgent_;
   std::optional<base::Stopwatch> queue_away_;  // since its first question that was not answered
   base::Stopwatch since_disk_;                 // was looked at, while the queue is away
 };

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,8 +44,8 @@ class HeldLease {
 /// Removes what an attempt wrote under its temporary names. What cannot be removed is logged: it is litter, no error.
 class TemporaryFiles {
  public:
-  TemporaryFiles(const Publisher& publisher, std::string id, std::uint64_t token, base::Logger log)
-      : publisher_(publisher), id_(std::move(id)), token_(token), log_(std::move(log)) {}
+  TemporaryFiles(const Publisher& publisher, Attempt attempt, base::Logger log)
+      : publisher_(publisher), attempt_(std::move(attempt)), log_(std::move(log)) {}
   TemporaryFiles(const TemporaryFiles&) = delete;
   TemporaryFiles& operator=(const TemporaryFiles&) = delete;
   ~TemporaryFiles();
@@ -53,8 +54,7 @@ class TemporaryFiles {
 
  private:
   const Publisher& publisher_;
-  std::string id_;
-  std::uint64_t token_;
+  Attempt attempt_;
   base::Logger log_;
   bool left_ = true;
 };
@@ -90,8 +90,9 @@ struct JobInHand {
   HeldLease held;
   job::Job job;
   job::Settings settings;
-  std::int64_t wave = 1;  // how many like it a renderer takes together (job::MemoryPlan)
-  std::uint64_t token = 0;
+  std::map<std::string, std::string> inputs;  // as InputHashes has them, from before the renderer reads the files
+  std::int64_t wave = 1;                      // how many like it a renderer takes together (job::MemoryPlan)
+  std::uint64_t token = 0;                    // the lease's, as the renderer hears it (queue::token_number)
   std::optional<TemporaryFiles> files;  // from when the renderer may write them
   Phase phase = Phase::held_back;
   Ending ending;

@@ -32,7 +32,7 @@ struct RunOptions {
   bool share_gpu = false;
   bool follow = false;
   bool wait_for_all = false;
-  std::optional<double> deadline_s;  // from the start
+  std::optional<std::int64_t> deadline_ms;  // of the clock, in ms since 1970
   std::int64_t max_attempts = 3;
   std::int64_t lease_s = 45;
   GivenLimits stage_limits;           // the others are the device's
@@ -41,11 +41,13 @@ struct RunOptions {
   std::string input_root;
   std::uint64_t min_free = 0;  // bytes that OUT must have free before a job is claimed
   bool overwrite = false;
+  std::vector<std::string> again;  // ids of jobs that are made anew although they are done
   bool failed_ok = false;
   job::RecipeChoice recipe = job::RecipeChoice::automatic;
   base::LogFormat log_format = base::LogFormat::text;
   std::function<void(const base::Error&)> show;  // tells people what stops a run that has begun
   std::function<void(const std::string&)> draw;  // for live progress: writes to the terminal as it is; empty: log lines
+  std::vector<std::string> renderer_env = {};    // names of more variables for renderers (base/child_environment.h)
   int crf = 18;                                  // of H.264, 0 to 51
 };
 

@@ -5,12 +5,14 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "nightreel/protocol/message.h"
 #include "nightreel/queue/job_queue.h"
+#include "nightreel/rank/making.h"
 #include "nightreel/rank/output_folder.h"
 
 namespace nightreel::rank {
@@ -35,13 +37,19 @@ struct Maker {
   bool overwrite = false;
 };
 
+/// Asked about a set that is whole and of this very job: shall another one be made and take its place all the same?
+/// Given the sidecar.
+using Anew = std::function<bool(const protocol::Json& sidecar)>;
+
 struct Finished {
   queue::Lease lease;
   protocol::Json spec;
   std::string id;
   job::Settings settings;
   protocol::DoneEvent done;
-  std::vector<int> ranks;  // that rendered it together; none: this one alone
+  std::vector<int> ranks;                          // that rendered it together; none: this one alone
+  std::map<std::string, std::string> inputs = {};  // pictures and LoRAs -> XXH3-128 of what was in them
+  Anew anew = {};                                  // none: never
 };
 
 enum class Outcome { published, stale, cancel_requested };
@@ -51,16 +59,22 @@ class Publisher {
   Publisher(OutputFolder out, Maker maker) : out_(std::move(out)), maker_(std::move(maker)) {}
 
   /// What stands under the job's final names, if its video is whole and its sidecar is of this very job: a rank that
-  /// published and could not tell the queue any more left it. Throws Error{job} where another video stands there and
-  /// may not be replaced: `overwrite` replaces a finished set of this id, and nothing that is no such set.
-  std::optional<queue::Published> standing(const std::string& id, const std::string& hash) const;
+  /// published and could not tell the queue any more left it. A video of this job that is not what its sidecar says is
+  /// set aside (OutputFolder::set_aside). Throws Error{job} where another job's set stands there, or is being
+  /// published: `overwrite` replaces a finished set of this id, and nothing that is no such set.
+  std::optional<queue::Published> standing(const std::string& id, const std::string& hash, const Anew& anew = {}) const;
+  /// How this rank would make a video otherwise than its sidecar says (making.h); empty: not at all.
+  std::string difference(const protocol::Json& sidecar, const job::Settings& settings,
+                         const ContentOf& content_of) const {
+    return rank::difference(sidecar, making_of(maker_.renderer, maker_.crf), settings, content_of);
+  }
   /// Checks the video, passes the queue's fence and gives the set its final names; `still_ours`, the lease's own
   /// deadline, is asked before each of them. The queue is still to be told what is `published`. May be called again
   /// after an error of the queue's.
   Outcome publish(queue::JobQueue& jobs, const Finished& finished, const std::function<bool()>& still_ours,
                   queue::Published& published) const;
   /// Removes what an attempt wrote under its temporary names.
-  void discard(const std::string& id, std::uint64_t token) const;
+  void discard(const Attempt& attempt) const;
 
   /// Removes the state of a job whose video is out. One that cannot be removed is left.
   void remove_checkpoint(const std::string& id) const;
@@ -68,7 +82,13 @@ class Publisher {
  private:
   void check(const Finished& finished, const std::string& video) const;
   void write_sidecar(const Finished& finished, const OutputSet& from, const queue::Published& published) const;
-  bool name_set(const OutputSet& from, const OutputSet& to, const std::function<bool()>& still_ours) const;
+  struct Look;
+  Look look(const std::string& id, const std::string& hash, const Anew& anew) const;
+  void take_names(const Finished& finished, const OutputSet& from, const OutputSet& to, bool replace) const;
+  void check_whole(const Finished& finished, const OutputSet& to, const std::string& stamp,
+                   const std::string& sha256) const;
+  bool name_set(const Finished& finished, const OutputSet& from, bool replace, const std::function<bool()>& still_ours,
+                queue::Published& published) const;
   OutputFolder out_;
   Maker maker_;
 };

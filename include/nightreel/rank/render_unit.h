@@ -16,6 +16,9 @@ namespace nightreel::rank {
 
 inline constexpr int kEventsATurn = 500;  // after so many, leases and signals are looked at again
 
+/// In the word of a unit's end: its host had, or gave it, too little memory.
+inline constexpr const char* kOutOfHostMemory = "out of host memory";
+
 class RenderUnit {
  public:
   RenderUnit() = default;

@@ -16,6 +16,7 @@
 #include "nightreel/base/pipe.h"
 #include "nightreel/base/process.h"
 #include "nightreel/protocol/message.h"
+#include "nightreel/rank/host_memory.h"
 #include "nightreel/rank/render_unit.h"
 #include "nightreel/rank/silence.h"
 
@@ -29,6 +30,7 @@ struct RendererCommand {
   std::function<bool(pid_t)>
       on_gpu;  // whether the driver lists this process on the renderer's GPU; empty: there is none
   std::vector<std::string> first_argv = {};  // more arguments, of the first start alone
+  base::EnvironmentRule environment = {base::EnvironmentRule::Take::listed, {}};
 };
 
 class Renderer : public RenderUnit {
@@ -56,6 +58,7 @@ class Renderer : public RenderUnit {
 
  private:
   Event ended(const std::string& why);
+  Event closed();
   Event take(const std::string& line);
   bool floods();
   RendererCommand command_;
@@ -63,6 +66,7 @@ class Renderer : public RenderUnit {
   base::Logger log_;
   base::Child child_;
   std::optional<base::LineReader> reader_;
+  HostMemoryWatch host_memory_;
   std::uintmax_t log_from_ = 0;  // where this process's part of the log begins
   pid_t dead_ = -1;              // the process before, while the GPU may hold it
   base::Stopwatch since_end_;

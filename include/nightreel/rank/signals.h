@@ -1,9 +1,10 @@
 // What the signals to a rank ask for.
 //
-// USR1: finish the videos in hand, then stop. TERM, INT or a second USR1: give the leases back and stop within a
-// second. The signals are blocked in every thread (so make this before MPI and before any thread) and read by a thread
-// of its own from a signalfd; a rank that cannot react in time (it is stuck in a system call, in MPI, in a slow write)
-// is ended by that thread with code 75, and its child processes with it: its leases expire by themselves.
+// USR1: finish the videos in hand, then stop. TERM, INT, HUP (unless it was ignored, as under nohup) or a second USR1:
+// give the leases back and stop within a second. PIPE is ignored from then on. The signals are blocked in every thread
+// (so make this before MPI and before any thread) and read by a thread of its own from a signalfd; a rank that cannot
+// react in time (it is stuck in a system call, in MPI, in a slow write) is ended by that thread with code 75, and its
+// child processes with it: its leases expire by themselves.
 #pragma once
 
 #include <atomic>

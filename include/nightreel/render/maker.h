@@ -71,6 +71,7 @@ struct RenderObserver {
 struct Checkpointing {
   std::string path;
   std::int64_t every = 0;  // steps; 0: about a minute's worth
+  std::string job = {};    // its hash: another job's state of the same name is not gone on from
 };
 
 /// Files to write; empty: not wanted.

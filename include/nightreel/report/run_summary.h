@@ -17,7 +17,11 @@ struct JobResult {
   std::string video;  // path below OUT, where done
   std::string error_kind;
   std::string error;
+  std::string model_digest = {};  // of a video that another model than the run's made; empty: the run's
 };
+
+/// So many refused inbox entries stand by name in a summary; the others are counted.
+inline constexpr std::size_t kNamedRejects = 100;
 
 struct RankSummary {
   int rank = 0;
@@ -28,7 +32,9 @@ struct RankSummary {
   std::vector<std::string> group_changes;  // who was lost to it since and why, as this rank saw it
   bool stopped_early = false;              // asked to, or out of renderers: work may be left
   std::vector<JobResult> jobs;
-  std::string error_kind;  // why the rank could not go on; empty: it could
+  std::vector<JobResult> rejects = {};  // refused inbox entries: the first hundred, as failed jobs
+  std::int64_t rejected = 0;            // all of them
+  std::string error_kind;               // why the rank could not go on; empty: it could
   std::string error;
   std::string repeated_kind = {};     // of what several jobs in a row failed of; empty: they did not
   std::string repeated_failure = {};  //
@@ -44,6 +50,7 @@ struct RunSummary {
   std::string model_digest;
   std::vector<RankSummary> ranks;
   std::vector<JobResult> jobs;              // of the run's files, and those that ended during it
+  std::int64_t rejected = 0;                // inbox entries, of which `jobs` has the first hundred
   std::vector<std::string> held_elsewhere;  // given jobs that another run still holds
   int exit_code = 0;
   std::string error;         // why the run ended, where no rank and no job says it

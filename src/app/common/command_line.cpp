@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
+#include <new>
+#include <sstream>
 
+#include "app/common/outputs.h"
 #include "nightreel/base/build_version.h"
 #include "nightreel/base/error.h"
+#include "nightreel/base/file.h"
 
 namespace nightreel::app {
 namespace {
@@ -154,11 +157,24 @@ void check_names(const CLI::App& app, const std::vector<std::string>& arguments,
   }
 }
 
+namespace {
+
+constexpr std::size_t kMostConfig = 1U << 20U;  // bytes
+
+std::string read_config(const std::string& path) {
+  try {
+    return base::read_file(path, kMostConfig);
+  } catch (const Error& e) {
+    throw Error(ErrorKind::usage, std::string("the config file cannot be read: ") + e.what());
+  }
+}
+
+}  // namespace
+
 void apply_config_file(const CLI::App& app, const std::vector<std::string>& arguments) {
   const std::string path = config_path(arguments);
   if (path.empty()) return;
-  std::ifstream file(path);
-  if (!file) throw Error(ErrorKind::usage, path + ": the config file cannot be read");
+  std::istringstream file(read_config(path));
   std::vector<CLI::ConfigItem> items;
   try {
     items = CLI::ConfigTOML().from_config(file);
@@ -179,6 +195,7 @@ void apply_config_file(const CLI::App& app, const std::vector<std::string>& argu
 
 int run_command_line(const std::string& description, const std::vector<Subcommand>& subcommands, int argc, char** argv,
                      const Elsewhere& elsewhere) {
+  open_standard_descriptors();
   try {
     CLI::App app(description, "nightreel");
     Action action;
@@ -192,9 +209,11 @@ int run_command_line(const std::string& description, const std::vector<Subcomman
     for (const auto& [name, what] : elsewhere) others += "  " + name + std::string(28 - name.size(), ' ') + what + "\n";
     app.footer(others);
     name_environment(app);
-    return parse_and_run(app, action, normalise_arguments({argv + 1, argv + argc}), elsewhere);
+    return written_out(parse_and_run(app, action, normalise_arguments({argv + 1, argv + argc}), elsewhere));
   } catch (const Error& e) {
     return show(e);
+  } catch (const std::bad_alloc&) {
+    return show(Error(ErrorKind::host_memory, "this host has, or ulimit -v leaves, too little memory"));
   } catch (const std::exception& e) {
     return show(Error(ErrorKind::internal, std::string("internal error: ") + e.what()));
   }

@@ -1,6 +1,7 @@
 // `decode`: a video from archived latents, without denoising.
 #include <cstdio>
 
+#include "app/common/outputs.h"
 #include "app/engine/maker_flags.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/render/decode_archive.h"
@@ -24,6 +25,8 @@ void add_decode(CLI::App& app, Action& action) {
       ->capture_default_str();
   sub->callback([&action, o] {
     action = [o] {
+      outlive_readers();
+      check_output_file("--output", o->output, ".mp4");
       render::decode_archive(*o);
       std::printf("%s\n", o->output.c_str());
       return 0;

@@ -3,7 +3,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "app/common/outputs.h"
 #include "app/engine/maker_flags.h"
+#include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -11,6 +13,7 @@
 #include "nightreel/base/random.h"
 #include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/media/input_files.h"
 
 namespace nightreel::app {
 namespace {
@@ -73,15 +76,29 @@ std::string temporary_name(const std::string& path) {
 }
 
 void put_in_place(const std::string& temporary, const std::string& path) {
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) base::throw_errno("cannot rename to", path);
+  base::rename_file(temporary, path);
   base::sync_folder(base::parent_folder(path));
 }
 
+void check_outputs(const GenerateOptions& options) {
+  check_output_file("--output", options.output, ".mp4");
+  if (!options.archive_file.empty()) check_output_file("--archive-file", options.archive_file, "");
+  std::error_code error;
+  if (std::filesystem::weakly_canonical(options.output, error) ==
+      std::filesystem::weakly_canonical(options.archive_file, error)) {
+    throw Error(ErrorKind::usage, "--output and --archive-file: one file cannot be both");
+  }
+}
+
+// All that needs no weights.
 job::Settings resolve_job(const GenerateOptions& options) {
   try {
     const job::Job made = job::make_job(options.job, {std::filesystem::current_path().string(), ""});
     const job::ModelCard card = job::read_model_card(options.maker.model);
-    return job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
+    job::Settings settings = job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
+    media::check_input_files({made});
+    job::fitting_plan(device_memory(options.maker), settings);
+    return settings;
   } catch (const Error& e) {
     // What is a job's fault in a queue is the caller's fault here.
     throw Error(e.kind() == ErrorKind::job ? ErrorKind::usage : e.kind(), e.what());
@@ -107,7 +124,9 @@ struct Leftovers {
 };
 
 int generate(const GenerateOptions& options) {
+  outlive_readers();
   check_archive_flags(options);
+  check_outputs(options);
   const job::Settings settings = resolve_job(options);
   const base::Stopwatch watch;
   render::VideoMaker maker(options.maker);
@@ -121,7 +140,8 @@ int generate(const GenerateOptions& options) {
   };
   auto rendered = maker.render(settings, maker.prepare(settings), {}, observer);
   for (const std::string& keys : rendered.unused_keys) {
-    std::fprintf(stderr, "loras: left out, this model has no such parts: %s\n", keys.c_str());
+    std::fprintf(stderr, "loras: left out, this model has no such parts: %s\n",
+                 base::printable(keys, std::string::npos).c_str());
   }
   render::OutputFiles files;
   files.video = temporary_name(options.output);
@@ -133,7 +153,8 @@ int generate(const GenerateOptions& options) {
   if (!files.archive.empty()) put_in_place(files.archive, options.archive_file);
   put_in_place(files.video, options.output);
   std::printf("%s\n", options.output.c_str());
-  std::fprintf(stderr, "%s in %s\n", options.output.c_str(), base::human_duration(watch.seconds()).c_str());
+  std::fprintf(stderr, "%s in %s\n", base::printable(options.output, 4096).c_str(),
+               base::human_duration(watch.seconds()).c_str());
   return 0;
 }
 

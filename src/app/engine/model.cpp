@@ -6,6 +6,8 @@
 #include "app/engine/model_files.h"
 #include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
+#include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/model/digest.h"
@@ -21,12 +23,12 @@ struct InfoOptions {
 };
 
 void print(const std::string& name, const nlohmann::json& value) {
-  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-  std::printf("%-24s %s\n", name.c_str(), text.c_str());
+  const std::string text = value.is_string() ? value.get<std::string>() : base::dump_json(value);
+  std::printf("%-24s %s\n", name.c_str(), base::printable(text, std::string::npos).c_str());
 }
 
 int info(const InfoOptions& options) {
-  const job::ModelCard card = job::read_model_card(options.folder);
+  const job::ModelCard card = card_of(options.folder);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(options.recipe));
   const MemoryAnswer memory = memory_answer(options.memory, card, recipe);
   const nlohmann::json facts{
@@ -35,7 +37,7 @@ int info(const InfoOptions& options) {
       {"digest", model::model_digest(options.folder)},
       {"recipe", {{"name", recipe.name}, {"defaults", job::to_json(recipe.defaults)}, {"note", recipe.note}}}};
   if (options.as_json) {
-    std::printf("%s\n", facts.dump(2).c_str());
+    std::printf("%s\n", base::dump_json(facts, 2).c_str());
     return 0;
   }
   for (const auto& [name, value] : facts["model"].items()) print(name, value);
@@ -67,7 +69,10 @@ void add_model(CLI::App& app, Action& action) {
   add_memory_flag(*memory, options->memory.gpu_memory);
   memory->callback([&action, options] {
     action = [options] {
-      std::printf("%s\n", device_memory(options->folder, options->memory.gpu_memory).dump().c_str());
+      render::MakerOptions maker;
+      maker.model = options->folder;
+      maker.gpu_memory = options->memory.gpu_memory;
+      std::printf("%s\n", job::to_json(device_memory(maker)).dump().c_str());
       return 0;
     };
   });

@@ -5,8 +5,8 @@
 
 #include "app/engine/model_files.h"
 #include "nightreel/base/error.h"
+#include "nightreel/base/json.h"
 #include "nightreel/job/checkpoint.h"
-#include "nightreel/job/model_card.h"
 #include "nightreel/model/check.h"
 #include "nightreel/text/tokenizer.h"
 
@@ -16,6 +16,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kModelIsBad = 3;
+constexpr std::size_t kWhole = std::string::npos;
 
 struct CheckOptions {
   std::string folder;
@@ -38,10 +39,11 @@ void print(const model::CheckedComponent& component) {
   std::string dtypes;
   for (const auto& [dtype, count] : component.dtypes) dtypes += " " + dtype;
   std::printf("%-14s %6zu tensors %10.1f MB %s%s\n", component.name.c_str(), component.tensors,
-              static_cast<double>(component.bytes) / 1e6, component.problems.empty() ? "ok  " : "BAD ", dtypes.c_str());
+              static_cast<double>(component.bytes) / 1e6, component.problems.empty() ? "ok  " : "BAD ",
+              base::printable(dtypes, kWhole).c_str());
   for (const auto& problem : component.problems) {
     const std::string tensor = problem.tensor.empty() ? "" : base::printable(problem.tensor) + ": ";
-    std::printf("  %s: %s%s\n", problem.what.c_str(), tensor.c_str(), problem.detail.c_str());
+    std::printf("  %s: %s%s\n", problem.what.c_str(), tensor.c_str(), base::printable(problem.detail, kWhole).c_str());
   }
 }
 
@@ -58,7 +60,7 @@ model::CheckedComponent check_tokenizer(const std::string& folder) {
 }
 
 int check(const CheckOptions& options) {
-  job::read_model_card(options.folder);  // a folder that makes no sense is told as such, not tensor by tensor
+  card_of(options.folder);  // a folder that makes no sense is told as such, not tensor by tensor
   std::vector<model::CheckedComponent> components = model::check_checkpoint(options.folder);
   components.push_back(check_tokenizer(options.folder));
   bool good = true;
@@ -69,7 +71,7 @@ int check(const CheckOptions& options) {
     if (!options.as_json) print(component);
   }
   report["ok"] = good;
-  if (options.as_json) std::printf("%s\n", report.dump(2).c_str());
+  if (options.as_json) std::printf("%s\n", base::dump_json(report, 2).c_str());
   return good ? 0 : kModelIsBad;
 }
 

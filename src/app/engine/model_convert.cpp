@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "app/common/outputs.h"
 #include "app/engine/model_files.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -76,6 +77,8 @@ int convert(ConvertFlags flags) {
   if (!flags.dtype.empty()) options.precision = kPrecisions.at(flags.dtype);
   options.shard_bytes = base::parse_size(flags.shard_size);
   if (options.shard_bytes == 0) throw base::Error(base::ErrorKind::usage, "--shard-size: must be above 0");
+  outlive_readers();
+  card_of(options.from);
   const auto components = model::convert_checkpoint(options, Progress());
   const std::string digest = model::model_digest(options.to);  // read back from the disk
   if (!flags.as_json) {
@@ -85,7 +88,7 @@ int convert(ConvertFlags flags) {
   }
   json report{{"from", options.from}, {"to", options.to}, {"digest", digest}, {"components", json::array()}};
   for (const auto& component : components) report["components"].push_back(to_json(component));
-  std::printf("%s\n", report.dump(2).c_str());
+  std::printf("%s\n", base::dump_json(report, 2).c_str());
   return 0;
 }
 

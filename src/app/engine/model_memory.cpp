@@ -67,12 +67,14 @@ MemoryAnswer memory_answer(const MemoryFlags& flags, const job::ModelCard& card,
   return answer;
 }
 
-nlohmann::json device_memory(const std::string& folder, std::uint64_t bytes) {
-  const at::Device device = pipeline::choose_device("auto");
-  const pipeline::Precision precision = pipeline::precision_on(device, pipeline::choose_dtype("auto", device));
-  const job::DeviceMemory memory{pipeline::memory_model(folder, precision),
-                                 bytes > 0 ? bytes : pipeline::memory_to_plan_with(device)};
-  return job::to_json(memory);
+job::DeviceMemory device_memory(const render::MakerOptions& options) {
+  const at::Device device = pipeline::choose_device(options.device);
+  const auto dtype = pipeline::choose_dtype(options.dtype, device);
+  const auto precision = pipeline::precision_on(device, dtype, pipeline::holds_fp8(options.dtype));
+  return {pipeline::memory_model(options.model, precision),
+          options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device),
+          {},
+          device.is_cpu() ? pipeline::host_memory_limit() : 0};
 }
 
 }  // namespace nightreel::app

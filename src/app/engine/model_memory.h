@@ -10,6 +10,7 @@
 #include "nightreel/job/memory.h"
 #include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/render/video_maker.h"
 
 namespace nightreel::app {
 
@@ -31,7 +32,7 @@ struct MemoryAnswer {
 };
 MemoryAnswer memory_answer(const MemoryFlags& flags, const job::ModelCard& card, const job::Recipe& recipe);
 
-/// What a renderer would tell about this host's device, without loading: job::DeviceMemory. `bytes` 0: the device's.
-nlohmann::json device_memory(const std::string& folder, std::uint64_t bytes);
+/// What a renderer with these options would tell about its device, without loading. Chooses the device.
+job::DeviceMemory device_memory(const render::MakerOptions& options);
 
 }  // namespace nightreel::app

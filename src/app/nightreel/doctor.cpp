@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <memory>
 
+#include "app/common/outputs.h"
+#include "app/nightreel/renderer_env.h"
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -26,12 +28,13 @@ int start_doctor(const doctor::Options& options, bool json) {
   hooks.show = [json](const doctor::Report& report) {
     print(json ? doctor::to_json(report) + "\n" : doctor::to_text(report));
   };
-  hooks.leave = [](int code) { ::_exit(code); };
+  hooks.leave = [](int code) { ::_exit(written_out(code)); };
   return doctor::examine(options, hooks);
 }
 
 void add_launch_flags(CLI::App& sub, std::string& device, bool& share_gpu, std::optional<int>& expect_ranks,
-                      std::chrono::seconds& patience) {
+                      std::chrono::seconds& patience, std::vector<std::string>& renderer_env) {
+  add_renderer_env(sub, renderer_env);
   sub.add_option("--device", device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
@@ -68,7 +71,8 @@ void add_doctor(CLI::App& app, Action& action) {
                   "as for run: above 1 renderers that do not meet are a failure")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  add_launch_flags(*sub, options->device, options->share_gpu, options->expect_ranks, options->patience);
+  add_launch_flags(*sub, options->device, options->share_gpu, options->expect_ranks, options->patience,
+                   options->renderer_env);
   sub->callback([&action, options, json] { action = [options, json] { return start_doctor(*options, *json); }; });
 }
 
@@ -86,7 +90,7 @@ void add_bench_comm(CLI::App& app, Action& action) {
   sub->add_option("--repeats", o.repeats, "of each exchange; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  add_launch_flags(*sub, o.device, o.share_gpu, o.expect_ranks, o.patience);
+  add_launch_flags(*sub, o.device, o.share_gpu, o.expect_ranks, o.patience, o.renderer_env);
   sub->callback([&action, flags] { action = [flags] { return start_bench(*flags); }; });
 }
 

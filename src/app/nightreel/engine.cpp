@@ -56,6 +56,7 @@ void become_engine(int argc, char** argv) {
 std::string engine_versions() {
   base::ChildOptions options;
   options.argv = {base::companion("nightreel-engine"), "version"};
+  options.environment.take = base::EnvironmentRule::Take::listed;
   options.pipe_stdin = false;
   base::Child engine(options);
   base::LineReader lines(engine.stdout_fd(), 64U << 10U);

@@ -79,6 +79,25 @@ int cancel(const Flags& flags) {
   return code;
 }
 
+// What became of it, or what it would take.
+std::string retried_text(const std::string& id, queue::Retried result, queue::JobQueue& jobs) {
+  switch (result) {
+    case queue::Retried::pending:
+    case queue::Retried::inbox:
+      return "pending";
+    case queue::Retried::unknown:
+      return "unknown; `nightreel submit` adds its list again";
+    case queue::Retried::not_kept:
+      return "was too long an entry to be kept; push it again, shorter";
+    case queue::Retried::not_ended:
+      break;
+  }
+  const queue::JobState state = jobs.lookup({id}).at(0).state;
+  if (state == queue::JobState::done)
+    return "is done; `nightreel run --again " + base::printable(id) + "` makes it anew";
+  return "is " + std::string(queue::name(state)) + ": it has not ended; `nightreel cancel` ends it";
+}
+
 int retry(const Flags& flags) {
   if (flags.ids.empty() != flags.all) {
     throw base::Error(base::ErrorKind::usage, "retry: give job ids, or --all for every failed job");
@@ -92,7 +111,7 @@ int retry(const Flags& flags) {
   for (const auto& id : ids) {
     const queue::Retried result = open.jobs->retry(id);
     const bool done = result == queue::Retried::pending || result == queue::Retried::inbox;
-    std::printf("%s: %s\n", base::printable(id).c_str(), done ? "pending" : "cannot be retried");
+    std::printf("%s: %s\n", base::printable(id).c_str(), retried_text(id, result, *open.jobs).c_str());
     if (!done) code = 1;
   }
   return code;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "app/nightreel/renderer_env.h"
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
@@ -13,6 +14,7 @@ namespace nightreel::app {
 namespace {
 
 struct RunFlags {
+  std::int64_t started_ms = base::now_ms();  // what a deadline is counted from
   rank::RunOptions options;
   std::string deadline;
   std::string min_free;
@@ -45,7 +47,8 @@ int start(RunFlags flags) {
         "--shard-weights deals the weights out to the ranks of a group: give --ranks-per-video 2 or more");
   }
   if (!flags.deadline.empty()) {
-    options.deadline_s = value_of("--deadline", [&] { return base::parse_duration(flags.deadline, base::now_ms()); });
+    const auto wait_s = value_of("--deadline", [&] { return base::parse_duration(flags.deadline, flags.started_ms); });
+    options.deadline_ms = flags.started_ms + static_cast<std::int64_t>(1000 * wait_s);
   }
   if (!flags.min_free.empty()) {
     options.min_free = value_of("--min-free", [&] { return base::parse_size(flags.min_free); });
@@ -99,7 +102,8 @@ void add_run(CLI::App& app, Action& action) {
   sub->add_flag("--share-gpu", o.share_gpu, "let several ranks use one GPU");
   sub->add_flag("--follow", o.follow, "wait for more jobs when drained");
   sub->add_flag("--wait-for-all", o.wait_for_all, "also for jobs that other runs hold");
-  sub->add_option("--deadline", flags->deadline, "90s, 45m, 6h30m or @07:00: claim nothing that would not end in time");
+  sub->add_option("--deadline", flags->deadline,
+                  "90s, 45m, 6h30m or @07:00, from the command's start: claim nothing that would not end in time");
   sub->add_option("--max-attempts", o.max_attempts, "of a job")->check(CLI::Range(1, 1000))->capture_default_str();
   sub->add_option("--lease", o.lease_s, "seconds")->check(CLI::Range(3, 86400))->capture_default_str();
   sub->add_option("--stage-limits", flags->stage_limits,
@@ -113,7 +117,10 @@ void add_run(CLI::App& app, Action& action) {
       ->capture_default_str();
   sub->add_option("--input-root", o.input_root, "nothing outside this folder is read")->check(CLI::ExistingDirectory);
   sub->add_option("--min-free", flags->min_free, "claim nothing while OUT has less free space, e.g. 20GB");
-  sub->add_flag("--overwrite", o.overwrite, "replace jobs and videos of the same id");
+  sub->add_flag("--overwrite", o.overwrite,
+                "replace jobs of the same id, and videos that this run would make otherwise");
+  sub->add_option("--again", o.again, "the id of a done job that is to be made anew; may be repeated")
+      ->allow_extra_args(false);
   sub->add_flag("--failed-ok", o.failed_ok, "exit 0 although some jobs failed for good");
   sub->add_option("--recipe", flags->recipe, "official or checkpoint")
       ->check(CLI::IsMember({"official", "checkpoint"}));
@@ -123,6 +130,7 @@ void add_run(CLI::App& app, Action& action) {
   sub->add_option("--log-format", flags->log_format, "of stderr: text or json; auto: text")
       ->check(CLI::IsMember({"auto", "text", "json"}))
       ->capture_default_str();
+  add_renderer_env(*sub, o.renderer_env);
   sub->add_option("--crf", o.crf, "quality of the videos, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
   sub->callback([&action, flags] { action = [flags] { return start(*flags); }; });
 }

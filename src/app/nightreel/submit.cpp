@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "app/nightreel/open_queue.h"
+#include "app/nightreel/renderer_env.h"
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
@@ -12,6 +13,7 @@
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/media/input_files.h"
 #include "nightreel/queue/submit_jobs.h"
 
 namespace nightreel::app {
@@ -23,12 +25,14 @@ struct SubmitFlags {
   std::string model;
   std::string input_root;
   std::string recipe;
+  std::vector<std::string> renderer_env;
   bool overwrite = false;
 };
 
 /// What jobs are judged by on this host's device: the engine, which knows it, is asked.
-job::DeviceMemory ask_engine(const std::string& model) {
+job::DeviceMemory ask_engine(const std::string& model, const std::vector<std::string>& renderer_env) {
   base::ChildOptions options;
+  options.environment = {base::EnvironmentRule::Take::listed, renderer_env};
   options.argv = {base::companion("nightreel-engine"), "model", "memory", model};
   options.pipe_stdin = false;
   base::Child engine(options);
@@ -44,12 +48,13 @@ job::DeviceMemory ask_engine(const std::string& model) {
 
 std::vector<job::Job> checked_jobs(const SubmitFlags& flags) {
   auto jobs = job::read_job_files(flags.files, flags.input_root);
+  media::check_input_files(jobs);
   if (flags.model.empty()) return jobs;
   const job::ModelCard card = job::read_model_card(flags.model);
   job::check_supported(card);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(flags.recipe));
   job::check_jobs(jobs, card, recipe);
-  job::check_memory(jobs, card, recipe, ask_engine(flags.model));
+  job::check_memory(jobs, card, recipe, ask_engine(flags.model, flags.renderer_env));
   return jobs;
 }
 
@@ -76,6 +81,7 @@ void add_submit(CLI::App& app, Action& action) {
   sub->add_option("--model", flags->model, "check the jobs against this model too");
   sub->add_option("--recipe", flags->recipe, "official or checkpoint; with --model");
   sub->add_option("--input-root", flags->input_root, "nothing outside this folder is read");
+  add_renderer_env(*sub, flags->renderer_env);
   sub->add_flag("--overwrite", flags->overwrite, "other content under a known id replaces it");
   sub->callback([&action, flags] { action = [flags] { return submit(*flags); }; });
 }

@@ -1,21 +1,23 @@
 -- ARGV: worker, nonce, lease ms, the run's max_attempts, model digest, OUT, run id, host, rank, least pending jobs, the
--- LoRA set that the rank's weights are merged with, how many jobs of it the rank has had in a row.
+-- LoRA set that the rank's weights are merged with, how many jobs of it the rank has had in a row, and '' or a priority
+-- above which alone a job is wanted.
 -- The same worker with the same nonce gets the same job again: a claim whose reply was lost leaks nothing.
--- Returns {'JOB', id, token, attempt, limit, spec, hash, alone, earlier ('1' or ''), LoRA set}, {'OTHER_MODEL', digest}
--- or {'NONE', ms until something may change or -1, then what counts.lua returns for the run}.
+-- Returns {'JOB', id, token, attempt, limit, spec, hash, alone, earlier ('1' or ''), LoRA set, priority, the queue's
+-- earlier incarnations that are known, with spaces between}, {'OTHER_MODEL', digest} or {'NONE', ms until something may change or -1, then what counts.lua returns for the run}.
 local MOST_IN_A_ROW = 16  -- then the line's order counts again, so that nobody's LoRA makes others wait for ever
 local worker, nonce, lease, model = P .. 'worker:' .. ARGV[1], ARGV[2], number(ARGV[3]), ARGV[5]
 local now = now_ms()
 
 local function lease_of(id)
   local h = redis.call('HMGET', job_key(id), 'token', 'attempts', 'limit', 'spec', 'hash', 'alone', 'earlier',
-    'lora_set')
+    'lora_set', 'priority')
   redis.call('ZADD', P .. 'run', now + lease, id)
   return {'JOB', id, h[1], text(h[2]), text(h[3]), text(h[4]), text(h[5]), text(h[6]), text(h[7]),
-    text(h[8])}
+    text(h[8]), text(h[9]), table.concat(redis.call('SMEMBERS', P .. 'before'), ' ')}
 end
 
 keep_going_when_full()
+mind_clock(now, false)
 reap(now)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'delay', '-inf', now, 'LIMIT', 0, SWEEP)) do
   to_pending(id, 'delayed')
@@ -58,13 +60,18 @@ end
 
 local pending = redis.call('ZCARD', P .. 'pend')
 if pending == 0 or pending < number(ARGV[10]) then return none() end
+if text(ARGV[13]) ~= '' then
+  local top = redis.call('ZRANGE', P .. 'pend', 0, 0, 'WITHSCORES')[2]
+  if -math.floor(number(top) / LINE) <= number(ARGV[13]) then return none() end
+end
 local id = next_in_line()
 if not id then
   unbind_if_empty()
   return none()
 end
 
-local key, token = job_key(id), redis.call('INCR', P .. 'fence')
+local data = incarnation()
+local key, token = job_key(id), redis.call('INCR', P .. 'fence') .. '-' .. data
 local limit = number(redis.call('HGET', key, 'max_attempts'))
 if limit < 1 then limit = number(ARGV[4]) end
 move(id, 'pending', 'running', now + lease)
@@ -72,10 +79,12 @@ redis.call('HINCRBY', key, 'attempts', 1)
 if redis.call('HEXISTS', key, 'token') == 1 then redis.call('HSET', key, 'earlier', 1) end
 redis.call('HSET', key, 'token', token, 'limit', limit, 'out', ARGV[6], 'run', ARGV[7], 'host', ARGV[8], 'rank',
   ARGV[9], 'worker', ARGV[1], 'started_ms', now)
-redis.call('HDEL', key, 'stage', 'step', 'steps', 'eta_s', 'video', 'sha256', 'bytes')
+redis.call('HDEL', key, 'stage', 'step', 'steps', 'eta_s', 'video', 'sha256', 'bytes', 'stamp')
 redis.call('HSET', worker, 'nonce', nonce, 'job', id, 'token', token)
 redis.call('PEXPIRE', worker, 86400000)
 count_lease(ARGV[7], 1)
+redis.call('DEL', content_key(ARGV[7]))
+mind_clock(now, true)
 bind(model)
 local lease_now = lease_of(id)
 event(id, 'running', 'attempt', lease_now[4], 'host', ARGV[8], 'rank', ARGV[9])

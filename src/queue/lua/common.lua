@@ -19,6 +19,18 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Which data these are: a random word that comes with the queue's first key. What a server has lost and begun again is
+-- another incarnation, and every token names the one that it is of. A lost counter of tokens makes another one, too.
+local function incarnation()
+  local mine = redis.call('GET', P .. 'incarnation')
+  if mine and redis.call('EXISTS', P .. 'fence') == 1 then return mine end
+  local time = redis.call('TIME')  -- Redis seeds math.random alike in each call; a table's address it does not choose
+  local fresh = string.sub(redis.sha1hex(time[1] .. ' ' .. time[2] .. ' ' .. tostring({}) .. P .. text(mine)), 1, 16)
+  redis.call('SET', P .. 'fence', 0, 'NX')  -- a queue of 0.1 goes on counting
+  redis.call('SET', P .. 'incarnation', fresh)
+  return fresh
+end
+
 local function keep_going_when_full() redis.call('PERSIST', P .. 'run') end  -- a write that changes nothing
 
 local function event(id, name, ...)
@@ -66,13 +78,17 @@ local function to_pending(id, from)
   redis.call('ZADD', line_of(text(h[3])), score, id)
 end
 
--- Inbox, pending, delayed, running, done, failed, cancelled, leased by `run` ('': 0).
+-- The first rank of a run has found every job of the run's files ended (bring_back and a claim end that).
+local function content_key(run) return P .. 'content:' .. run end
+
+-- Inbox, pending, delayed, running, done, failed, cancelled, leased by `run` ('': 0), its list is content (0/1).
 local function counts(run)
   local n = {redis.call('LLEN', P .. 'inbox')}
   for _, set in ipairs({'pend', 'delay', 'run', 'done', 'failed', 'cancelled'}) do
     n[#n + 1] = redis.call('ZCARD', P .. set)
   end
   n[#n + 1] = math.min(n[4], number(run ~= '' and redis.call('HGET', P .. 'leases', run)))
+  n[#n + 1] = redis.call('EXISTS', content_key(run))
   return n
 end
 
@@ -96,9 +112,11 @@ local function bind(model)
   if model ~= '' and has_work() then redis.call('SET', P .. 'model', model) end
 end
 
--- Is this the lease that counts? `run` alone says what is running.
+-- Is this the lease that counts? `run` alone says what is running, and a token of other data is nobody's here.
 local function held(id, token)
-  return redis.call('ZSCORE', P .. 'run', id) and redis.call('HGET', job_key(id), 'token') == token
+  local of = string.match(text(token), '^%d+%-(.+)$')
+  return of and of == redis.call('GET', P .. 'incarnation') and redis.call('ZSCORE', P .. 'run', id)
+    and redis.call('HGET', job_key(id), 'token') == token
 end
 
 -- A mutation whose reply was lost is sent again: `ended` keeps what ended the last lease, and how.
@@ -152,10 +170,11 @@ local function reap(now)
   return #expired
 end
 
--- What submitting this content under this id would do: ADD, SAME, AGAIN (done for another OUT), REPLACE, CONFLICT.
+-- What submitting this content under this id would do: ADD, SAME, AGAIN (done for another OUT), REPLACE, CONFLICT. A
+-- rejected inbox entry that has the id gives way.
 local function classify(id, identity, out, overwrite)
-  local h = redis.call('HMGET', job_key(id), 'state', 'identity', 'out')
-  if not h[1] then return 'ADD', '' end
+  local h = redis.call('HMGET', job_key(id), 'state', 'identity', 'out', 'inbox')
+  if not h[1] or h[4] then return 'ADD', text(h[1]) end
   if h[2] ~= identity then return overwrite and 'REPLACE' or 'CONFLICT', h[1] end
   if h[1] == 'done' and out ~= '' and text(h[3]) ~= out then return 'AGAIN', h[1] end
   return 'SAME', h[1]
@@ -164,6 +183,7 @@ end
 -- job: id, identity, hash, spec, priority, max_attempts, LoRA set. Whatever stood under the id is gone with its token:
 -- a holder of it is stale from here on. Where somebody deleted the hash by hand, the id may still be in any set.
 local function add_job(job, out)
+  incarnation()
   local id, identity, hash, spec, priority, max_attempts, lora_set = unpack(job)
   local seq = redis.call('INCR', P .. 'seq')
   local before = redis.call('HMGET', job_key(id), 'state', 'token', 'earlier')
@@ -176,11 +196,48 @@ local function add_job(job, out)
   event(id, 'submitted', 'priority', priority)
 end
 
+-- A server's clock that stepped back would make what waits for a moment wait that much longer: the claims remember the
+-- time, and a step of more than a second moves the moments with it.
+local CLOCK_STEP = 1000    -- ms
+local CLOCK_KEPT = 200     -- ms: idle claims write no more often
+local function mind_clock(now, leased)
+  local last = number(redis.call('GET', P .. 'clock'))
+  if last - now > CLOCK_STEP then
+    for _, set in ipairs({'delay', 'run'}) do
+      local all = redis.call('ZRANGE', P .. set, 0, -1, 'WITHSCORES')
+      for i = 1, #all, 2 do redis.call('ZADD', P .. set, number(all[i + 1]) - (last - now), all[i]) end
+    end
+  elseif now - last < CLOCK_KEPT and now >= last and not leased then
+    return
+  end
+  redis.call('SET', P .. 'clock', string.format('%.0f', now))
+end
+
+-- Under which id a rejected entry is recorded: its sender's, where no record has it; else `id`, or what is free beside
+-- it. Nobody's record is touched; that of an equal entry serves again, and is then known. ('': an entry that is not kept.)
+local function id_of_rejected(senders, id, entry, message)
+  local function serves(one)
+    local h = redis.call('HMGET', job_key(one), 'state', 'inbox', 'spec', 'error')
+    return not h[1] or (h[2] and h[3] == entry and h[4] == message), h[1]
+  end
+  if senders ~= '' then
+    local fits, known = serves(senders)
+    if fits then return senders, known end
+  end
+  local fits, known = serves(id)
+  while not fits do
+    id = id .. '-rejected'
+    fits, known = serves(id)
+  end
+  return id, known
+end
+
 -- An inbox entry that is no job becomes a failed record, so that its reason can be seen. Returns its id.
-local function reject(id, entry, message)
-  local h = redis.call('HMGET', job_key(id), 'state', 'inbox')
-  if h[1] and not h[2] then id = id .. '-rejected' end  -- a real job has this id
-  redis.call('DEL', job_key(id))
+local function reject(senders, id, entry, message)
+  incarnation()
+  local known
+  id, known = id_of_rejected(senders, id, entry, message)
+  if known then return id end
   redis.call('HSET', job_key(id), 'inbox', 1, 'spec', entry, 'attempts', 0, 'submitted_ms', now_ms())
   to_failed(id, nil, now_ms(), 'job', message, '0')
   return id

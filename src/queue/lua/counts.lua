@@ -1,2 +1,3 @@
--- ARGV: a run's id or ''. Returns inbox, pending, delayed, running, done, failed, cancelled, leased by that run.
+-- ARGV: a run's id or ''. Returns inbox, pending, delayed, running, done, failed, cancelled, leased by that run, whether its list is content
+-- (0/1).
 return counts(ARGV[1])

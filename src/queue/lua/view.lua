@@ -1,7 +1,7 @@
 -- ARGV: 'set', its state, first index, how many; or 'ids', id…. Returns for each job its id and the fields of FIELDS
 -- (job_view.cpp reads them in this order); an unknown id has nil fields.
 local FIELDS = {'state', 'attempts', 'rank', 'host', 'stage', 'step', 'steps', 'eta_s', 'error_kind', 'error',
-                'poison', 'priority', 'out', 'video', 'sha256', 'hash', 'run'}
+                'poison', 'priority', 'out', 'video', 'sha256', 'hash', 'run', 'identity', 'stamp'}
 local ids = {}
 if ARGV[1] == 'set' then
   ids = redis.call('ZRANGE', P .. SETS[ARGV[2]], ARGV[3], ARGV[3] + ARGV[4] - 1)

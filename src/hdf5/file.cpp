@@ -1,16 +1,17 @@
-#include "media/hdf5.h"
+#include "nightreel/hdf5/file.h"
 
 #include <hdf5.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <type_traits>
 #include <utility>
 
 #include "nightreel/base/error.h"
 
-namespace nightreel::media::h5 {
+namespace nightreel::hdf5 {
 namespace {
 
 using base::Error;
@@ -20,7 +21,6 @@ static_assert(std::is_same_v<hid_t, std::int64_t>, "hdf5.h names HDF5's handle w
 
 constexpr std::size_t kMaxText = 64U << 20U;
 constexpr std::size_t kMaxMembers = 4096;
-constexpr std::size_t kMaxExpansion = 1100;  // deflate cannot pack more than 1032 bytes into one
 constexpr std::size_t kCoreIncrement = 4U << 20U;
 
 // HDF5's state is the process's, so its lock is too: one that lives in a File could not keep two Files apart.
@@ -126,8 +126,6 @@ Type type_of_file(hid_t stored, bool& recognised) {
 
 }  // namespace
 
-Pause::Pause() : lock_(lock_library()) {}
-
 // Takes over the file's memory when HDF5 closes it. H5Fget_file_image would do without, but what it gives before the
 // close has a superblock whose checksum is wrong (HDF5 1.10.8; it clears flags in the copy).
 struct File::Image {
@@ -167,6 +165,11 @@ std::int64_t File::check(std::int64_t result, const std::string& what) const {
     fail(what + (why.empty() ? "" : ": " + why));
   }
   return result;
+}
+
+std::size_t size_of(Type type) {
+  if (type == Type::uint8) return 1;
+  return type == Type::float32 ? 4 : 8;
 }
 
 File::File(std::string name, std::size_t size) : name_(std::move(name)), size_(size) {}
@@ -316,6 +319,11 @@ bool File::has(const std::string& name) const {
   return check(H5Lexists(file_, name.c_str(), H5P_DEFAULT), name) > 0;
 }
 
+bool File::has_attribute(const std::string& name) const {
+  const auto lock = lock_library();
+  return check(H5Aexists(file_, name.c_str()), "attribute " + name) > 0;
+}
+
 std::vector<std::string> File::names() const {
   const auto lock = lock_library();
   H5G_info_t group{};
@@ -353,7 +361,7 @@ DatasetInfo File::info(const std::string& name) const {
   out.type = type_of_file(type.get(), recognised);
   if (!recognised) fail(name + ": its type is none of float32, float64, int64, uint8");
   const Id space(check(H5Dget_space(dataset.get()), name), H5Sclose);
-  read_shape(name, space.get(), size_ * kMaxExpansion / H5Tget_size(type.get()), out);
+  read_shape(name, space.get(), most_values(size_) / H5Tget_size(type.get()), out);
   return out;
 }
 
@@ -371,11 +379,13 @@ void File::read_shape(const std::string& name, std::int64_t space, std::size_t m
   }
 }
 
-void File::read_into(const std::string& name, const DatasetInfo& info, Type type, void* values) const {
+std::string File::read(const std::string& name, const DatasetInfo& info) const {
   const auto lock = lock_library();
-  if (info.type != type) fail(name + " has another type than was asked for");
+  std::string values(info.count * size_of(info.type), '\0');
   const Id dataset(check(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), name), H5Dclose);
-  check(H5Dread(dataset.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values), name + " cannot be read");
+  check(H5Dread(dataset.get(), memory_type(info.type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+        name + " cannot be read");
+  return values;
 }
 
 // ---- library -------------------------------------------------------------------------------------------------------
@@ -389,4 +399,4 @@ std::string version() {
   return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(release);
 }
 
-}  // namespace nightreel::media::h5
+}  // namespace nightreel::hdf5

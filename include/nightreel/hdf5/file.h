@@ -5,34 +5,30 @@
 // end in peace. It also gives whole-file replacement and checksums without a second pass over the disk.
 //
 // HDF5 has global state, and whether a build of it is thread-safe is its packager's choice: every function below takes
-// one lock that hdf5.cpp keeps. A File belongs to one thread at a time; different Files may be used at once.
+// one lock that file.cpp keeps. A File belongs to one thread at a time; different Files may be used at once.
 // Everything throws Error{storage} that begins with the file's name.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace nightreel::media::h5 {
+namespace nightreel::hdf5 {
 
 /// "1.10.8".
 std::string version();
 
-/// While it lives no other thread is inside HDF5: for a fork, whose child may then use the library.
-class Pause {
- public:
-  Pause();
-
- private:
-  std::unique_lock<std::mutex> lock_;
-};
-
 inline constexpr std::size_t kMaxRank = 8;
 inline constexpr std::size_t kMaxFile = std::size_t{16} << 30U;  // bytes
+
+/// The bytes of values that a file of `size` may hold: this program's own hold at most 17 times their size (a black
+/// video with its frames), and a file may say that it holds terabytes.
+constexpr std::size_t most_values(std::size_t size) {
+  return (std::size_t{64} << 20U) + 24 * size;
+}
 
 enum class Type { float32, float64, int64, uint8 };
 
@@ -54,6 +50,8 @@ template <>
 struct TypeOf<std::uint8_t> {
   static constexpr Type value = Type::uint8;
 };
+
+std::size_t size_of(Type type);  // bytes of a value
 
 using Shape = std::vector<std::int64_t>;
 
@@ -88,22 +86,18 @@ class File {
   std::string text(const std::string& attribute) const;
   std::int64_t integer(const std::string& attribute) const;
   bool has(const std::string& name) const;
+  bool has_attribute(const std::string& name) const;
   /// Names of the root group's members, sorted.
   std::vector<std::string> names() const;
-  /// Refuses links, external and virtual data, other types, and sizes that so small a file cannot hold.
+  /// Refuses links, external and virtual data, other types, and more than most_values().
   DatasetInfo info(const std::string& name) const;
-  template <class T>
-  std::vector<T> read(const std::string& name, const DatasetInfo& info) const {
-    std::vector<T> values(info.count);
-    read_into(name, info, TypeOf<T>::value, values.data());
-    return values;
-  }
+  /// A dataset's values as they lie in memory, info.count of info.type.
+  std::string read(const std::string& name, const DatasetInfo& info) const;
   [[noreturn]] void fail(const std::string& what) const;
 
  private:
   struct Image;
   File(std::string name, std::size_t size);
-  void read_into(const std::string& name, const DatasetInfo& info, Type type, void* values) const;
   void read_shape(const std::string& name, std::int64_t space, std::size_t most, DatasetInfo& out) const;
   std::int64_t check(std::int64_t result, const std::string& what) const;
   std::string name_;
@@ -112,4 +106,4 @@ class File {
   std::int64_t file_ = -1;
 };
 
-}  // namespace nightreel::media::h5
+}  // namespace nightreel::hdf5
