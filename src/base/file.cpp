@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "nightreel/base/error.h"
+#include "nightreel/base/links.h"
 #include "nightreel/base/publishing.h"
 #include "nightreel/base/random.h"
 
@@ -91,6 +92,9 @@ void check_regular(const Fd& fd, const std::string& path) {
 }
 
 Fd open_regular(const std::string& path) {
+  if (const std::string why = dangling_link(path); !why.empty()) {
+    throw Error(ErrorKind::storage, printable(path, 4096) + ": " + why);
+  }
   Fd fd = open_file(path, O_RDONLY | O_NONBLOCK);  // the open of a FIFO would wait for its writer
   check_regular(fd, path);
   return fd;

@@ -49,7 +49,7 @@ Child::Child(const ChildOptions& options) : group_(options.own_group) {
     plan.out = child_out.get();
   }
   plan.argv = options.argv;
-  plan.env = child_environment(options);
+  plan.env = environment_for(options);
   plan.stderr_path = options.stderr_path;
   plan.extra = options.inherit_fd;
   plan.own_group = options.own_group;

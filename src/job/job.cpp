@@ -137,7 +137,12 @@ void resolve_paths(Job& job, const PathRules& rules) {
   if (job.spec.contains("image")) resolve("image", job.image, rules);
   if (job.spec.contains("last_image")) resolve("last_image", job.last_image, rules);
   for (std::size_t i = 0; i < job.loras.size(); ++i) {
-    resolve(fmt::format("loras: [{}]: path", i), job.loras[i].path, rules);
+    const std::string field = fmt::format("loras: [{}]: path", i);
+    try {
+      job.loras[i].path = resolve_lora(job.loras[i].path, rules);
+    } catch (const Error& e) {
+      refuse(field, e.what());
+    }
   }
 }
 

@@ -23,6 +23,21 @@ std::string folder_of(const std::string& path) {
   return real.string();
 }
 
+/// Two bytes a character: the mark at the start of such a file, or an ASCII character's zero byte. A line of UTF-8 has
+/// neither.
+bool is_utf16(std::string_view line) {
+  if (line.substr(0, 2) == "\xFF\xFE" || line.substr(0, 2) == "\xFE\xFF") return true;
+  const std::string_view brace("{\0{", 3);
+  return line.substr(0, 2) == brace.substr(0, 2) || line.substr(0, 2) == brace.substr(1, 2);
+}
+
+void check_encoding(std::string_view line, const std::string& where, const std::string& file) {
+  if (!is_utf16(line)) return;
+  throw Error(ErrorKind::usage,
+              where + ": the text is UTF-16, as PowerShell's > writes it; jobs are UTF-8: iconv -f UTF-16 " +
+                  "-t UTF-8 " + file + ", or in PowerShell Set-Content -Encoding utf8");
+}
+
 class Reader {
  public:
   Reader(const std::string& input_root, const JobFileLimits& limits)
@@ -36,7 +51,9 @@ class Reader {
       std::string line;
       lines_with_text_ = 0;
       for (auto status = lines.next(line); status != LineStream::Status::end; status = lines.next(line)) {
-        take(line, status, shown + ":" + std::to_string(lines.number()), rules);
+        const std::string where = shown + ":" + std::to_string(lines.number());
+        if (lines.number() == 1) check_encoding(line, where, shown);
+        take(line, status, where, rules);
       }
       if (lines_with_text_ == 0) bad_.add(shown + ": holds no job; give a file with a JSON object a line");
     } catch (const Error& e) {

@@ -181,8 +181,10 @@ ModelKind kind_of(const ConfigFile& index, const ModelCard& card) {
 Overrides read_stated(const ModelCard& card) {
   const std::string path = card.folder + "/nightreel.json";
   std::error_code error;
+  std::error_code no_link;
   Overrides stated;
-  if (!fs::exists(path, error) && !error) return stated;
+  // A link to nothing is no leave to go without.
+  if (!fs::exists(path, error) && !error && !fs::is_symlink(path, no_link)) return stated;
   const ConfigFile config(path);
   try {
     std::vector<std::string> known;

@@ -8,6 +8,7 @@
 #include "job/published_parts.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/base/links.h"
 
 namespace nightreel::job {
 namespace {
@@ -46,7 +47,10 @@ std::string only_file(const std::string& root, const std::string& stem, const st
 /// leaves out those that were never changed.
 ConfigFile expert_config(const std::string& folder) {
   const std::string path = folder + "/config.json";
-  if (!base::exists(path)) refuse_original(path, "is missing, or a link to nothing: download the folder again");
+  if (!base::exists(path)) {
+    const std::string dangling = base::dangling_link(path);
+    refuse_original(path, dangling.empty() ? "is missing: download the folder again" : dangling);
+  }
   ConfigFile config = ConfigFile::as_it_stands(path);
   const std::vector<std::string> known{"model_type",
                                        "patch_size",

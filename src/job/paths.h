@@ -11,4 +11,7 @@ namespace nightreel::job {
 /// the reason alone. What lies outside rules.input_root is refused before anything tells whether it exists.
 std::string resolve_input(const std::string& written, const PathRules& rules);
 
+/// The same of a LoRA: a folder that peft's save_pretrained wrote stands for its adapter_model.safetensors.
+std::string resolve_lora(const std::string& written, const PathRules& rules);
+
 }  // namespace nightreel::job

@@ -1,15 +1,13 @@
 #include "nightreel/media/image_reader.h"
 
-#include <array>
-#include <cstring>
-#include <functional>
-#include <optional>
+#include <algorithm>
+#include <utility>
 
-#include "media/colour.h"
 #include "media/exif.h"
 #include "media/image_format.h"
 #include "media/jpeg.h"
-#include "media/libav_still.h"
+#include "media/png.h"
+#include "media/webp.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/resolved_file.h"
 
@@ -21,106 +19,121 @@ using base::ErrorKind;
 
 constexpr std::size_t kMaxImageBytes = std::size_t{512} << 20U;
 
-ImageFormat format_of(std::string_view bytes) {
-  const auto begins = [&](std::string_view magic) { return bytes.substr(0, magic.size()) == magic; };
-  if (begins("\x89PNG\r\n\x1a\n")) return ImageFormat::png;
-  if (begins("\xff\xd8\xff")) return ImageFormat::jpeg;
-  if (begins("RIFF") && bytes.substr(8 <= bytes.size() ? 8 : bytes.size(), 4) == "WEBP") return ImageFormat::webp;
-  throw Error(ErrorKind::job, "is no PNG, JPEG or WebP picture");
+/// The picture upright, with the first thing that there is to warn of.
+Image upright(Image image, const ImageMetadata& metadata) {
+  std::string warning;
+  const int orientation = orientation_of(metadata, warning);
+  if (image.warning.empty()) image.warning = warning;
+  return turned(std::move(image), orientation);
 }
 
-/// Pixels that lie whole, one after the other: where red, green and blue are among a pixel's bytes. Of 16 bits the
-/// first, higher ones count.
-struct Packed {
-  const char* pixel_format;
-  std::size_t bytes, red, green, blue;
-};
-constexpr std::array<Packed, 9> kPacked{{{"rgb24", 3, 0, 1, 2},
-                                         {"rgba", 4, 0, 1, 2},
-                                         {"argb", 4, 1, 2, 3},
-                                         {"gray", 1, 0, 0, 0},
-                                         {"ya8", 2, 0, 0, 0},
-                                         {"gray16be", 2, 0, 0, 0},
-                                         {"ya16be", 4, 0, 0, 0},
-                                         {"rgb48be", 6, 0, 2, 4},
-                                         {"rgba64be", 8, 0, 2, 4}}};
-
-using PixelReader = std::function<std::array<std::uint8_t, 3>(const std::uint8_t* row, std::size_t x)>;
-
-Image read_pixels(const av::Still& still, const PixelReader& pixel) {
-  Image image{still.width(), still.height(), {}};
-  const auto width = static_cast<std::size_t>(image.width);
-  image.rgb.reserve(width * static_cast<std::size_t>(image.height) * 3);
-  for (int y = 0; y < image.height; ++y) {
-    const std::uint8_t* row = still.row(0, y);
-    for (std::size_t x = 0; x < width; ++x) {
-      for (const std::uint8_t value : pixel(row, x)) image.rgb.push_back(value);
+Image decode(std::string_view bytes) {
+  switch (format_of(bytes)) {
+    case ImageFormat::png: {
+      PngChunks chunks(bytes);
+      check_pixels(chunks.header().width, chunks.header().height, kMaxImagePixels);
+      Image image = read_png(chunks);
+      return upright(std::move(image), chunks.metadata());
+    }
+    case ImageFormat::jpeg: {
+      const JpegHeader header = read_jpeg_header(bytes);
+      check_pixels(static_cast<std::uint64_t>(header.width), static_cast<std::uint64_t>(header.height),
+                   kMaxImagePixels);
+      return upright(read_jpeg(bytes, header), header.metadata);
+    }
+    case ImageFormat::webp: {
+      const WebpHeader header = read_webp_header(bytes);
+      check_pixels(header.width, header.height, kMaxImagePixels);
+      return upright(read_webp(bytes, header), header.metadata);
     }
   }
-  return image;
+  throw Error(ErrorKind::internal, "a picture of no format");
 }
 
-std::array<std::uint8_t, 3> palette_colour(const av::Still& still, std::uint8_t index) {
-  std::uint32_t argb = 0;
-  std::memcpy(&argb, still.row(1, 0) + std::size_t{index} * 4, 4);
-  return {static_cast<std::uint8_t>(argb >> 16U), static_cast<std::uint8_t>(argb >> 8U),
-          static_cast<std::uint8_t>(argb)};
-}
-
-std::optional<Image> packed_to_rgb(const av::Still& still, const std::string& format) {
-  for (const Packed& packed : kPacked) {
-    if (format != packed.pixel_format) continue;
-    return read_pixels(still, [&](const std::uint8_t* row, std::size_t x) {
-      const std::uint8_t* at = row + x * packed.bytes;
-      return std::array{at[packed.red], at[packed.green], at[packed.blue]};
-    });
-  }
-  if (format == "pal8") {
-    return read_pixels(still, [&](const std::uint8_t* row, std::size_t x) { return palette_colour(still, row[x]); });
-  }
-  if (format == "monob") {
-    return read_pixels(still, [](const std::uint8_t* row, std::size_t x) {
-      const bool white = (row[x / 8] >> (7 - x % 8) & 1) != 0;
-      const auto grey = static_cast<std::uint8_t>(white ? 255 : 0);
-      return std::array{grey, grey, grey};
-    });
-  }
-  return std::nullopt;
-}
-
-Image to_rgb(const av::Still& still) {
-  const std::string format = still.pixel_format();
-  if (format == "yuv420p" || format == "yuva420p") return webp_to_rgb(still);
-  if (auto image = packed_to_rgb(still, format)) return std::move(*image);
-  throw Error(ErrorKind::job, "its pixels (" + format + ") are of no kind that is read: save it as an RGB picture");
-}
-
-Image decode(std::string_view bytes, ImageFormat format) {
-  if (format == ImageFormat::jpeg) return read_jpeg(bytes, kMaxImagePixels);
-  return to_rgb(av::Still(bytes, format == ImageFormat::png ? "png" : "webp", kMaxImagePixels));
-}
-
-}  // namespace
-
-Image decode_image(std::string_view bytes, const std::string& name) {
+std::string picture_bytes(const std::string& path, Links links) {
   try {
-    const ImageFormat format = format_of(bytes);
-    return turned(decode(bytes, format), exif_orientation(bytes, format));
+    const base::Fd file = links == Links::followed ? base::open_regular(path) : base::open_resolved(path);
+    return base::read_all(file, path, kMaxImageBytes);
+  } catch (const Error& e) {
+    throw Error(ErrorKind::job, e.what());
+  }
+}
+
+/// Errors of the job get the picture's name in front.
+template <typename Call>
+auto naming(const std::string& name, Call call) {
+  try {
+    return call();
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::job) throw;
     throw Error(ErrorKind::job, base::printable(name, 4096) + ": " + e.what());
   }
 }
 
-Image read_image(const std::string& path, Links links) {
-  std::string bytes;
+bool has_png_end(std::string_view bytes) {
+  PngChunks chunks(bytes);
   try {
-    const base::Fd file = links == Links::followed ? base::open_regular(path) : base::open_resolved(path);
-    bytes = base::read_all(file, path, kMaxImageBytes);
-  } catch (const Error& e) {
-    throw Error(ErrorKind::job, e.what());
+    while (!chunks.next_piece().empty()) continue;
+    chunks.finish();
+  } catch (const Error&) {
+    return false;
   }
-  return decode_image(bytes, path);
+  return chunks.whole();
+}
+
+// A file without the mark of its end may still hold every row: only decoding tells.
+ImageFacts png_facts(std::string_view bytes) {
+  PngChunks chunks(bytes);
+  ImageFacts facts{"PNG", chunks.header().width, chunks.header().height};
+  check_pixels(facts.width, facts.height, kMaxImagePixels);
+  if (!has_png_end(bytes)) read_png(chunks);
+  return facts;
+}
+
+ImageFacts jpeg_facts(std::string_view bytes) {
+  const JpegHeader header = read_jpeg_header(bytes);
+  ImageFacts facts{"JPEG", static_cast<std::uint64_t>(header.width), static_cast<std::uint64_t>(header.height)};
+  check_pixels(facts.width, facts.height, kMaxImagePixels);
+  if (!has_jpeg_end(bytes, header.scan)) read_jpeg(bytes, header);
+  return facts;
+}
+
+ImageFacts webp_facts(std::string_view bytes) {
+  const WebpHeader header = read_webp_header(bytes);
+  check_pixels(header.width, header.height, kMaxImagePixels);
+  return {"WebP", header.width, header.height};
+}
+
+ImageFacts facts_of(std::string_view bytes) {
+  switch (format_of(bytes)) {
+    case ImageFormat::png:
+      return png_facts(bytes);
+    case ImageFormat::jpeg:
+      return jpeg_facts(bytes);
+    case ImageFormat::webp:
+      return webp_facts(bytes);
+  }
+  throw Error(ErrorKind::internal, "a picture of no format");
+}
+
+}  // namespace
+
+Image decode_image(std::string_view bytes, const std::string& name) {
+  return naming(name, [&] { return decode(bytes); });
+}
+
+Image read_image(const std::string& path, Links links) {
+  return decode_image(picture_bytes(path, links), path);
+}
+
+ImageFacts look_at_image(const std::string& path, std::int64_t decode_up_to) {
+  const std::string bytes = picture_bytes(path, Links::followed);
+  return naming(path, [&] {
+    const ImageFacts facts = facts_of(bytes);
+    if (facts.width * facts.height <= static_cast<std::uint64_t>(std::max<std::int64_t>(decode_up_to, 0)))
+      decode(bytes);
+    return facts;
+  });
 }
 
 }  // namespace nightreel::media

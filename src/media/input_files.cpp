@@ -1,48 +1,49 @@
 #include "nightreel/media/input_files.h"
 
 #include <array>
-#include <fstream>
 #include <map>
-#include <string_view>
+#include <string>
 
 #include "nightreel/base/error.h"
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/lora_header.h"
+#include "nightreel/media/image_reader.h"
 
 namespace nightreel::media {
 namespace {
 
 using base::Error;
-using base::ErrorKind;
 
-// Of a PNG, a JPEG, a WebP picture.
-void check_picture_head(const std::string& path) {
-  std::array<char, 12> bytes{};
-  std::ifstream file(path, std::ios::binary);
-  file.read(bytes.data(), bytes.size());
-  const std::string_view head(bytes.data(), static_cast<std::size_t>(file.gcount()));
-  const auto begins = [&](std::string_view magic) { return head.substr(0, magic.size()) == magic; };
-  const bool webp = begins("RIFF") && head.size() == bytes.size() && head.substr(8) == "WEBP";
-  if (begins("\x89PNG\r\n\x1a\n") || begins("\xff\xd8\xff") || webp) return;
-  throw Error(ErrorKind::job, base::printable(path, 4096) + ": is no PNG, JPEG or WebP picture");
-}
+constexpr std::int64_t kDecodedPixels = 200'000'000;
 
+/// What is wrong with each file; a list often names one of them many times.
 class Files {
  public:
-  /// Why this file is of no use; empty: nothing is known against it.
-  const std::string& problem(const std::string& path, void (*check)(const std::string&)) {
-    const auto [known, is_new] = known_.try_emplace(path);
-    if (!is_new) return known->second;
+  /// Empty: nothing is known against it.
+  const std::string& of_picture(const std::string& path) {
+    return known(path, [this](const std::string& file) {
+      const ImageFacts facts = look_at_image(file, left_);
+      const auto pixels = static_cast<std::int64_t>(facts.width * facts.height);
+      if (pixels <= left_) left_ -= pixels;
+    });
+  }
+  const std::string& of_lora(const std::string& path) { return known(path, job::check_lora_header); }
+
+ private:
+  template <typename Check>
+  const std::string& known(const std::string& path, Check check) {
+    const auto [found, is_new] = problems_.try_emplace(path);
+    if (!is_new) return found->second;
     try {
       check(path);
     } catch (const Error& e) {
-      known->second = e.what();
+      found->second = e.what();
     }
-    return known->second;
+    return found->second;
   }
 
- private:
-  std::map<std::string, std::string> known_;
+  std::map<std::string, std::string> problems_;
+  std::int64_t left_ = kDecodedPixels;
 };
 
 std::string problem_of(const job::Job& job, Files& files) {
@@ -50,10 +51,10 @@ std::string problem_of(const job::Job& job, Files& files) {
       {{"image", &job.image}, {"last_image", &job.last_image}}};
   for (const auto& [field, path] : pictures) {
     if (path->empty()) continue;
-    if (const auto& why = files.problem(*path, check_picture_head); !why.empty()) return field + (": " + why);
+    if (const auto& why = files.of_picture(*path); !why.empty()) return field + (": " + why);
   }
   for (std::size_t i = 0; i < job.loras.size(); ++i) {
-    const auto& why = files.problem(job.loras[i].path, job::check_lora_header);
+    const auto& why = files.of_lora(job.loras[i].path);
     if (!why.empty()) return "loras: [" + std::to_string(i) + "]: " + why;
   }
   return "";

@@ -1,16 +1,17 @@
-// JPEG files by libjpeg-turbo, as Pillow reads them; libav's decoder rounds its inverse transform otherwise.
+// JPEG files by libjpeg-turbo, read as Pillow reads them; libav's decoder rounds its inverse transform otherwise.
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 
+#include "media/jpeg_header.h"
 #include "nightreel/media/image_reader.h"
 
 namespace nightreel::media {
 
-/// Strict: what a viewer would conceal is an Error{job} with the reason. More than `max_pixels`, or hundreds of scans,
-/// are refused before memory or time is spent on them. Not turned upright yet.
-Image read_jpeg(std::string_view bytes, std::int64_t max_pixels);
+/// The pixels below `header`, not turned upright yet. What libjpeg-turbo conceals and warns of is in Image::warning; an
+/// Error{job} is what it gives up on, a file that ends before its last row, or one of hundreds of scans. CMYK is taken
+/// as Adobe writes it, inverted, and brought to RGB as Pillow does it.
+Image read_jpeg(std::string_view bytes, const JpegHeader& header);
 
 }  // namespace nightreel::media

@@ -90,7 +90,9 @@ void LoraMerger::plan_file(const LoraUse& use, const std::vector<Parameter>& par
   std::vector<std::string> unknown;
   std::vector<std::string> misfits;
   bool any = false;
+  if (!use.file->speaks_of(use.expert)) return;
   for (const LoraChange& change : use.file->changes()) {
+    if (change.expert.value_or(use.expert) != use.expert) continue;
     const Place* place = find(change);
     if (place == nullptr) {
       unknown.insert(unknown.end(), change.keys.begin(), change.keys.end());

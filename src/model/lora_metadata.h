@@ -1,4 +1,5 @@
-// What a LoRA file's header says about its scaling: diffusers writes peft's configuration there.
+// What a LoRA's configuration says about its scaling: diffusers writes peft's into the file's header, peft itself into
+// adapter_config.json beside the file.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,14 @@ struct LoraMetadata {
   double factor(const std::string& module, std::int64_t rank) const;
 };
 
-/// From "lora_adapter_metadata" of the header's __metadata__, the entries of "transformer.". Throws Error{job} for what
-/// is there and cannot be followed: broken JSON, DoRA, patterns that are more than names.
-LoraMetadata read_lora_metadata(const SafetensorsFile& file);
+/// The text of adapter_config.json beside adapter_model.safetensors, as peft's save_pretrained writes both; nothing for
+/// other files, or where there is none. Throws Error{job}.
+std::optional<std::string> peft_config_beside(const std::string& path);
+
+/// From that text or else from "lora_adapter_metadata" of the header's __metadata__, the entries of `component`
+/// ("transformer." or "transformer_2."). Throws Error{job} for what is there and cannot be followed: broken JSON, DoRA,
+/// other kinds than LoRA, patterns that are more than names.
+LoraMetadata read_lora_metadata(const SafetensorsFile& file, const std::string& component,
+                                const std::optional<std::string>& peft_config);
 
 }  // namespace nightreel::model

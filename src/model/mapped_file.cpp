@@ -10,6 +10,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/base/links.h"
 
 namespace nightreel::model {
 
@@ -21,8 +22,10 @@ namespace {
 
 base::Fd opened(const std::string& path) {
   base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) refuse_file(path, std::string("cannot open: ") + std::strerror(errno));
-  return fd;
+  if (fd) return fd;
+  const int reason = errno;
+  const std::string dangling = base::dangling_link(path);
+  refuse_file(path, dangling.empty() ? std::string("cannot open: ") + std::strerror(reason) : dangling);
 }
 
 }  // namespace

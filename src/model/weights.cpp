@@ -13,6 +13,7 @@
 #include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
+#include "nightreel/base/links.h"
 #include "nightreel/job/checkpoint.h"
 #include "nightreel/model/pth.h"
 #include "nightreel/model/safetensors.h"
@@ -30,9 +31,21 @@ constexpr std::array<const char*, 2> kStems{"diffusion_pytorch_model", "model"};
 constexpr std::size_t kNamed = 5;              // problems that a message names
 constexpr std::int64_t kMaxStandIn = 1 << 24;  // elements; above, a wrong config must not cost memory
 
+/// A link to nothing is no file that could be left out: it is refused by name.
 bool is_file(const std::string& path) {
   std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
+  if (fs::is_regular_file(path, ignored)) return true;
+  if (const std::string dangling = base::dangling_link(path); !dangling.empty()) refuse_file(path, dangling);
+  return false;
+}
+
+/// ModelScope's names of Wan's weights: diffusion_pytorch_model-00001-of-00003-bf16.safetensors.
+std::string without_variant(const std::string& name) {
+  for (const char* variant : {"-bf16", "-fp16", "-fp32", ".bf16", ".fp16", ".fp32"}) {
+    const auto at = name.rfind(variant);
+    if (at != std::string::npos) return std::string(name).erase(at, std::string(variant).size());
+  }
+  return name;
 }
 
 /// Why a folder (or file) without safetensors of the expected names is refused: names the format that it has.
@@ -50,6 +63,14 @@ std::string no_weights(const std::string& folder) {
     }
   }
   if (others.empty()) return "no " + wanted;
+  for (const std::string& name : others) {
+    const std::string plain = without_variant(name);
+    const bool variant = plain != name && plain.ends_with(".safetensors") && plain.rfind(kStems[0], 0) == 0;
+    if (!variant) continue;
+    return "no " + wanted + "; " + base::printable(name) + " is a variant by its name: rename it to " +
+           base::printable(plain) + ", and so the others, the index (diffusion_pytorch_model.safetensors.index.json) " +
+           "and the names in its weight_map";
+  }
   return "no " + wanted + "; " + base::printable(*others.begin()) + " is not read: save the model with diffusers' " +
          "save_pretrained, as safetensors and without a variant";
 }

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/hash.h"
@@ -15,8 +16,7 @@ namespace {
 
 constexpr std::size_t kMostOpen = 16;
 
-/// Another one: the file was changed, or another one was put in its place. Empty: it cannot be told.
-std::string stamp_of(const std::string& path) {
+std::string stamp_of_file(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return {};
   std::string stamp;
@@ -26,6 +26,27 @@ std::string stamp_of(const std::string& path) {
     stamp += std::to_string(part) + " ";
   }
   return stamp;
+}
+
+/// Another one: the file was changed, or another one was put in its place; or peft's configuration beside it was.
+/// Empty: it cannot be told.
+std::string stamp_of(const std::string& path) {
+  const std::string stamp = stamp_of_file(path);
+  if (stamp.empty()) return {};
+  return stamp + stamp_of_file((std::filesystem::path(path).parent_path() / "adapter_config.json").string());
+}
+
+/// A file that names two experts may have nothing for the one that it is to be used for.
+void check_expert(const job::Lora& lora, const model::LoraFile& file, bool two_experts) {
+  const auto refuse = [&](const char* why) {
+    throw base::Error(base::ErrorKind::job, "loras: " + file.path() + ": " + why);
+  };
+  const bool high = file.speaks_of(model::Expert::high);
+  if (lora.expert == "high" && !high) refuse("holds the low-noise expert's part alone, but expert is high");
+  if (lora.expert == "low" && !file.speaks_of(model::Expert::low)) {
+    refuse("holds the high-noise expert's part alone, but expert is low");
+  }
+  if (!two_experts && !high) refuse("is for a low-noise expert, and this model has one expert");
 }
 
 }  // namespace
@@ -74,12 +95,16 @@ std::vector<std::string> ExpertLoras::use(const OpenLoras& loras) {
   std::array<std::vector<model::LoraUse>, 2> uses;
   for (const auto& [lora, file] : loras) {
     names.push_back(lora);
-    if (lora.expert != "low") uses[0].push_back({file, lora.scale});
-    if (lora.expert != "high") uses[1].push_back({file, lora.scale});
+    if (lora.expert != "low") uses[0].push_back({file, lora.scale, model::Expert::high});
+    if (lora.expert != "high") uses[1].push_back({file, lora.scale, model::Expert::low});
+    check_expert(lora, *file, experts_[1].merger != nullptr);
     if (lora.expert != "low" || experts_[1].merger) continue;
     throw base::Error(base::ErrorKind::job, "loras: expert: low: this model has one expert");
   }
   std::vector<std::string> ignored;
+  for (const auto& [lora, file] : loras) {
+    if (!experts_[1].merger && file->names_experts()) ignored.push_back(file->path() + ": the low-noise expert's part");
+  }
   for (std::size_t i = 0; i < experts_.size(); ++i) {
     if (!experts_[i].merger) continue;
     for (std::string& keys : experts_[i].merger->check(uses[i])) ignored.push_back(std::move(keys));

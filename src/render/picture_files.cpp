@@ -38,10 +38,11 @@ at::Tensor middle_square(const media::Image& image, const pipeline::ClipSquare& 
 // The picture `path` at the video's size, as diffusers' VideoProcessor brings it there, and CLIP's square of it;
 // undefined where they are not wanted.
 std::array<at::Tensor, 2> read_picture(const char* field, const std::string& path, const job::Settings& settings,
-                                       const std::optional<pipeline::ClipSquare>& square) {
+                                       const std::optional<pipeline::ClipSquare>& square, const base::Logger& log) {
   if (path.empty()) return {};
   try {
     const media::Image image = media::read_image(path, media::Links::refused);
+    if (!image.warning.empty()) log.warn("picture", std::string(field) + ": " + path + ": " + image.warning);
     const media::Image sized = media::resample(image, static_cast<int>(settings.width),
                                                static_cast<int>(settings.height), media::Filter::lanczos);
     return {to_tensor(sized), square ? middle_square(image, *square) : at::Tensor()};
@@ -52,9 +53,10 @@ std::array<at::Tensor, 2> read_picture(const char* field, const std::string& pat
 
 }  // namespace
 
-pipeline::Pictures read_pictures(const job::Settings& settings, const std::optional<pipeline::ClipSquare>& square) {
-  const auto [first, first_square] = read_picture("image", settings.image, settings, square);
-  const auto [last, last_square] = read_picture("last_image", settings.last_image, settings, square);
+pipeline::Pictures read_pictures(const job::Settings& settings, const std::optional<pipeline::ClipSquare>& square,
+                                 const base::Logger& log) {
+  const auto [first, first_square] = read_picture("image", settings.image, settings, square, log);
+  const auto [last, last_square] = read_picture("last_image", settings.last_image, settings, square, log);
   return {first, last, first_square, last_square};
 }
 

@@ -193,7 +193,7 @@ Prepared VideoMaker::prepare(const job::Settings& settings) const {
   Prepared prepared;
   prepared.prompt = parts_->tokenizer.encode(text::clean_prompt(settings.prompt));
   prepared.negative = parts_->tokenizer.encode(text::clean_prompt(settings.negative_prompt));
-  prepared.pictures = read_pictures(settings, parts_->pipeline.clip_square());
+  prepared.pictures = read_pictures(settings, parts_->pipeline.clip_square(), parts_->log);
   prepared.loras = pipeline::open_loras(settings.loras, parts_->lora_files);
   prepared.inputs_hash = hash_of(prepared.pictures) + pipeline::digest_of(prepared.loras);
   prepared.seconds = watch.seconds();

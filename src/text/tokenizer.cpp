@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "nightreel/base/error.h"
+#include "nightreel/base/links.h"
 #include "text/tokenizer_parts.h"
 #include "text/unicode.h"
 
@@ -15,6 +16,10 @@ TokenizerParts read_folder(const std::string& folder) {
   if (std::filesystem::exists(path / "spiece.model", error)) return read_t5(folder);
   const std::string json = path / "tokenizer.json";
   if (std::filesystem::exists(json, error)) return read_tokenizer_json(json);
+  for (const char* name : {"/spiece.model", "/tokenizer.json"}) {
+    const std::string dangling = base::dangling_link(folder + name);
+    if (!dangling.empty()) throw base::Error(base::ErrorKind::model, folder + name + ": " + dangling);
+  }
   throw base::Error(base::ErrorKind::model, folder + ": holds neither spiece.model nor tokenizer.json");
 }
 

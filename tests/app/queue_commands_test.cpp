@@ -98,6 +98,9 @@ TEST_CASE("submit refuses what is wrong without a model, with one what it judges
   base::make_folders(commands.folder / "inputs");
   check_refused(commands.submit(outside, {"--input-root", commands.folder / "inputs"}), 2,
                 {"jobs.jsonl:1: image", commands.folder / "inputs"});
+  commands.folder.write("x.png", "GIF89a");
+  check_refused(commands.submit(line_of("b") + line_of("a", R"(,"image":"x.png")")), 2,
+                {"jobs.jsonl:2: image: ", "x.png: is no PNG, JPEG or WebP picture: it is a GIF picture"});
   check_refused(commands({"submit"}), 2, {"jobs is required"});
   CHECK(commands.fixture.raw.command({"DBSIZE"}).integer() == 0);
   CHECK(commands.submit(high).code == 0);  // nobody asked the model

@@ -12,6 +12,7 @@
 #include <functional>
 #include <vector>
 
+#include "nightreel/base/links.h"
 #include "nightreel/base/publishing.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
@@ -268,3 +269,20 @@ TEST_CASE("a descriptor has one owner and is closed once") {
 
 }  // namespace
 }  // namespace nightreel::base
+
+TEST_CASE("a link to nothing is told by its target, any other path by nothing") {
+  using namespace nightreel;
+  const test::TempFolder folder;
+  folder.write("there", "x");
+  std::filesystem::create_symlink("there", folder / "good");
+  std::filesystem::create_symlink("../blobs/ab\ncd", folder / "cached");
+  std::filesystem::create_symlink("gone", folder / "plain");
+  CHECK(base::dangling_link(folder / "good").empty());
+  CHECK(base::dangling_link(folder / "there").empty());
+  CHECK(base::dangling_link(folder / "none").empty());
+  CHECK(test::contains(base::dangling_link(folder / "cached"),
+                       "is a link to ../blobs/ab\\x0acd, which is not there: the download was not finished"));
+  CHECK(test::contains(base::dangling_link(folder / "plain"), "is a link to gone, which is not there: put the file"));
+  const auto read = [&] { base::read_file(folder / "plain", 10); };
+  CHECK(test::contains(test::error_of(base::ErrorKind::storage, read), "plain: is a link to gone"));
+}

@@ -95,6 +95,54 @@ TEST_CASE("a file without a job is a mistake, and named, also beside others") {
   CHECK(read_job_files({}).empty());
 }
 
+TEST_CASE("a file in UTF-16 is named as such, once, with what converts it") {
+  TempFolder folder;
+  const auto wide = [](const std::string& text, bool big_endian, bool mark) {
+    std::string bytes = !mark ? "" : big_endian ? "\xFE\xFF" : "\xFF\xFE";
+    for (const char c : text) bytes += big_endian ? std::string{'\0', c} : std::string{c, '\0'};
+    return bytes;
+  };
+  const std::string lines = "{\"prompt\": \"x\"}\r\n{\"prompt\": \"y\"}\r\n";
+  for (const bool big_endian : {false, true}) {
+    for (const bool mark : {false, true}) {
+      const auto path = folder.write("a.jsonl", wide(lines, big_endian, mark));
+      const std::string message = thrown_by([&] { read_job_files({path}); }).message;
+      CHECK(message.rfind(path + ":1: the text is UTF-16", 0) == 0);
+      CHECK(contains(message, "iconv -f UTF-16"));
+      CHECK_FALSE(contains(message, "\n"));
+    }
+  }
+}
+
+TEST_CASE("a file that is a link to nothing, and a URL, are told as what they are") {
+  TempFolder folder;
+  std::filesystem::create_symlink("../../blobs/0123abcd", folder / "a.png");
+  const auto told = [&](const std::string& field) {
+    const auto path = folder.write("a.jsonl", "{\"prompt\": \"x\", " + field + "}\n");
+    return thrown_by([&] { read_job_files({path}); }).message;
+  };
+  CHECK(contains(told(R"("image": "a.png")"),
+                 "a.png: is a link to ../../blobs/0123abcd, which is not there: the download"));
+  CHECK(contains(told(R"("loras": [{"path": "a.png"}])"), "is a link to ../../blobs/0123abcd"));
+  CHECK(contains(told(R"("image": "https://a.b/c.png")"), "nothing is fetched"));
+}
+
+TEST_CASE("a folder that peft wrote stands for the LoRA in it") {
+  TempFolder folder;
+  const auto weights = folder.write("style/adapter_model.safetensors", "x");
+  folder.write("empty/README.md", "x");
+  const auto listed = [&](const std::string& lora, const std::string& root = {}) {
+    const auto path = folder.write("a.jsonl", "{\"prompt\": \"x\", \"loras\": [{\"path\": \"" + lora + "\"}]}\n");
+    return read_job_files({path}, root);
+  };
+  CHECK(listed("style").at(0).loras.at(0).path == weights);
+  CHECK(listed("style/").at(0).loras.at(0).path == weights);
+  CHECK(contains(thrown_by([&] { listed("empty"); }).message, "empty/adapter_model.safetensors: No such file"));
+  // Nothing outside the input root is told apart, folders and files.
+  const std::string outside = thrown_by([&] { listed("style", folder / "empty"); }).message;
+  CHECK(contains(outside, "style lies outside --input-root"));
+}
+
 TEST_CASE("the same id again is one job with equal content, and an error with other content") {
   TempFolder folder;
   const auto a = folder.write(

@@ -78,7 +78,30 @@ TEST_CASE("an expert's folder whose config.json is a link to nothing is refused 
     FAIL("was read");
   } catch (const base::Error& e) {
     CHECK(e.kind() == base::ErrorKind::model);
-    CHECK_MESSAGE(std::string(e.what()).find(config) != std::string::npos, e.what());
+    CHECK_MESSAGE(std::string(e.what()).find(config + ": is a link to ../../blobs/none") != std::string::npos,
+                  e.what());
+  }
+}
+
+TEST_CASE("whichever file of a hub's cache is a link to nothing is named, with what to do") {
+  test::CheckpointFiles files = test::t2v_a14b();
+  files["nightreel.json"] = base::Json::object();
+  for (const auto& [name, content] : files) {
+    CAPTURE(name);
+    const test::TempFolder folder;
+    test::write_checkpoint(folder, files);
+    CHECK_NOTHROW(read_model_card(folder.path()));
+    std::filesystem::remove(folder / name);
+    std::filesystem::create_symlink("../../blobs/none", folder / name);
+    try {
+      read_model_card(folder.path());
+      FAIL("was read");
+    } catch (const base::Error& e) {
+      CHECK(e.kind() == base::ErrorKind::model);
+      CHECK_MESSAGE(std::string(e.what()).find(name + ": is a link to ../../blobs/none") != std::string::npos,
+                    e.what());
+      CHECK(std::string(e.what()).find("download the model again") != std::string::npos);
+    }
   }
 }
 

@@ -58,6 +58,11 @@ CASES = {
     "lossy.webp": (base, dict(quality=80)),
     "lossy_alpha.webp": (alpha, dict(quality=80)),
     "lossy_even.webp": (photo(64, 48), dict(quality=40)),
+    "animated.webp": (base, dict(save_all=True, append_images=[photo(123, 75)], duration=40)),
+    "animated.png": (base, dict(save_all=True, append_images=[photo(123, 75)], duration=40)),
+    "cmyk.jpg": (base.convert("CMYK"), dict(quality=90)),
+    "turned.webp": (base, dict(quality=80, exif=turned_jpeg(6)["exif"])),
+    "turned_by_xmp.jpg": (base, dict(xmp=b'<a tiff:Orientation="8"/>')),
 } | {f"turned_{n}.jpg": (base, turned_jpeg(n)) for n in range(1, 9)}  # fmt: skip
 
 

@@ -112,6 +112,21 @@ TEST_CASE("each style of keys names a module, what it adds to, and its scaling")
             "weight",
             1},
            {{{"a.b.lora.down.weight", down}, {"a.b.lora.up.weight", up}}, "a.b", "weight", 1},
+           {{{"base_model.model.a.b.lora_A.weight", down}, {"base_model.model.a.b.lora_B.weight", up}},
+            "a.b",
+            "weight",
+            1},
+           {{{"transformer.base_model.model.a.lora_A.weight", down},
+             {"transformer.base_model.model.a.lora_B.weight", up},
+             alpha("transformer.base_model.model.a.alpha", 2)},
+            "a",
+            "weight",
+            0.5},
+           {{{"base_model.model.transformer.a.lora_A.weight", down},
+             {"base_model.model.transformer.a.lora_B.weight", up}},
+            "a",
+            "weight",
+            1},
            {{{"diffusion_model.a.diff", {3}}}, "a", "weight", 1},
            {{{"a.diff_b", {3}}}, "a", "bias", 1},
            {{{"diffusion_model.blocks.0.diff_m", {1, 6, 2}}}, "blocks.0", "table", 1},
@@ -148,6 +163,74 @@ TEST_CASE("the header's configuration scales what has no alpha of its own") {
   CHECK(factors({{"transformer.alpha_pattern", {{"^a", 2}, {"^y", 4}}}}) == List{1, 1, 0.25});
   CHECK(factors({{"transformer.alpha_pattern", {{"x.a", 2}, {"xx.a", 3}}}}) == List{0.5, 0.5, 1});
   CHECK(factors({{"text_encoder.lora_alpha", 2}}) == List{1, 1, 1});
+}
+
+TEST_CASE("what peft's save_pretrained writes is scaled by the adapter_config.json beside it") {
+  const TempFolder folder;
+  const std::string bytes = lora_bytes({{"base_model.model.x.a.lora_A.weight", {4, 8}},
+                                        {"base_model.model.x.a.lora_B.weight", {6, 4}},
+                                        {"base_model.model.y.lora_A.weight", {16, 8}},
+                                        {"base_model.model.y.lora_B.weight", {6, 16}}});
+  const std::string path = folder.write("l/adapter_model.safetensors", bytes);
+  const auto factors = [&](const std::string& config) {
+    folder.write("l/adapter_config.json", config);
+    std::vector<double> list;
+    for (const auto& change : LoraFile::open(path)->changes()) list.push_back(change.factor);
+    return list;
+  };
+  using List = std::vector<double>;
+  CHECK(LoraFile::open(path)->changes().at(0).factor == 1);
+  CHECK(factors(R"({"peft_type": "LORA", "r": 4, "lora_alpha": 8})") == List{2, 0.5});
+  CHECK(factors(R"({"lora_alpha": 8, "alpha_pattern": {"y": 32}, "use_rslora": true})") == List{4, 8});
+  const auto refused = [&](const std::string& config) {
+    folder.write("l/adapter_config.json", config);
+    return test::error_of(base::ErrorKind::job, [&] { LoraFile::open(path); });
+  };
+  CHECK(test::contains(refused(R"({"use_dora": true})"),
+                       "adapter_config.json: use_dora: this program does not merge DoRA"));
+  CHECK(test::contains(refused(R"({"peft_type": "LOKR"})"), "peft_type"));
+  CHECK(test::contains(refused("{"), "adapter_config.json: "));
+  // The scaling is part of what the file does; beside a file of another name it says nothing.
+  folder.write("l/adapter_config.json", R"({"lora_alpha": 8})");
+  const std::string digest = LoraFile::open(path)->digest();
+  folder.write("l/adapter_config.json", R"({"lora_alpha": 4})");
+  CHECK(LoraFile::open(path)->digest() != digest);
+  CHECK(LoraFile::open(folder.write("l/other.safetensors", bytes))->changes().at(0).factor == 1);
+}
+
+TEST_CASE("a file may name two experts, each with its own tensors and scaling") {
+  const std::vector<std::int64_t> down{4, 8};
+  const std::vector<std::int64_t> up{6, 4};
+  using model::Expert;
+  struct Words {
+    const char* high;
+    const char* low;
+  };
+  for (const Words& words : {Words{"transformer.", "transformer_2."},
+                             Words{"transformer.base_model.model.", "transformer_2.base_model.model."},
+                             Words{"high_noise_model.", "low_noise_model."}}) {
+    const std::string high = words.high;
+    const std::string low = words.low;
+    const auto both = opened({{high + "a.lora_A.weight", down},
+                              {high + "a.lora_B.weight", up},
+                              {low + "a.lora_A.weight", down},
+                              {low + "a.lora_B.weight", up}},
+                             adapter({{"transformer.lora_alpha", 8}, {"transformer_2.lora_alpha", 2}}));
+    REQUIRE(both->changes().size() == 2);
+    CHECK(both->speaks_of(Expert::high));
+    CHECK(both->speaks_of(Expert::low));
+    for (const model::LoraChange& change : both->changes()) {
+      CHECK(change.module == "a");
+      REQUIRE(change.expert.has_value());
+      CHECK(change.factor == (change.expert == Expert::high ? 2 : 0.5));
+    }
+    const auto one = opened({{low + "a.lora_A.weight", down}, {low + "a.lora_B.weight", up}});
+    CHECK_FALSE(one->speaks_of(Expert::high));
+    CHECK(one->speaks_of(Expert::low));
+  }
+  const auto either = opened({{"transformer.a.lora_A.weight", down}, {"transformer.a.lora_B.weight", up}});
+  CHECK(either->speaks_of(Expert::high));
+  CHECK(either->speaks_of(Expert::low));
 }
 
 TEST_CASE("a whole number may be the alpha") {
@@ -187,8 +270,11 @@ TEST_CASE("a file that is no LoRA, or one of another kind, is the job's error an
            {lora_bytes({}), "no tensors"},
            {lora_bytes({down}), "a.lora_A.weight: its other half is missing"},
            {lora_bytes({up}), "a.lora_B.weight: its other half is missing"},
-           {lora_bytes({{"a.lokr_w1", {2, 2}}}), "a.lokr_w1: is of no kind"},
-           {lora_bytes({down, up, {"a.dora_scale", {4}}}), "a.dora_scale: is of no kind"},
+           {lora_bytes({{"a.lokr_w1", {2, 2}}}), "a.lokr_w1: is a part of LoKr, of no kind"},
+           {lora_bytes({down, up, {"a.dora_scale", {4}}}), "a.dora_scale: is a part of DoRA, of no kind"},
+           {lora_bytes({down, up, {"a.lora_magnitude_vector", {4}}}), "a.lora_magnitude_vector: is a part of DoRA"},
+           {lora_bytes({down, up, {"a.lora_magnitude_vector.default.weight", {4}}}), "is a part of DoRA"},
+           {lora_bytes({{"a.hada_w1_a", {2, 2}}}), "a.hada_w1_a: is a part of LoHa"},
            {lora_bytes({{"blocks.0.attn1.to_q.weight", {2, 2}}}), "is of no kind"},
            {lora_bytes({{".diff", {2}}}), "is of no kind"},
            {lora_bytes({{"a\n.lora_A.x.y.weight", {2, 2}}}), "a\\x0a.lora_A.x.y.weight: is of no kind"},
@@ -282,6 +368,25 @@ TEST_CASE("a LoRA that fits nothing, not all, or another size is told by its key
   const auto ignored = small.merger.check({{partly, 1.0}});
   REQUIRE(ignored.size() == 1);
   CHECK(test::contains(ignored[0], "l.safetensors: diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight, "));
+}
+
+TEST_CASE("each expert takes its own part of a file that names two") {
+  Small small = Small::load();
+  const auto bias = [&] {
+    for (const model::Parameter& parameter : small.transformer.parameters()) {
+      if (parameter.parts[0].name == "patch_embedding.bias") return parameter.tensor->clone();
+    }
+    return at::Tensor();
+  };
+  const at::Tensor plain = bias();
+  const auto file = opened({{"transformer.patch_embedding.diff_b", {128}, std::vector<float>(128, 1.0F)},
+                            {"transformer_2.patch_embedding.diff_b", {128}, std::vector<float>(128, 2.0F)}});
+  small.merger.merge({{file, 1.0, model::Expert::high}});
+  CHECK(at::allclose(bias(), plain + 1.0));
+  small.merger.merge({});
+  CHECK(at::equal(bias(), plain));
+  small.merger.merge({{file, 1.0, model::Expert::low}});
+  CHECK(at::allclose(bias(), plain + 2.0));
 }
 
 TEST_CASE("numbers that are not finite are refused, and the next set finds good weights") {

@@ -182,3 +182,22 @@ TEST_CASE("a digest's lines can be made apart, and a tied tensor counts once") {
   const auto same = model::digest_lines("text_encoder", WeightMap::open(other_name.path()));
   CHECK(model::digest_of_lines(same) == model::digest_of_lines(all));
 }
+
+TEST_CASE("weights under a variant's name, and links to nothing, are told as what they are") {
+  const TempFolder modelscope;
+  modelscope.write("diffusion_pytorch_model-00001-of-00003-bf16.safetensors", file_of({{"a", {2}}}));
+  modelscope.write("config.json", "{}");
+  const std::string variant = refusal([&] { WeightMap::open(modelscope.path()); });
+  CHECK(contains(variant, "diffusion_pytorch_model-00001-of-00003-bf16.safetensors is a variant by its name"));
+  CHECK(contains(variant, "rename it to diffusion_pytorch_model-00001-of-00003.safetensors"));
+
+  const TempFolder hub;
+  std::filesystem::create_symlink("../../blobs/0123", hub.path() + "/" + kSingle);
+  CHECK(contains(refusal([&] { WeightMap::open(hub.path()); }),
+                 std::string(kSingle) + ": is a link to ../../blobs/0123, which is not there: the download"));
+  const TempFolder shard;
+  write_shards(shard);
+  std::filesystem::remove(shard.path() + "/2.safetensors");
+  std::filesystem::create_symlink("../../blobs/4567", shard.path() + "/2.safetensors");
+  CHECK(contains(refusal([&] { WeightMap::open(shard.path()); }), "2.safetensors: is a link to ../../blobs/4567"));
+}

@@ -31,7 +31,7 @@ class DebianPackage(TreeTest):
         self.assertEqual(self.package.name, f"nightreel_{fields['Version']}_{fields['Architecture']}.deb")
         needs = {each.split()[0] for each in fields["Depends"].split(", ")}
         self.assertLessEqual({"redis-server", "openmpi-bin", "libc6", "libstdc++6"}, needs)
-        for library in ("libhiredis", "libopenmpi", "libavcodec", "libhdf5", "libturbojpeg", "libutf8proc"):
+        for library in ("libhiredis", "libopenmpi", "libavcodec", "libhdf5", "libjpeg62-turbo", "libutf8proc", "libwebpdemux", "zlib1g"):
             self.assertTrue(any(each.startswith(library) for each in needs), f"{library} in {needs}")
         for field in ("Maintainer", "Section", "Description", "Installed-Size"):
             self.assertTrue(fields.get(field), field)

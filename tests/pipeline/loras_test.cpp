@@ -6,8 +6,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 
+#include "model/checkpoint_files.h"
+#include "nightreel/base/file.h"
+#include "nightreel/base/json.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "pipeline/golden_run.h"
 #include "support/error.h"
@@ -30,6 +34,27 @@ at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
   CHECK(pipeline.use_loras(open_loras(golden.settings.loras)).empty());
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
   return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+}
+
+/// The tensors of a LoRA with keys of "transformer." as the low-noise expert's, and with `high` as the high-noise one's
+/// too.
+std::string for_experts(const std::string& path, bool high) {
+  const std::string bytes = base::read_file(path, 1U << 24U);
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  const base::Json header = base::parse_json(bytes.substr(8, length));
+  const std::string data = bytes.substr(8 + length);
+  constexpr std::string_view kPrefix = "transformer.";
+  base::Json both = base::Json::object();
+  for (const auto& [key, stored] : header.items()) {
+    if (key == "__metadata__") continue;
+    REQUIRE(key.rfind(kPrefix, 0) == 0);
+    base::Json moved = stored;
+    for (auto& offset : moved["data_offsets"]) offset = offset.get<std::uint64_t>() + (high ? data.size() : 0);
+    if (high) both[key] = stored;
+    both["transformer_2." + key.substr(kPrefix.size())] = moved;
+  }
+  return test::file_bytes(both.dump(), high ? data + data : data);
 }
 
 }  // namespace
@@ -114,6 +139,40 @@ TEST_CASE("a LoRA's file that became a link after its path was resolved is not f
   const auto error = test::thrown_by([&] { files.open(path); });
   CHECK((error.kind == base::ErrorKind::job));
   CHECK(test::contains(error.message, "a symbolic link"));
+}
+
+TEST_CASE("a file that names two experts does for each what a file of its own does") {
+  GoldenRun golden("experts", "run_lora_both");
+  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  const std::string one = test::golden_path("experts/loras/peft.safetensors");
+  const test::TempFolder folder;
+  const std::string two = folder.write("two.safetensors", for_experts(one, true));
+  const std::string low = folder.write("low.safetensors", for_experts(one, false));
+  const auto latents = [&](const std::string& path, const char* expert) {
+    golden.settings.loras = {{path, 1, expert}};
+    return latents_of(pipeline, golden);
+  };
+  const at::Tensor of_low = latents(one, "low");
+  for (const char* expert : {"both", "high"}) {
+    CAPTURE(expert);
+    const at::Tensor of_one = latents(one, expert);
+    CHECK(at::equal(latents(two, expert), of_one));
+    CHECK_FALSE(at::equal(of_one, of_low));
+  }
+  for (const char* expert : {"both", "low"}) CHECK(at::equal(latents(low, expert), of_low));
+  const auto refused = test::thrown_by([&] { pipeline.use_loras(open_loras({{low, 1, "high"}})); });
+  CHECK((refused.kind == base::ErrorKind::job));
+  CHECK(test::contains(refused.message, "low.safetensors: holds the low-noise expert's part alone"));
+
+  const GoldenRun plain("plain");
+  Pipeline single = Pipeline::load(plain.model_dir(), {});
+  const auto misfit = test::thrown_by([&] { single.use_loras(open_loras({{low, 1, "both"}})); });
+  CHECK(test::contains(misfit.message, "is for a low-noise expert, and this model has one expert"));
+  const std::string small = test::golden_path("plain/loras/peft.safetensors");
+  const auto left_out =
+      single.use_loras(open_loras({{folder.write("s.safetensors", for_experts(small, true)), 1, "both"}}));
+  REQUIRE(left_out.size() == 1);
+  CHECK(test::contains(left_out[0], "s.safetensors: the low-noise expert's part"));
 }
 
 TEST_CASE("LoRAs that cannot be used are the job's error, and those of another video the program's own") {

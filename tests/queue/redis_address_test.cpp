@@ -72,6 +72,15 @@ TEST_CASE("a bad address is refused without showing its password") {
                        "redis://u:hunter2%zz@h",
                        "redis://u:hunter2%00@h",
                        "redis://u:hunt,er2@h",
+                       "redis://:hunt#b@c/er2:e?f%g h+i,er2@h",
+                       "redis://:hunt@1,er2@h",
+                       "redis://:hunt@1/er2,x@h",
+                       "redis://:hunt@er2#3",
+                       "redis://h1,redis://u:hunt,er2@h2",
+                       "redis://u:hunt,er2@h1,redis://h2",
+                       "redis://u:hunt@h1,redis://u:x@hunt/er2",
+                       "hunt:er2@h",
+                       "Redis://u:hunter2@h",
                        "redis://[::1",
                        "redis://[::1]x",
                        "redis://a b",
@@ -86,6 +95,12 @@ TEST_CASE("a bad address is refused without showing its password") {
       CHECK(!contains(message, "hunt"));
       CHECK(!contains(message, "er2"));
     }
+  }
+  // What stands where a host and port belong may be a password whose @host was forgotten.
+  for (const char* text : {"redis://alice:hunter2", "redis://:hunter2", "redis://h/hunter2", "redis://h?hunter2=1"}) {
+    CAPTURE(text);
+    const std::string message = error_of(base::ErrorKind::usage, [&] { queue::parse_redis_addresses(text); });
+    CHECK(!contains(message, "hunt"));
   }
 }
 
@@ -112,6 +127,22 @@ TEST_CASE("the flag goes before REDIS_URL, and that before REDIS_HOST") {
   CHECK(host->at(0).port == 7);
   CHECK(!queue::find_redis("", env_of({})));
   CHECK_THROWS_AS(queue::find_redis("", env_of({{"REDIS_HOST", "h"}, {"REDIS_PORT", "x"}})), base::Error);
+}
+
+TEST_CASE("REDIS_PORT is a number, or what Kubernetes sets for a service called redis") {
+  const auto port = [](const char* text) {
+    return queue::find_redis("", env_of({{"REDIS_HOST", "h"}, {"REDIS_PORT", text}}))->at(0).port;
+  };
+  CHECK(port("6380") == 6380);
+  CHECK(port("tcp://10.96.0.12:6380") == 6380);
+  CHECK(port("tcp://[fd00::1]:6380") == 6380);
+  CHECK(queue::find_redis("", env_of({{"REDIS_HOST", "h"}, {"REDIS_PORT", "tcp://10.96.0.12:6380"}}))->at(0).host ==
+        "h");
+  CHECK(!queue::find_redis("", env_of({{"REDIS_PORT", "tcp://10.96.0.12:6379"}})));  // nobody named a Redis
+  for (const char* bad : {"tcp://", "tcp://10.96.0.12", "udp://h:1", "0", "6379x"}) {
+    CAPTURE(bad);
+    CHECK(contains(error_of(base::ErrorKind::usage, [&] { port(bad); }), "is no port: write a number"));
+  }
 }
 
 TEST_CASE("user and password come from variables or files where the address states none") {

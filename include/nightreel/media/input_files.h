@@ -1,6 +1,7 @@
 // The files that jobs name, looked at before anything begins that takes minutes.
 //
-// Plain function; any thread. Only heads are read: what else may be wrong with a file is seen when its job is rendered.
+// Plain function; any thread. LoRA files are judged by their headers. The first pictures, 200 million pixels of them, are
+// decoded, the others walked through: a damage inside of one of these is seen when its job is rendered.
 #pragma once
 
 #include <vector>
@@ -9,7 +10,7 @@
 
 namespace nightreel::media {
 
-/// The first bytes of pictures and the headers of LoRA files, each file once. Throws one Error{usage} with a line
+/// Each file once. Throws one Error{usage} with a line
 /// "FILE:LINE: field: PATH: reason" for each bad job.
 void check_input_files(const std::vector<job::Job>& jobs);
 

@@ -5,10 +5,13 @@
 // cannot be read, does not fit or matches nothing is a base::Error{job} naming the file and the keys.
 //
 // Key styles: Diffusers and PEFT (transformer.blocks.0.attn1.to_q.lora_A.weight, .lora_A.default.weight, alpha in the
-// header's lora_adapter_metadata), kohya (lora_unet_blocks_0_self_attn_q.lora_down.weight, .alpha), ComfyUI and the
+// header's lora_adapter_metadata or, as peft's save_pretrained writes it, in adapter_config.json beside the file), with
+// peft's base_model.model. in front, kohya (lora_unet_blocks_0_self_attn_q.lora_down.weight, .alpha), ComfyUI and the
 // original code (diffusion_model.blocks.0.self_attn.q.lora_A.weight, or without the prefix), and whole differences of
 // weights, biases and modulation tables (.diff, .diff_b, .diff_m). What they mean follows diffusers 0.42.1
-// (loaders/lora_conversion_utils.py) and peft; differences of norms, which these drop, are added too.
+// (loaders/lora_conversion_utils.py) and peft; differences of norms, which these drop, are added too. A file with keys
+// of transformer_2. (or low_noise_model.) names two experts: transformer. (high_noise_model.) is then the high-noise
+// one.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -30,6 +33,9 @@ namespace nightreel::model {
 
 class Transformer;
 
+/// Which transformer of a model: the high-noise one, which is the only one of most models, or the low-noise one.
+enum class Expert { high, low };
+
 /// What one file adds to one tensor: up @ down * factor, or the difference itself. `module` and `leaf` are the file's
 /// own name for the tensor, without its prefix: blocks.0.self_attn.q and weight.
 struct LoraChange {
@@ -40,6 +46,7 @@ struct LoraChange {
   at::Tensor up;                  // [out, rank…]
   at::Tensor difference;          // of the tensor's own shape
   double factor = 1;              // alpha / rank
+  std::optional<Expert> expert;   // of a file that names two; nothing: of whichever it is used for
 };
 
 class LoraFile {
@@ -52,11 +59,15 @@ class LoraFile {
   /// XXH3-128 of its tensors and their scaling, 32 hex digits: equal for files that do the same.
   const std::string& digest() const { return digest_; }
   const std::vector<LoraChange>& changes() const { return changes_; }
+  /// Whether it holds something for each of two experts, or for one of two.
+  bool names_experts() const;
+  /// Whether it holds anything for this expert.
+  bool speaks_of(Expert expert) const;
   /// All tensors' names, for messages.
   std::vector<std::string> keys() const;
 
  private:
-  LoraFile(SafetensorsFile file, std::string digest);
+  LoraFile(SafetensorsFile file, const std::optional<std::string>& peft_config);
 
   SafetensorsFile file_;
   std::string digest_;
@@ -67,6 +78,7 @@ class LoraFile {
 struct LoraUse {
   std::shared_ptr<const LoraFile> file;
   double scale = 1;
+  Expert expert = Expert::high;  // what a file of two experts says of the other one is left out
 };
 
 class LoraMerger {
