@@ -168,7 +168,7 @@ class Chaos:
 
     def progress(self):
         """Grows as long as jobs get on: claims that come to nothing go round in circles."""
-        return sum(event["event"] in ("done", "delayed", "submitted") for event in list(self.events.events))
+        return len(self.events.done) + self.events.others
 
     def backing_off(self):
         """Whether all that is left waits for its next attempt: minutes, after many."""

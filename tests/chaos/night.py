@@ -289,6 +289,7 @@ class Events(threading.Thread):
         super().__init__(daemon=True)
         self.client = connect(server.socket, 5)
         self.events, self.last, self.over = [], "0", False
+        self.done, self.others = set(), 0  # jobs; and what else gets one on
 
     def run(self):
         while not self.over:
@@ -302,6 +303,9 @@ class Events(threading.Thread):
             for stamp, event in entries:
                 self.last = stamp
                 self.events.append({**event, "ms": int(stamp.split("-")[0])})
+                self.others += event["event"] in ("delayed", "submitted")
+                if event["event"] == "done":
+                    self.done.add(event["id"])
 
     def finish(self):
         """All events up to now."""
