@@ -9,6 +9,9 @@ if(NIGHTREEL_SANITIZE)
   target_compile_options(nightreel_options INTERFACE -fsanitize=${NIGHTREEL_SANITIZE}
     -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(nightreel_options INTERFACE -fsanitize=${NIGHTREEL_SANITIZE})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND NIGHTREEL_SANITIZE MATCHES "address")
+    target_compile_definitions(nightreel_options INTERFACE __SANITIZE_ADDRESS__)  # by which gcc tells the code
+  endif()
 endif()
 
 # mold links LibTorch's programs in a tenth of the time; where it is missing the compiler's own linker serves.

@@ -101,8 +101,11 @@ class Chaos:
         self.left_behind, self.left_states = checks.litter(self.night.out)
         for file in [*self.left_behind, *self.left_states]:  # a run sweeps what is a day old
             os.utime(file, (0, 0))
-        self.night.list_jobs(self.jobs.values())
+        self.list_for_quiet_run()
         self.quiet_run()
+
+    def list_for_quiet_run(self):
+        """Nothing more than before: a job that came through the inbox and was lost would come back."""
 
     def quiet_run(self):
         self.night.server.wait()
@@ -165,7 +168,7 @@ class Chaos:
 
     def progress(self):
         """Grows as long as jobs get on: claims that come to nothing go round in circles."""
-        return sum(event["event"] in ("done", "delayed", "submitted") for event in list(self.events.events))
+        return len(self.events.done) + self.events.others
 
     def backing_off(self):
         """Whether all that is left waits for its next attempt: minutes, after many."""

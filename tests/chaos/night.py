@@ -88,11 +88,9 @@ class PrivateServer:
 
     @property
     def client(self):
-        address = self.address()
-        owner = self.queue / "owner"  # where there is one, the password in `address` is a user's without admin rights
-        password = owner.read_text().strip() if owner.exists() else address["password"]
-        return redis.Redis(host="127.0.0.1", port=address["port"], password=password, decode_responses=True,
-                           socket_timeout=0.5, retry=Retry(NoBackoff(), 0))
+        password = (self.queue / "owner").read_text().strip()  # the one in `address` is of a user without admin rights
+        return redis.Redis(host="127.0.0.1", port=self.address()["port"], username="owner", password=password,
+                           decode_responses=True, socket_timeout=0.5, retry=Retry(NoBackoff(), 0))
 
     def pid(self):
         """Of the server, if it lives."""
@@ -210,8 +208,7 @@ class Night:
 
     def environment(self, faults):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "NIGHTREEL_"))}
-        kept |= {"NIGHTREEL_RENDERER_ENV": "CHAOS_*", "CHAOS_MARK": self.mark, "CHAOS_CLIP": str(self.folder / "clip.mp4"),
-                 "OMP_NUM_THREADS": "1"}
+        kept |= {"NIGHTREEL_RENDERER_ENV": "CHAOS_*", "CHAOS_MARK": self.mark, "CHAOS_CLIP": str(self.folder / "clip.mp4"), "OMP_NUM_THREADS": "1"}
         kept |= {"NIGHTREEL_PLANTED": self.planted.name} if self.planted else {}
         if faults:
             changed = self.planted.in_script if self.planted else lambda text: text
@@ -292,6 +289,7 @@ class Events(threading.Thread):
         super().__init__(daemon=True)
         self.client = connect(server.socket, 5)
         self.events, self.last, self.over = [], "0", False
+        self.done, self.others = set(), 0  # jobs; and what else gets one on
 
     def run(self):
         while not self.over:
@@ -305,6 +303,9 @@ class Events(threading.Thread):
             for stamp, event in entries:
                 self.last = stamp
                 self.events.append({**event, "ms": int(stamp.split("-")[0])})
+                self.others += event["event"] in ("delayed", "submitted")
+                if event["event"] == "done":
+                    self.done.add(event["id"])
 
     def finish(self):
         """All events up to now."""

@@ -80,9 +80,11 @@ def changed_sources():
             if text.count(old) != 1:
                 raise ValueError(f"{bug.name}: {file} has {text.count(old)} times: {old}")
             texts[file] = text.replace(old, new.replace("PLANTED", f'base::planted("{bug.name}")'))
-    scripts = "src/queue/redis_queue.cpp"
-    text = texts.setdefault(scripts, (SOURCE / scripts).read_text())
-    texts[scripts] = re.sub(WHOLE_SCRIPT, r"base::planted_script(\g<0>)", text)
+    for path in sorted((SOURCE / "src/queue").glob("*.cpp")):
+        file = str(path.relative_to(SOURCE))
+        text = texts.get(file, path.read_text())
+        if re.search(WHOLE_SCRIPT, text):
+            texts[file] = re.sub(WHOLE_SCRIPT, r"base::planted_script(\g<0>)", text)
     return {file: '#include "nightreel/base/planted.h"\n' + text for file, text in texts.items()}
 
 

@@ -7,6 +7,7 @@ WHOLE_SCRIPT = r"lua::k_\w+"
 
 LUA = "src/queue/lua"
 PUBLISHER = "src/rank/publisher.cpp"
+DRAIN = "src/rank/drain.cpp"
 FLAGS = ("--ranks", "4")
 
 TABLE = [
@@ -35,28 +36,29 @@ TABLE = [
         (f"{LUA}/complete.lua", "'sha256', ARGV[4], 'bytes'", "'sha256', redis.sha1hex(ARGV[4]), 'bytes'")], FLAGS),
     ("fence_skipped", "a stale holder passes the fence, its own clock is not asked, and its files are left to it", [
         (f"{LUA}/begin_publish.lua", "then return 'STALE' end", "then return 'OK' end"),
-        (PUBLISHER, "  if (!still_ours()) return false;\n  maker_.overwrite", "  if (!PLANTED && !still_ours()) return false;\n  maker_.overwrite"),
+        (PUBLISHER, "  if (!still_ours()) return false;\n  take_names(", "  if (!PLANTED && !still_ours()) return false;\n  take_names("),
         (PUBLISHER, "    if (!still_ours()) return false;\n    if (!new_name", "    if (!PLANTED && !still_ours()) return false;\n    if (!new_name"),
-        ("src/rank/drain.cpp", "if (hand.lease.earlier) p_.out", "if (hand.lease.earlier && !PLANTED) p_.out"),
+        (PUBLISHER, "  if (!still_ours()) return false;\n  replace ?", "  if (!PLANTED && !still_ours()) return false;\n  replace ?"),
+        (DRAIN, "if (hand.lease.earlier) p_.out", "if (hand.lease.earlier && !PLANTED) p_.out"),
         ("src/rank/drain_endings.cpp", "Ending::Kind::complete && job.held.look().lost)", "Ending::Kind::complete && !PLANTED && job.held.look().lost)"),
         ("src/rank/drain_events.cpp", "if (!state.lost && !state", "if ((PLANTED || !state.lost) && !state")], FLAGS),
     ("link_made_rename", "a video that stands is not seen, and replaced", [
-        (PUBLISHER, "if (!base::exists(set.video)) return std::nullopt;", "if (PLANTED || !base::exists(set.video)) return std::nullopt;"),
-        (PUBLISHER, "maker_.overwrite&& base::exists(to.video)", "(maker_.overwrite || PLANTED) && base::exists(to.video)")], FLAGS),
+        (PUBLISHER, "return look(id, hash, anew).kept;", "return PLANTED ? std::nullopt : look(id, hash, anew).kept;"),
+        (PUBLISHER, "const Look stands = look(f.id, f.lease.hash, f.anew);", "const Look stands = PLANTED ? Look() : look(f.id, f.lease.hash, f.anew);"),
+        (PUBLISHER, "replace ? base::rename_file(from.video, to.video)", "replace || PLANTED ? base::rename_file(from.video, to.video)")], FLAGS),
     ("standing_not_seen", "a video that stands is not seen before its job is rendered again", [
-        ("src/rank/drain.cpp", "if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash)) {",
-         "if (const auto stands = PLANTED ? std::nullopt : p_.publisher.standing(hand.job.id, hand.lease.hash)) {"),
-        (PUBLISHER, "if (const auto stands = standing(f.id, f.lease.hash)) {",
-         "if (const auto stands = PLANTED ? std::nullopt : standing(f.id, f.lease.hash)) {")], FLAGS),
+        (DRAIN, "if (const auto stands = p_.publisher.standing(hand.job.id, hand.lease.hash, anew(hand))) {",
+         "if (const auto stands = PLANTED ? std::nullopt : p_.publisher.standing(hand.job.id, hand.lease.hash, anew(hand))) {"),
+        (PUBLISHER, "  if (stands.kept) {", "  if (!PLANTED && stands.kept) {")], FLAGS),
     ("sidecar_last", "the video gets its name before its sidecar", [
-        (PUBLISHER, "  for (const auto& [old_name, new_name] :", "  if (PLANTED) give_name(from.video, to.video);\n  for (const auto& [old_name, new_name] :"),
-        (PUBLISHER, "give_name(from.video, to.video);\n  base::sync", "PLANTED ? void() : give_name(from.video, to.video);\n  base::sync")],
+        (PUBLISHER, "  take_names(f, from, to, replace);", "  if (PLANTED && !replace) give_name(from.video, to.video);\n  take_names(f, from, to, replace);"),
+        (PUBLISHER, ": give_name(from.video, to.video);\n  const std::string stamp", ": PLANTED ? void() : give_name(from.video, to.video);\n  const std::string stamp")],
      FLAGS),
     ("states_left", "the state of a job that is done stays", [
         (PUBLISHER, "    base::remove_file(out_.checkpoint(id));", "    if (!PLANTED) base::remove_file(out_.checkpoint(id));")], FLAGS),
     ("temporary_files_left", "what an attempt has begun to write stays", [
         (PUBLISHER, "    if (path.empty()) continue;", "    if (path.empty() || PLANTED) continue;"),
-        ("src/rank/output_folder.cpp", "return found && *found < token;", "return !PLANTED && found && *found < token;")], FLAGS),
+        ("src/rank/output_folder.cpp", "    if (!found) return false;", "    if (!found || PLANTED) return false;")], FLAGS),
     ("lost_reply_is_done", "a completion that nobody answered counts as told", [
         ("src/rank/drain_endings.cpp", "  if (!p_.jobs.complete(job.lease.ref, job.ending.published)) return lost(job);",
          "  try {\n    if (!p_.jobs.complete(job.lease.ref, job.ending.published)) return lost(job);\n  } catch (const Error&) {\n"
@@ -64,7 +66,21 @@ TABLE = [
     ("delayed_forgotten", "a run ends although jobs wait for their next attempt", [
         ("include/nightreel/queue/job_queue.h", "return inbox + pending + delayed + leased_by_run == 0;",
          "return inbox + pending + (PLANTED ? 0 : delayed) + leased_by_run == 0;")], FLAGS),
-    ("inbox_entry_lost", "an entry in seven leaves the inbox and becomes no job", [
-        (f"{LUA}/inbox_take.lua", "if what ~= 'SAME' then add_job(", "if what ~= 'SAME' and redis.call('LLEN', P .. 'inbox') % 7 ~= 3 then add_job(")],
-     FLAGS),
+    ("inbox_entry_lost", "an entry in ten leaves the inbox and becomes no job", [
+        (f"{LUA}/inbox_turn.lua", "if what ~= 'SAME' then add_job(", "if what ~= 'SAME' and string.sub(id, -1) ~= '7' then add_job(")], FLAGS),
+    ("list_not_compared", "what the queue has lost of a run's list is not missed", [
+        ("src/rank/own_list.cpp", "if (!own.stands) out.push_back(lost(own));", "if (!own.stands && !PLANTED) out.push_back(lost(own));"),
+        ("src/rank/own_list.cpp", "if (own.missing) return own.stands ||", "if (own.missing) return PLANTED || own.stands ||"),
+        ("src/rank/own_list.cpp", "    return counts ? own->seen : now;", "    return counts || PLANTED ? own->seen : now;")], (*FLAGS, "--also", "vanish")),
+    ("out_not_looked_at", "a video that is gone or changed is not missed", [
+        ("src/rank/standing.cpp", "if (stamp.empty()) missing", "if (stamp.empty() && !PLANTED) missing"),
+        ("src/rank/standing.cpp", "if (!stamp.empty() && stamp", "if (!PLANTED && !stamp.empty() && stamp")], (*FLAGS, "--also", "writer")),
+    ("changed_video_removed", "what somebody put in a video's place is removed", [
+        ("src/rank/output_folder.cpp", "    if (!base::publish(video, name)) continue;",
+         "    if (PLANTED) base::remove_file(video);\n    if (PLANTED) return name;\n    if (!base::publish(video, name)) continue;")],
+     (*FLAGS, "--also", "writer")),
+    ("sigpipe_deadly", "a rank dies with the reader of its output", [
+        ("src/rank/signals.cpp", "::signal(SIGPIPE, SIG_IGN);", "::signal(SIGPIPE, PLANTED ? SIG_DFL : SIG_IGN);"),
+        ("src/app/common/outputs.cpp", "::signal(SIGPIPE, SIG_IGN);", "::signal(SIGPIPE, PLANTED ? SIG_DFL : SIG_IGN);")],
+     ("--ranks", "1", "--also", "pipe")),
 ]

@@ -101,6 +101,9 @@ class Truth(plain.Chaos):
         except (OSError, ValueError, KeyError):
             return False  # a private Redis that rests
 
+    def list_for_quiet_run(self):
+        self.night.list_jobs(self.jobs.values())
+
     def quietly(self):
         super().quietly()
         if self.quiet_code == 1 and self.injector.floods:  # the rejects that ended in it, which the next one finds ended
@@ -132,9 +135,10 @@ class Truth(plain.Chaos):
         found = []
         for job, touches in self.injector.touched.items():
             for _, left in touches:
-                aside = self.night.out / f"videos/{job}.mp4.was-{(left or '')[:8]}"
-                if left and not (aside.exists() and hashlib.sha256(aside.read_bytes()).hexdigest() == left):
-                    found.append(f"removed: what somebody put in the place of the video of {job}: no {aside.name}")
+                name = f"{job}.mp4.was-{(left or '')[:8]}"
+                aside = (self.night.out / "videos").glob(f"{name}*")  # "-2" where there was one
+                if left and left not in [hashlib.sha256(file.read_bytes()).hexdigest() for file in aside]:
+                    found.append(f"removed: what somebody put in the place of the video of {job}: no {name}")
         return found
 
     def rejects(self):

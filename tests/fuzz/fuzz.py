@@ -34,7 +34,15 @@ def commit():
 def build(targets, folder):
     if folder != SOURCE / "build/fuzz":
         return  # built by whoever names it
+    before = commit()
     subprocess.run([SOURCE / "scripts/build", "fuzz", *(f"fuzz_{name}" for name in targets)], check=True)
+    for name in targets:
+        built_from(folder, name).write_text(before)
+
+
+def built_from(folder, target):
+    """The file that says of which commit a program is: by the time that it has run the sources may have gone on."""
+    return folder / f"bin/fuzz_{target}.commit"
 
 
 def environment(temporary):
@@ -80,7 +88,8 @@ def run(target, folder, options):
     if done == 0:
         sys.exit(f"fuzz: {target} has run nothing: {log}")
     found = re.findall(r"Test unit written to (\S+)", text)
-    row = {"commit": commit(), "target": target, "executions": done, "seconds": round(time.monotonic() - began, 1),
+    stated = built_from(folder, target)
+    row = {"commit": stated.read_text() if stated.exists() else "unknown", "target": target, "executions": done, "seconds": round(time.monotonic() - began, 1),
            "found": found}
     with open(folder / "executions.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
