@@ -54,8 +54,8 @@ struct DrainParts {
   DrainLimits limits;
   job::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
   queue::InboxTaker* inbox = nullptr;
-  ListWatch* list = nullptr;           // of the run's first rank
-  bool listed = false;                 // the first rank watches over the run's files: nothing is over before it has said so
+  ListWatch* list = nullptr;  // of the run's first rank
+  bool listed = false;        // the first rank watches over the run's files: nothing is over before it has said so
   std::function<bool()> content = {};  // asked when the queue is drained: is there nothing that has to be made again?
   PastTimes past = {};                 // for a run with a deadline
 };
