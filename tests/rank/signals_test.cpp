@@ -18,12 +18,12 @@ using rank::Ask;
 namespace {
 
 /// Mask and dispositions as they were, when the object has gone.
-class Kept {
+class KeptSignals {
  public:
-  Kept() { ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_); }
-  Kept(const Kept&) = delete;
-  Kept& operator=(const Kept&) = delete;
-  ~Kept() {
+  KeptSignals() { ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_); }
+  KeptSignals(const KeptSignals&) = delete;
+  KeptSignals& operator=(const KeptSignals&) = delete;
+  ~KeptSignals() {
     for (const int signal : {SIGHUP, SIGPIPE}) ::signal(signal, SIG_DFL);
     ::pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
   }
@@ -36,7 +36,7 @@ class Kept {
 
 TEST_CASE("a rank stops at TERM, INT and HUP, and finishes at USR1") {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) {
-    const Kept kept;
+    const KeptSignals kept;
     const rank::Signals signals(1h);
     ::kill(::getpid(), signal);
     CHECK(test::comes([&] { return signals.asked() != Ask::go_on; }));
@@ -45,7 +45,7 @@ TEST_CASE("a rank stops at TERM, INT and HUP, and finishes at USR1") {
 }
 
 TEST_CASE("under nohup a rank goes on") {
-  const Kept kept;
+  const KeptSignals kept;
   ::signal(SIGHUP, SIG_IGN);
   const rank::Signals signals(1h);
   ::kill(::getpid(), SIGHUP);
@@ -55,7 +55,7 @@ TEST_CASE("under nohup a rank goes on") {
 }
 
 TEST_CASE("a log that nobody reads any more ends no rank") {
-  const Kept kept;
+  const KeptSignals kept;
   const rank::Signals signals(1h);
   int ends[2];
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
