@@ -306,15 +306,16 @@ class Run {
     }
   }
 
-  // Whether what is done stands in OUT, by the run's own eyes. Told to stop it takes no time.
-  std::optional<Error> last_look(queue::RedisQueue& jobs, double limit_s) {
+  // Whether what is done stands in OUT, by the run's own eyes: looked at anew for `again_s` where that is not sure.
+  // Told to stop it takes no time.
+  std::optional<Error> last_look(queue::RedisQueue& jobs, double limit_s, double again_s = 0) {
     const base::Stopwatch since;
     const auto stopped = [&] { return since.seconds() > (signals_.asked() == Ask::stop ? kWaitForOthers_s : limit_s); };
     try {
       Standing standing(out_, jobs, {world_.place().host}, log_);
       const auto ids = answered_for(jobs, options_, plan_);
       Stands found = standing.look(ids, stopped);
-      for (; found == Stands::unsure && !stopped(); found = standing.look(ids, stopped)) {
+      for (; found == Stands::unsure && since.seconds() < again_s && !stopped(); found = standing.look(ids, stopped)) {
         std::this_thread::sleep_for(std::chrono::milliseconds(500));
       }
       if (found == Stands::all) return std::nullopt;
@@ -339,7 +340,7 @@ class Run {
       } else {
         summary.ranks.push_back(mine);
       }
-      const auto amiss = all ? last_look(jobs, kLastLook_s) : std::nullopt;
+      const auto amiss = all ? last_look(jobs, kLastLook_s, kLastLook_s) : std::nullopt;
       const auto own = [this](const queue::JobView& now) { return list_ ? list_->word(now) : now; };
       judge(jobs, ids_, options_.failed_ok, summary, own);
       add_to(summary, amiss);

@@ -72,7 +72,7 @@ def drain(queue, options):
             if claimed[0] != "JOB":
                 return
             job, token = claimed[1], claimed[2]
-            if queue.call("complete", job, token, f"videos/{job}.mp4", "0" * 64, 1000) != "OK":
+            if queue.call("complete", job, token, f"videos/{job}.mp4", "0" * 64, 1000, "") != "OK":
                 raise SystemExit(f"{job}: completed by nobody")
             took.append(1000 * (time.perf_counter() - began))
             seen[job] += 1

@@ -3,12 +3,21 @@ nothing can be published. With tests/rank's fake renderer, whose videos are ther
 """
 import hashlib
 import json
+import struct
 import threading
 
 import program
 from program import BUILD, MPIRUN, SHAPES, nightreel, small
 
 NAMES = ["a", "b"]
+
+
+def lora_of(number):
+    """A LoRA of one row and one column, whose numbers these four bytes are."""
+    places = {"A": [0, 4], "B": [4, 8]}
+    header = json.dumps({f"transformer.blocks.0.attn1.to_q.lora_{one}.weight":
+                         {"dtype": "F32", "shape": [1, 1], "data_offsets": place} for one, place in places.items()}).encode()
+    return struct.pack("<Q", len(header)) + header + 2 * number
 
 
 class Standing(program.ProgramTest):
@@ -112,10 +121,10 @@ class Standing(program.ProgramTest):
 
     def test_what_was_in_a_lora_counts_and_a_sidecar_that_says_less_counts_as_alike(self):
         lora = self.folder / "style.safetensors"
-        lora.write_bytes(b"one")
+        lora.write_bytes(lora_of(b"one."))
         self.jobs = self.write_jobs(small("a", loras=[{"path": str(lora)}]), small("b"))
         self.made()
-        lora.write_bytes(b"two")
+        lora.write_bytes(lora_of(b"two."))
         self.assertIn("kept: 1 videos made otherwise: a\n", self.made())
         told = self.sidecar("a")
         for field in ("inputs", "crf"):

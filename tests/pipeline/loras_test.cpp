@@ -184,7 +184,7 @@ TEST_CASE("LoRAs that cannot be used are the job's error, and those of another v
     return thrown.message;
   };
   CHECK(test::contains(refused({golden.settings.loras[0].path, 1, "low"}), "expert: low: this model has one expert"));
-  CHECK(test::contains(refused({"/no/such.safetensors", 1, "both"}), "loras: /no/such.safetensors: "));
+  CHECK(test::contains(refused({"/no/such.safetensors", 1, "both"}), "/no/such.safetensors: No such file"));
   const std::string wider = test::golden_path("experts/loras/peft.safetensors");
   CHECK(test::contains(refused({wider, 1, "both"}), "peft.safetensors: is made for another model: "));
 

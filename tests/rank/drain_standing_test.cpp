@@ -51,8 +51,9 @@ TEST_CASE_FIXTURE(Looked, "what is put back after the queue was found to be drai
   drain();
   base::remove_file(video("a"));
   Rank one = rank();
+  bool first = true;
   one.content = [&] {  // an earlier look puts it back, and the last one finds nothing amiss any more
-    jobs.put_back("a", view("a").sha256, 0ms);
+    if (std::exchange(first, false)) jobs.put_back("a", view("a").sha256, 0ms);
     return true;
   };
   one.drain();

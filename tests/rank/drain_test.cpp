@@ -111,8 +111,8 @@ TEST_CASE_FIXTURE(Night, "an entry of the inbox that names a file is refused whe
   raw.command({"RPUSH", "nightreel:{default}:inbox", R"({"prompt":"x","loras":[{"path":"/etc/shadow"}]})"});
   Rank one = rank();
   const auto summary = one.drain();
-  REQUIRE(summary.jobs.size() == 2);
-  for (const auto& job : summary.jobs) {
+  REQUIRE(summary.rejects.size() == 2);
+  for (const auto& job : summary.rejects) {
     CHECK_MESSAGE(contains(job.error, "an entry of the inbox may name a file only where the run has --input-root"),
                   job.error);
   }

@@ -121,7 +121,7 @@ class Rank {
     auto inbox = std::make_unique<queue::RedisQueue>(server_.queue_options());
     inbox->set_patience({10s, parts.stop, true});
     parts.queue = std::move(inbox);
-    parts.validate = [](const std::string& entry) { return queue::read_inbox_entry(entry, {"", ""}); };
+    parts.validate = [](const std::string& entry) { return queue::read_inbox_entry(entry, {"", "", false}); };
     parts.out = options.out;
     parts.interval = 100ms;
     return parts;
