@@ -12,9 +12,12 @@ namespace nightreel::rank {
 namespace {
 
 // What C++, LibTorch, glibc and the loader say.
-constexpr std::array<std::string_view, 5> kWords{"std::bad_alloc", "DefaultCPUAllocator: can't allocate memory",
-                                                 "annot allocate memory", "not enough memory: you tried to allocate",
-                                                 "failed to map segment from shared object"};
+constexpr std::array<std::string_view, 6> kWords{"std::bad_alloc",
+                                                 "DefaultCPUAllocator: can't allocate memory",
+                                                 "annot allocate memory",
+                                                 "not enough memory: you tried to allocate",
+                                                 "failed to map segment from shared object",
+                                                 "Thread creation failed: Resource temporarily unavailable"};
 constexpr std::array<std::string_view, 3> kCrashes{"signal 6 ", "signal 7 ", "signal 11 "};
 
 bool begins(const std::string& text, std::string_view head) {
@@ -42,6 +45,11 @@ std::uint64_t address_space_limit() {
   return ::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : 0;
 }
 
+std::string limit_text(std::uint64_t limit, std::uint64_t taken) {
+  return "ulimit -v lets it have " + std::to_string(limit >> 20U) + " MiB, and it had taken " +
+         std::to_string(taken >> 20U) + " MiB";
+}
+
 }  // namespace
 
 std::string why_host_memory(const std::string& how, const std::string& words, const HostMemorySigns& before,
@@ -54,8 +62,7 @@ std::string why_host_memory(const std::string& how, const std::string& words, co
       std::any_of(kCrashes.begin(), kCrashes.end(), [&](std::string_view head) { return begins(how, head); });
   // Libraries that get no more for a thread's stack or their code do not say so: they crash.
   if (crashed && limit > 0 && now.address_space >= limit / 4 * 3) {
-    return "ulimit -v lets it have " + std::to_string(limit >> 20U) + " MiB, and it had taken " +
-           std::to_string(now.address_space >> 20U) + " MiB";
+    return limit_text(limit, now.address_space);
   }
   return "";
 }
@@ -73,6 +80,11 @@ void HostMemoryWatch::look() {
   since_look_ = base::Stopwatch();
   before_ = last_;
   last_.oom_kills = oom_kills();
+}
+
+std::string HostMemoryWatch::at_limit() const {
+  const std::uint64_t limit = address_space_limit();
+  return limit > 0 && last_.address_space >= limit / 10 * 9 ? limit_text(limit, last_.address_space) : "";
 }
 
 std::string HostMemoryWatch::verdict(const std::string& how, const std::string& words) const {

@@ -120,7 +120,18 @@ Renderer::Event Renderer::take(const std::string& line) {
   if (floods()) return ended("floods its event pipe");
   Event event{protocol::decode_event(line), ""};
   ready_ = ready_ || event.message->type == "ready";
+  suspect_host(*event.message);
   return event;
+}
+
+// A library that gets no memory calls that an error of its own.
+void Renderer::suspect_host(protocol::Message& message) const {
+  if (message.type != "failed") return;
+  const std::string why = host_memory_.at_limit();
+  const ErrorKind kind = base::error_kind(message.text("kind"));
+  if (why.empty() || (kind != ErrorKind::internal && kind != ErrorKind::storage && kind != ErrorKind::device)) return;
+  message.body["kind"] = base::traits(ErrorKind::host_memory).name;
+  message.body["message"] = message.text("message") + "; " + kOutOfHostMemory + ": " + why;
 }
 
 std::string Renderer::last_words() const {

@@ -107,8 +107,8 @@ class Generate(program.ProgramTest):
 
     def test_a_foreign_archive_is_refused_in_one_line_and_never_a_bug_of_ours(self):
         whole = {"path": str(SOURCE / "models/shapes")}
-        not_finite = numpy.zeros((16, 2, 2, 2), "float32")
-        not_finite[3, 1, 0, 0] = numpy.inf
+        not_finite, not_a_number = numpy.zeros((2, 16, 2, 2, 2), "float32")
+        not_finite[3, 1, 0, 0], not_a_number[0, 0, 1, 0] = numpy.inf, numpy.nan
         cases = {
             "nothing": ({"settings": {}, "model": whole}, "settings: key 'prompt' not found"),
             "text": ({"settings": {**renderer.SETTINGS, "fps": "8"}, "model": whole}, "settings: type must be number"),
@@ -118,7 +118,7 @@ class Generate(program.ProgramTest):
             "null": ({"settings": renderer.SETTINGS, "model": {"path": None}}, "--model DIR"),
             "list": ({"settings": [], "model": whole}, "settings: must be a JSON object"),
             "inf": ({"settings": renderer.SETTINGS, "model": whole, "latents": not_finite}, "is not finite"),
-            "nan": ({"settings": renderer.SETTINGS, "model": whole, "latents": not_finite * 0}, "is not finite"),
+            "nan": ({"settings": renderer.SETTINGS, "model": whole, "latents": not_a_number}, "is not finite"),
         }
         for name, (content, part) in cases.items():
             with self.subTest(name):

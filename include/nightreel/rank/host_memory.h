@@ -30,6 +30,8 @@ class HostMemoryWatch {
   void begin(pid_t process);
   /// To be called at every turn; looks once a second.
   void look();
+  /// Why an error that it tells of may be want of memory: it has taken what ulimit -v lets it have. Else empty.
+  std::string at_limit() const;
   /// After its end.
   std::string verdict(const std::string& how, const std::string& words) const;
 

@@ -59,6 +59,7 @@ class Renderer : public RenderUnit {
  private:
   Event ended(const std::string& why);
   Event closed();
+  void suspect_host(protocol::Message& message) const;
   Event take(const std::string& line);
   bool floods();
   RendererCommand command_;

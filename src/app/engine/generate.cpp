@@ -83,11 +83,11 @@ void put_in_place(const std::string& temporary, const std::string& path) {
 void check_outputs(const GenerateOptions& options) {
   check_output_file("--output", options.output, ".mp4");
   if (!options.archive_file.empty()) check_output_file("--archive-file", options.archive_file, "");
-  const auto where = [](const std::string& path) {
+  const auto place = [](const std::string& path) {
     std::error_code error;
     return std::filesystem::weakly_canonical(std::filesystem::absolute(path), error);
   };
-  if (!options.archive_file.empty() && where(options.output) == where(options.archive_file)) {
+  if (!options.archive_file.empty() && place(options.output) == place(options.archive_file)) {
     throw Error(ErrorKind::usage, "--output and --archive-file: one file cannot be both");
   }
 }
