@@ -14,7 +14,7 @@ namespace {
 
 using base::Error;
 
-constexpr std::int64_t kDecodedPixels = 200'000'000;
+constexpr std::int64_t kDecodedPixels = 100'000'000;
 
 /// What is wrong with each file; a list often names one of them many times.
 class Files {

@@ -160,8 +160,8 @@ bool Drain::may_claim() {
     return !job.over && (job.lease.alone || job.phase == Phase::held_back);
   });
   if (blocked || mine >= most_in_hand() || since_claim_.seconds() < pause_s_) return false;
-  if (p_.options.deadline_ms && seconds_to(*p_.options.deadline_ms) < longest_s_) {
-    p_.log.info("deadline", "no further job is expected to end before the deadline");
+  if (p_.options.deadline_ms && seconds_to(*p_.options.deadline_ms) <= 0) {
+    p_.log.info("deadline", "it has passed: no further job is begun");
     p_.signals.ask(Ask::finish);
     return false;
   }

@@ -113,7 +113,6 @@ void Drain::on_done(const protocol::DoneEvent& event) {
                 job->job.id + ": left out, this model has no such parts: " + base::printable(keys, kShownKeys));
   }
   deaths_.step_finished();
-  longest_s_ = std::max(longest_s_, job->since_claim.seconds());
   job->count_work();
   p_.past.add(job->settings, job->worked_s);
   if (job->over || job->ending.kind != Ending::Kind::none) return;

@@ -171,7 +171,9 @@ queue::InboxParts Rendering::inbox_parts() const {
   jobs->set_patience({kInboxPatience, parts.stop, true});
   parts.queue = std::move(jobs);
   const std::string& root = p_.options.input_root;
-  parts.validate = [root](const std::string& entry) { return queue::read_inbox_entry(entry, {root, root, !root.empty()}); };
+  parts.validate = [root](const std::string& entry) {
+    return queue::read_inbox_entry(entry, {root, root, !root.empty()});
+  };
   parts.out = p_.options.out;
   parts.interval = std::max(milliseconds(500), milliseconds(50) * units_);
   parts.log = p_.log;

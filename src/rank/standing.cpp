@@ -72,6 +72,7 @@ Stands Standing::judge(const queue::JobView& job, const std::string& stamp, cons
   const Owner owner = owner_in(read_sidecar(set.sidecar));
   const std::chrono::milliseconds at_once(0);
   if (owner.id != job.id || owner.sha256 != sha256) {
+    if (!still_done(job)) return Stands::unsure;  // somebody replaces it at this moment
     const auto aside = out_.set_aside(job.id, stamp.substr(0, stamp.find('+')), sha256);
     if (!aside) return Stands::unsure;
     return put_back(job, at_once, "is not what its sidecar says: it is set aside as " + *aside);
@@ -81,6 +82,11 @@ Stands Standing::judge(const queue::JobView& job, const std::string& stamp, cons
   if (sha256 != job.sha256) return put_back(job, at_once, "is not the one that the queue knows");
   jobs_.note_standing(job.id, sha256, stamp);
   return Stands::all;
+}
+
+bool Standing::still_done(const queue::JobView& job) {
+  const queue::JobView now = jobs_.lookup({job.id}).at(0);
+  return now.state == queue::JobState::done && now.sha256 == job.sha256;
 }
 
 Stands Standing::look_for(const std::vector<queue::JobView>& missing) {

@@ -41,6 +41,7 @@ class Standing {
  private:
   Stands read(const queue::JobView& job, const std::string& stamp, const std::function<bool()>& stopped);
   Stands judge(const queue::JobView& job, const std::string& stamp, const std::string& sha256);
+  bool still_done(const queue::JobView& job);
   Stands look_for(const std::vector<queue::JobView>& missing);
   Stands put_back(const queue::JobView& job, std::chrono::milliseconds age, const std::string& why);
   OutputFolder out_;

@@ -6,7 +6,7 @@ import json
 import threading
 
 import program
-from program import BUILD, SHAPES, nightreel, small
+from program import BUILD, MPIRUN, SHAPES, nightreel, small
 
 NAMES = ["a", "b"]
 
@@ -18,9 +18,11 @@ class Standing(program.ProgramTest):
         self.program = self.with_fake_renderer()
         self.jobs = self.write_jobs(*(small(name) for name in NAMES))
 
-    def run_again(self, *flags, jobs=None, queue="default", env=None):
-        return program.call([self.program, "run", *([self.jobs] if jobs is None else jobs), "--model", SHAPES, "--out", self.out,
-                             "--redis", self.url, "--queue", queue, "--device", "cpu", *flags], env=env)
+    def run_again(self, *flags, jobs=None, queue="default", env=None, ranks=None):
+        launcher = [*MPIRUN, "-np", ranks] if ranks else []
+        lists = [self.jobs] if jobs is None else jobs
+        return program.call([*launcher, self.program, "run", *lists, "--model", SHAPES, "--out", self.out, "--redis", self.url,
+                             "--queue", queue, "--device", "cpu", *flags], env=env)
 
     def made(self, *flags, **how):
         """The log of a run that ends with 0."""
@@ -67,6 +69,11 @@ class Standing(program.ProgramTest):
             file.unlink()
         (self.out / "videos").rmdir()
         self.made()
+        for name in NAMES:
+            self.video(name).write_bytes(b"cut off")
+        self.made(ranks=2)
+        for name in NAMES:
+            self.assertEqual(len(list(self.out.glob(f"videos/{name}.mp4.was-*"))), 1)
         self.video("b").unlink()
         self.made(jobs=[])  # the queue is the list then
         self.assertEqual({name: job["state"] for name, job in self.summary_jobs().items()}, {"b": "done"})

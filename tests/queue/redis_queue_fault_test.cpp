@@ -53,6 +53,31 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(queue.counts("run-1").leased_by_run == 2);
 }
 
+TEST_CASE_FIXTURE(Fixture, "a delayed job whose hash is gone does not come back without its content") {
+  queue.submit({a_job("a", 0, 9)}, {});
+  CHECK(queue.fail(claim().ref, {"storage", "m", false, false}) == JobState::delayed);
+  raw.command({"DEL", test::kPrefix + "job:a"});
+  due("a");
+  CHECK(!queue.claim(request()).lease);
+  CHECK(view("a").state == JobState::unknown);
+  CHECK(queue.counts("").drained());
+}
+
+TEST_CASE_FIXTURE(Fixture, "of a line whose hashes are gone a claim drops a thousand, and the next goes on") {
+  std::vector<Submission> jobs;
+  for (int i = 0; i < 1500; ++i) jobs.push_back(a_job("j" + std::to_string(i)));
+  queue.submit(jobs, {});
+  queue.submit({a_job("last", -1)}, {});
+  std::vector<std::string> words{"DEL"};
+  for (const auto& job : jobs) words.push_back(test::kPrefix + "job:" + job.id);
+  raw.command(words);
+  const auto first = queue.claim(request());
+  CHECK(!first.lease);
+  CHECK(first.counts.pending == 501);
+  CHECK(!first.counts.drained());
+  CHECK(claim().ref.id == "last");
+}
+
 TEST_CASE_FIXTURE(Fixture, "a call whose reply was lost is made again, and answered as if it had been heard") {
   test::LossyProxy proxy(server.address().unix_path);
   RedisQueueOptions options = server.queue_options();

@@ -46,6 +46,19 @@ TEST_CASE_FIXTURE(Looked, "a done job whose video is gone is made again, and the
   CHECK(litter() == 0);
 }
 
+TEST_CASE_FIXTURE(Looked, "what is put back after the queue was found to be drained is made all the same") {
+  add("a", "a circle");
+  drain();
+  base::remove_file(video("a"));
+  Rank one = rank();
+  one.content = [&] {  // an earlier look puts it back, and the last one finds nothing amiss any more
+    jobs.put_back("a", view("a").sha256, 0ms);
+    return true;
+  };
+  one.drain();
+  check_done("a", 1);
+}
+
 TEST_CASE_FIXTURE(Looked, "ranks look at a share each, and what one puts back any of them makes") {
   std::vector<std::string> ids;
   for (int i = 0; i < 8; ++i) ids.push_back("job" + std::to_string(i));

@@ -145,17 +145,29 @@ TEST_CASE_FIXTURE(Fixture, "a rank that freezes after its last look at the lease
 
 TEST_CASE_FIXTURE(Fixture, "the files of earlier attempts go, and no others") {
   // Of this incarnation, of an earlier one of the same queue (ee), and of version 0.1, which knew none.
-  const std::vector<std::string> go{
-      "videos/.a.mp4.0af3.6-ab.part", "videos/..a.mp4.0af3.6-ab.part.0af3.part", "videos/.a.json.1.part",
-      "archive/.a.h5.2.part",         "archive/..a.h5.5-ab.part.12.part",        "checkpoints/.a.h5.0af3.part",
-      "videos/.a.mp4.0af3.9-ee.part", "videos/.a.mp4.6-ab.part"};
-  const std::vector<std::string> stay{
-      "videos/.a.mp4.0af3.8-ab.part",  "videos/.aa.mp4.6-ab.part",      "videos/.a.mp4.b.mp4.6-ab.part",
-      "videos/a.mp4.6-ab.part",        "videos/.a.mp4.x.part",          "videos/.a.mp4.6-ab.parts",
-      "videos/.a.txt.6-ab.part",       "archive/.b.h5.2-ab.part",       "checkpoints/.aa.h5.0af3.part",
-      "checkpoints/.a.h5.b.h5.1.part", "checkpoints/a.h5",              "videos/.a.mp4.6-.part",
-      "videos/.a.mp4.0af3.6-cd.part",  "videos/.a.mp4.0af3.6-ab-c.part",  // cd: another queue with this OUT
-      "videos/.a.mp4.0af312345.6-ab.part"};
+  const std::vector<std::string> go{"videos/.a.mp4.0af3.6-ab.part",
+                                    "videos/..a.mp4.0af3.6-ab.part.0af3.part",
+                                    "videos/.a.json.1.part",
+                                    "archive/.a.h5.2.part",
+                                    "archive/..a.h5.5-ab.part.12.part",
+                                    "checkpoints/.a.h5.0af3.part",
+                                    "videos/.a.mp4.0af3.9-ee.part",
+                                    "videos/.a.mp4.6-ab.part"};
+  const std::vector<std::string> stay{"videos/.a.mp4.0af3.8-ab.part",
+                                      "videos/.aa.mp4.6-ab.part",
+                                      "videos/.a.mp4.b.mp4.6-ab.part",
+                                      "videos/a.mp4.6-ab.part",
+                                      "videos/.a.mp4.x.part",
+                                      "videos/.a.mp4.6-ab.parts",
+                                      "videos/.a.txt.6-ab.part",
+                                      "archive/.b.h5.2-ab.part",
+                                      "checkpoints/.aa.h5.0af3.part",
+                                      "checkpoints/.a.h5.b.h5.1.part",
+                                      "checkpoints/a.h5",
+                                      "videos/.a.mp4.6-.part",
+                                      "videos/.a.mp4.0af3.6-cd.part",
+                                      "videos/.a.mp4.0af3.6-ab-c.part",  // cd: another queue with this OUT
+                                      "videos/.a.mp4.0af312345.6-ab.part"};
   for (const auto& names : {go, stay}) {
     for (const auto& name : names) base::replace_file(folder / name, "x");
   }

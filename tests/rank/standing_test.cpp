@@ -121,6 +121,16 @@ TEST_CASE_FIXTURE(DoneJob, "a file that is not what its sidecar says is set asid
   CHECK(base::read_file(aside("A video") + "-2", 100) == "A video");
 }
 
+TEST_CASE_FIXTURE(DoneJob, "a set that is being replaced meanwhile is nobody's to set aside") {
+  base::replace_file(video, "A video");
+  const auto claimed = [&] {
+    jobs.views["a"].state = JobState::running;
+    return false;
+  };
+  CHECK(Standing(out, jobs, {"here"}, base::Logger()).look({"a"}, claimed) == Stands::unsure);
+  CHECK(base::read_file(video, 100) == "A video");
+}
+
 TEST_CASE_FIXTURE(DoneJob, "another job's whole set stays where it is") {
   write_sidecar("another", sha256);
   CHECK(look() == Stands::put_back);

@@ -1,7 +1,7 @@
 // The files that jobs name, looked at before anything begins that takes minutes.
 //
-// Plain function; any thread. LoRA files are judged by their headers. The first pictures, 200 million pixels of them, are
-// decoded, the others walked through: a damage inside of one of these is seen when its job is rendered.
+// Plain function; any thread. LoRA files are judged by their headers. The first pictures, 100 million pixels of them,
+// are decoded, the others walked through: a damage inside of one of these is seen when its job is rendered.
 #pragma once
 
 #include <vector>

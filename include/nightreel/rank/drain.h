@@ -54,8 +54,8 @@ struct DrainParts {
   DrainLimits limits;
   job::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
   queue::InboxTaker* inbox = nullptr;
-  ListWatch* list = nullptr;           // of the run's first rank
-  bool listed = false;                 // the first rank watches over the run's files: nothing is over before it has said so
+  ListWatch* list = nullptr;  // of the run's first rank
+  bool listed = false;        // the first rank watches over the run's files: nothing is over before it has said so
   std::function<bool()> content = {};  // asked when the queue is drained: is there nothing that has to be made again?
   PastTimes past = {};                 // for a run with a deadline
 };
@@ -140,7 +140,6 @@ class Drain {
   std::string merged_;                    // the LoRA set that the renderer was last sent
   std::int64_t in_a_row_ = 0;             // how many jobs of it
   bool ready_;                            // the renderer has said so since it was last started
-  double longest_s_ = 0;
   InputHashes inputs_;
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;

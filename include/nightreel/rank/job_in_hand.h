@@ -93,7 +93,7 @@ struct JobInHand {
   std::map<std::string, std::string> inputs;  // as InputHashes has them, from before the renderer reads the files
   std::int64_t wave = 1;                      // how many like it a renderer takes together (job::MemoryPlan)
   std::uint64_t token = 0;                    // the lease's, as the renderer hears it (queue::token_number)
-  std::optional<TemporaryFiles> files;  // from when the renderer may write them
+  std::optional<TemporaryFiles> files;        // from when the renderer may write them
   Phase phase = Phase::held_back;
   Ending ending;
   bool over = false;  // the queue has heard, or the lease is lost: only the renderer may still be busy with it
@@ -102,7 +102,6 @@ struct JobInHand {
   std::int64_t steps = 0;
   std::int64_t first_step = 0;  // after a resume not 0
   base::Stopwatch denoising_since;
-  base::Stopwatch since_claim;
   base::Stopwatch since_look;
   double worked_s = 0;  // that the renderer has worked on it, which timeout_s is about
   StageWatch watch;

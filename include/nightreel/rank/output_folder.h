@@ -59,7 +59,8 @@ class OutputFolder {
   std::string log_folder(const std::string& run) const { return root_ + "/logs/" + run; }
   std::string checkpoint(const std::string& id) const { return root_ + "/checkpoints/" + id + ".h5"; }
   OutputSet final_names(const std::string& id, bool archive) const;
-  /// Hidden names beside the final ones that no other attempt of any rank and any queue uses: ".ID.mp4.HASH.TOKEN.part".
+  /// Hidden names beside the final ones that no other attempt of any rank and any queue uses:
+  /// ".ID.mp4.HASH.TOKEN.part".
   OutputSet temporary_names(const Attempt& attempt, bool archive) const;
 
  private:

@@ -3,8 +3,10 @@
 -- above which alone a job is wanted.
 -- The same worker with the same nonce gets the same job again: a claim whose reply was lost leaks nothing.
 -- Returns {'JOB', id, token, attempt, limit, spec, hash, alone, earlier ('1' or ''), LoRA set, priority, the queue's
--- earlier incarnations that are known, with spaces between}, {'OTHER_MODEL', digest} or {'NONE', ms until something may change or -1, then what counts.lua returns for the run}.
+-- earlier incarnations that are known, with spaces between}, {'OTHER_MODEL', digest} or {'NONE', ms until something may
+-- change or -1, then what counts.lua returns for the run}.
 local MOST_IN_A_ROW = 16  -- then the line's order counts again, so that nobody's LoRA makes others wait for ever
+local MOST_LOST = 1000  -- jobs whose hashes are gone (evicted, deleted by hand) that one call drops; the next goes on
 local worker, nonce, lease, model = P .. 'worker:' .. ARGV[1], ARGV[2], number(ARGV[3]), ARGV[5]
 local now = now_ms()
 
@@ -20,7 +22,7 @@ keep_going_when_full()
 mind_clock(now, false)
 reap(now)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'delay', '-inf', now, 'LIMIT', 0, SWEEP)) do
-  to_pending(id, 'delayed')
+  if redis.call('EXISTS', job_key(id)) == 1 then to_pending(id, 'delayed') else leave(id, 'delayed') end
 end
 
 local seen = redis.call('HMGET', worker, 'nonce', 'job', 'token')
@@ -42,19 +44,20 @@ end
 local function of_merged_set(first, score)
   if number(ARGV[12]) >= MOST_IN_A_ROW then return nil end
   local line, lowest = line_of(ARGV[11]), math.floor(score / LINE) * LINE
-  while true do
+  for _ = 1, MOST_LOST do
     local id = redis.call('ZRANGEBYSCORE', line, lowest, lowest + LINE - 1, 'LIMIT', 0, 1)[1]
     if not id or id == first or redis.call('ZSCORE', P .. 'pend', id) then return id end
-    redis.call('ZREM', line, id)  -- left behind when somebody deleted its hash by hand
+    redis.call('ZREM', line, id)  -- left behind when its hash was deleted
   end
+  return nil
 end
 
 local function next_in_line()
-  while true do
+  for _ = 1, MOST_LOST do
     local first = redis.call('ZRANGE', P .. 'pend', 0, 0, 'WITHSCORES')
     local id = first[1] and (of_merged_set(first[1], number(first[2])) or first[1])
     if not id or redis.call('EXISTS', job_key(id)) == 1 then return id end
-    leave(id, 'pending')  -- somebody deleted the hash by hand
+    leave(id, 'pending')
   end
 end
 
