@@ -59,7 +59,9 @@ const std::array kCalls{
     +[](RedisQueue& q) { q.put_back("job", "sha256", std::chrono::milliseconds(0)); },
     +[](RedisQueue& q) { q.note_standing("job", "sha256", "stamp"); },
     +[](RedisQueue& q) { q.incarnation(); },
-    +[](RedisQueue& q) { q.bring_back({{one_job(), 1}}, {"run", "/out", "digest", "before"}); },
+    +[](RedisQueue& q) {
+      q.bring_back({{one_job(), 1}}, {"run", "/out", "digest", "before"});
+    },
     +[](RedisQueue& q) { q.set_content("run"); },
 };
 
