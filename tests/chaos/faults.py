@@ -46,6 +46,11 @@ PAST_GROUP_S = GROUP_SILENCE_S + 3
 GROUP_LATE_S = 2  # after a rank wakes: what it hears of its group then, it makes its jobs suffer
 
 
+def about_a_lease(share):
+    """Who sleeps so long wakes before the lease has ended, while the next holder works, or when that one is done."""
+    return PAST_LEASE_S - 2.3 * share
+
+
 def draw(seed, count, groups=False):
     """The seed's endless-enough list of faults: each with its kind, its parameters and the pause before it."""
     dice = random.Random(seed)
@@ -148,8 +153,9 @@ class Injector:
         self.record(kind, ranks, 0, f"{point} {action}")
         self.records[-1]["ms"] = int(ms)
         if action == "stop":
-            self.records[-1]["until_ms"] = int(ms) + int(1000 * PAST_LEASE_S)
-            self.after(PAST_LEASE_S, lambda: self.signal(pid, signal.SIGCONT))
+            length = about_a_lease(int(ms) % 100 / 100)
+            self.records[-1]["until_ms"] = int(ms) + int(1000 * length)
+            self.after(length, lambda: self.signal(pid, signal.SIGCONT))
 
     @staticmethod
     def rank_of(pid):
@@ -219,7 +225,7 @@ class Injector:
         return pid
 
     def rank_stop(self, fault):
-        self.freeze("rank_stop", "rank", fault, PAST_LEASE_S)
+        self.freeze("rank_stop", "rank", fault, about_a_lease(fault["length"]))
 
     def rank_stop_long(self, fault):
         """Until its group has given it up."""

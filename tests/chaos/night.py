@@ -178,7 +178,8 @@ class Night:
         sources = {"nightreel": binaries / "nightreel", "nightreel-engine": binaries / "nightreel-engine",
                    "nightreel-hdf5": binaries / "nightreel-hdf5"}
         if self.renderer == "stub":
-            sources |= {"nightreel-engine": HERE / "stub_engine.py", "stub_group.py": HERE / "stub_group.py"}
+            sources = {"nightreel": binaries / "nightreel", "nightreel-engine": HERE / "stub_engine.py",
+                       "stub_group.py": HERE / "stub_group.py"}
         for name, source in sources.items():
             try:
                 os.link(source, self.folder / "bin" / name)

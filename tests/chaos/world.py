@@ -16,6 +16,7 @@ from night import PREFIX, now_ms
 
 KINDS = {"vanish": {"flush": 3, "forget": 5, "evict": 4}, "writer": {"video_gone": 6, "video_changed": 6},
          "private": {"private_killed": 10}, "pipe": {"reader_gone": 5}, "flood": {"flood": 5}}
+PAUSE_S = 0.6  # between two faults, on average: some runs are to come to their end
 FLOOD = 2000  # entries, half of them equal
 LONG_AGO_MS = 120_000  # so old a record must be for its video to count as gone
 # What speaks to a Redis that is the test's own.
@@ -27,9 +28,9 @@ def draw(seed, count, also, groups=False, private=False):
     dice = random.Random(seed * 1000 + 1)
     weights = {kind: weight for one in also for kind, weight in KINDS[one].items()}
     plain = [one for one in faults.draw(seed, 2 * count, groups) if not private or one["kind"] not in NOT_WHEN_PRIVATE]
-    ours = [{"kind": kind, "pause": dice.expovariate(1 / faults.PAUSE_S), "pick": dice.random(), "length": dice.random(),
+    ours = [{"kind": kind, "pick": dice.random(), "length": dice.random(),
              "idle_too": dice.random() < 0.2} for kind in dice.choices(list(weights), list(weights.values()), k=count)]
-    return [dice.choice((ours, plain)).pop() for _ in range(count)]
+    return [{**dice.choice((ours, plain)).pop(), "pause": dice.expovariate(1 / PAUSE_S)} for _ in range(count)]
 
 
 def garbage(flood):

@@ -4,6 +4,7 @@
 
 What libFuzzer found and was mended is added to a corpus by hand and stays there: only the names below are written.
 """
+import base64
 import io
 import json
 import pathlib
@@ -224,6 +225,8 @@ def tokenizers():
     put("tokenizer_json", "small", json.dumps(real, ensure_ascii=False))
     put("tokenizer_json", "replace", json.dumps({**real, "normalizer": {"type": "Sequence", "normalizers": [
         {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}, {"type": "NFKC"}]}}))
+    put("tokenizer_json", "charsmap", json.dumps({**real, "normalizer": {
+        "type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap()).decode()}}))
     put("tokenizer_json", "unknown", json.dumps({**real, "model": {**real["model"], "type": "B\u001b[31mPE"}}))
 
 
