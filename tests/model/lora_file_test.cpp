@@ -175,7 +175,8 @@ TEST_CASE("what peft's save_pretrained writes is scaled by the adapter_config.js
   const auto factors = [&](const std::string& config) {
     folder.write("l/adapter_config.json", config);
     std::vector<double> list;
-    for (const auto& change : LoraFile::open(path)->changes()) list.push_back(change.factor);
+    const auto file = LoraFile::open(path);
+    for (const auto& change : file->changes()) list.push_back(change.factor);
     return list;
   };
   using List = std::vector<double>;
