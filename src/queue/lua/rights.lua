@@ -1,6 +1,7 @@
 -- No ARGV. Does once, to a key that is gone afterwards, everything that the other scripts do: a user whose rights forbid
 -- any of it is told so before a run's weights are loaded. Returns OK.
 local key = P .. 'rights'
+redis.call('TIME')
 redis.call('SET', key, 1)
 redis.call('GET', key)
 redis.call('INCR', key)
@@ -23,7 +24,10 @@ redis.call('ZREM', key, 'a')
 redis.call('RPUSH', key, 'a')
 redis.call('LLEN', key)
 redis.call('LINDEX', key, 0)
-redis.call('LREM', key, 1, 'a')
+redis.call('LPOP', key)
+redis.call('SADD', key, 'a')
+redis.call('SMEMBERS', key)
+redis.call('DEL', key)
 redis.call('XADD', key, 'MAXLEN', '~', 1, '*', 'a', 1)
 redis.call('DEL', key)
 return 'OK'
