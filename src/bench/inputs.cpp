@@ -4,7 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "nightreel/base/error.h"
-#include "nightreel/model/safetensors.h"
+#include "nightreel/tensorfile/safetensors.h"
 #include "nightreel/pipeline/memory_model.h"
 
 namespace nightreel::bench {

@@ -18,7 +18,7 @@
 #include "nightreel/base/hash.h"
 #include "nightreel/base/json.h"
 #include "nightreel/base/random.h"
-#include "nightreel/job/published.h"
+#include "nightreel/card/published.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"

@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "nightreel/base/clock.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/resolve.h"
 
 namespace nightreel::doctor {

@@ -9,7 +9,7 @@
 
 #include "doctor/context.h"
 #include "doctor/queued.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 namespace nightreel::doctor {
 

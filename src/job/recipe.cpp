@@ -2,7 +2,7 @@
 
 #include "job/fields.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/published.h"
+#include "nightreel/card/published.h"
 
 namespace nightreel::job {
 namespace {

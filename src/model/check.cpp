@@ -7,7 +7,7 @@
 #include "model/stored_dtype.h"
 #include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"

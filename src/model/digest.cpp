@@ -4,7 +4,7 @@
 
 #include "model/counted_names.h"
 #include "nightreel/base/hash.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 
 namespace nightreel::model {
 

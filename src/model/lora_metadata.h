@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "nightreel/model/safetensors.h"
+#include "nightreel/tensorfile/safetensors.h"
 
 namespace nightreel::model {
 

@@ -7,7 +7,7 @@
 
 #include "model/counted_names.h"
 #include "nightreel/comm/texts.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/digest.h"
 
 namespace nightreel::model {

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstring>
 
-#include "model/mapped_file.h"
+#include "nightreel/tensorfile/mapped_file.h"
 #include "model/stored_dtype.h"
 #include "nightreel/base/error.h"
 

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/config_reader.h"
+#include "card/config_reader.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/norm.h"
 

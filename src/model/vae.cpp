@@ -9,7 +9,7 @@
 #include "model/vae_coders.h"
 #include "model/vae_tiling.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {

@@ -8,15 +8,15 @@
 #include <limits>
 #include <optional>
 
-#include "model/mapped_file.h"
+#include "nightreel/tensorfile/mapped_file.h"
 #include "model/original_names.h"
 #include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/base/links.h"
-#include "nightreel/job/checkpoint.h"
-#include "nightreel/model/pth.h"
-#include "nightreel/model/safetensors.h"
+#include "nightreel/card/checkpoint.h"
+#include "nightreel/tensorfile/pth.h"
+#include "nightreel/tensorfile/safetensors.h"
 
 namespace nightreel::model {
 

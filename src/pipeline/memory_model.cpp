@@ -6,7 +6,7 @@
 #include <set>
 
 #include "nightreel/base/json.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"

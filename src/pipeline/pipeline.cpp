@@ -10,7 +10,7 @@
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/job/lora_set.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/umt5.h"

@@ -1,7 +1,7 @@
 #include "render/probe.h"
 
 #include "nightreel/base/clock.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/model/digest.h"
 #include "nightreel/protocol/probe.h"
 #include "nightreel/render/device.h"

@@ -11,7 +11,7 @@
 
 #include "bench/arithmetic.h"
 #include "nightreel/bench/measure.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/vae.h"
 #include "support/error.h"

@@ -1,7 +1,7 @@
 // The JSON files of a model's folder, in both layouts, up to a job's settings.
 //
 // An input is several files: a line "=== NAME", then the file. Names that no reader looks for are passed over.
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // A .pth file: a zip file of a pickle and storages.
-#include "nightreel/model/pth.h"
+#include "nightreel/tensorfile/pth.h"
 
 #include "fuzz/fuzz.h"
 

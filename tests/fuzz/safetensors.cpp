@@ -1,5 +1,5 @@
 // A safetensors file, as a part of a checkpoint and as a LoRA with its metadata.
-#include "nightreel/model/safetensors.h"
+#include "nightreel/tensorfile/safetensors.h"
 
 #include "fuzz/fuzz.h"
 #include "nightreel/model/lora.h"

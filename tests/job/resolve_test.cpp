@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "checkpoint_folder.h"
+#include "card/checkpoint_folder.h"
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/lora_set.h"
 #include "nightreel/job/recipe.h"

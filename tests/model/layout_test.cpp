@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "model/checkpoint_files.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/check.h"
 #include "nightreel/model/convert.h"
 #include "nightreel/model/digest.h"

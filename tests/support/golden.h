@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "nightreel/model/safetensors.h"
+#include "nightreel/tensorfile/safetensors.h"
 
 namespace nightreel::test {
 

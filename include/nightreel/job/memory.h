@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "nightreel/job/job.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/settings.h"
 

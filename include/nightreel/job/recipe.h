@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/settings.h"
 
 namespace nightreel::job {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "nightreel/base/cancel.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 
 namespace nightreel::model {
 

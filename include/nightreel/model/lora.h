@@ -26,7 +26,7 @@
 
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/model/parameter.h"
-#include "nightreel/model/safetensors.h"
+#include "nightreel/tensorfile/safetensors.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "nightreel/job/memory.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/queue/inbox_taker.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/deaths.h"

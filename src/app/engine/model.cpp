@@ -8,7 +8,7 @@
 #include "app/engine/subcommands.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/model/digest.h"
 

@@ -6,7 +6,7 @@
 #include "app/engine/model_files.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/check.h"
 #include "nightreel/text/tokenizer.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "app/common/command_line.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 namespace nightreel::app {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "nightreel/job/memory.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/render/video_maker.h"
 

@@ -1,4 +1,4 @@
-#include "job/published_parts.h"
+#include "card/published_parts.h"
 
 namespace nightreel::job {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "nightreel/base/json.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 
 namespace nightreel::job {
 

@@ -1,13 +1,13 @@
-#include "nightreel/model/pth.h"
+#include "nightreel/tensorfile/pth.h"
 
 #include <ATen/core/Tensor.h>
 
 #include <optional>
 
-#include "model/mapped_file.h"
-#include "model/pickle.h"
+#include "nightreel/tensorfile/mapped_file.h"
+#include "tensorfile/pickle.h"
 #include "model/stored_dtype.h"
-#include "model/zip_index.h"
+#include "tensorfile/zip_index.h"
 #include "nightreel/base/error.h"
 
 namespace nightreel::model {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "nightreel/base/json.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 
 namespace nightreel::job {
 

@@ -3,9 +3,9 @@
 
 #include <functional>
 
-#include "checkpoint_folder.h"
-#include "nightreel/job/checkpoint.h"
-#include "nightreel/job/model_card.h"
+#include "card/checkpoint_folder.h"
+#include "nightreel/card/checkpoint.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
 #include "support/error.h"
 

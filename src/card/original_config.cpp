@@ -1,10 +1,10 @@
 // The JSON files of a folder in either layout, for writing one that is the same model.
 #include <map>
 
-#include "job/original.h"
-#include "job/published_parts.h"
+#include "card/original.h"
+#include "card/published_parts.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 namespace nightreel::job {
 namespace {

@@ -1,14 +1,14 @@
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
 
-#include "job/config_file.h"
+#include "card/config_file.h"
 #include "job/fields.h"
-#include "nightreel/job/checkpoint.h"
-#include "nightreel/job/published.h"
+#include "nightreel/card/checkpoint.h"
+#include "nightreel/card/published.h"
 
 namespace nightreel::job {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "nightreel/base/json.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "support/temp_folder.h"
 
 namespace nightreel::test {

@@ -1,7 +1,7 @@
 // vae/config.json: what it may say, and what this version does not have.
 #include <algorithm>
 
-#include "model/config_reader.h"
+#include "card/config_reader.h"
 #include "nightreel/model/vae.h"
 
 namespace nightreel::model {

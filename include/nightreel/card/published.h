@@ -5,7 +5,7 @@
 #include <optional>
 #include <string_view>
 
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 namespace nightreel::job {
 

@@ -1,11 +1,11 @@
-#include "nightreel/model/safetensors.h"
+#include "nightreel/tensorfile/safetensors.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <limits>
 
-#include "model/mapped_file.h"
+#include "nightreel/tensorfile/mapped_file.h"
 #include "model/stored_dtype.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"

@@ -1,4 +1,4 @@
-#include "model/zip_index.h"
+#include "tensorfile/zip_index.h"
 
 #include <algorithm>
 #include <cstring>

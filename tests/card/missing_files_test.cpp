@@ -1,9 +1,9 @@
 // Half a download: whichever files of a checkpoint are missing, it is described or refused by name, in either layout.
 #include <doctest/doctest.h>
 
-#include "checkpoint_folder.h"
-#include "nightreel/job/checkpoint.h"
-#include "nightreel/job/model_card.h"
+#include "card/checkpoint_folder.h"
+#include "nightreel/card/checkpoint.h"
+#include "nightreel/card/card.h"
 #include "support/temp_folder.h"
 
 namespace nightreel::job {

@@ -1,4 +1,4 @@
-#include "nightreel/job/published.h"
+#include "nightreel/card/published.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // Checkpoints that are broken or hostile: each one a line that names the file and what is wrong with it.
-#include "nightreel/model/safetensors.h"
+#include "nightreel/tensorfile/safetensors.h"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>

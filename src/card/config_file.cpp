@@ -1,8 +1,8 @@
-#include "job/config_file.h"
+#include "card/config_file.h"
 
 #include "job/fields.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 
 namespace nightreel::job {
 

@@ -1,11 +1,11 @@
-#include "job/original.h"
+#include "card/original.h"
 
 #include <algorithm>
 #include <array>
 #include <filesystem>
 
-#include "job/config_file.h"
-#include "job/published_parts.h"
+#include "card/config_file.h"
+#include "card/published_parts.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/links.h"

@@ -4,10 +4,10 @@
 #include <filesystem>
 #include <string_view>
 
-#include "job/original.h"
+#include "card/original.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 
 namespace nightreel::job {
 namespace {

@@ -1,4 +1,4 @@
-#include "model/config_reader.h"
+#include "card/config_reader.h"
 
 #include <cmath>
 

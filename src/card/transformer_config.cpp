@@ -1,5 +1,5 @@
 // transformer/config.json: what it may say, and what this version does not have.
-#include "model/config_reader.h"
+#include "card/config_reader.h"
 #include "nightreel/model/transformer.h"
 
 namespace nightreel::model {

@@ -1,4 +1,4 @@
-#include "model/pickle.h"
+#include "tensorfile/pickle.h"
 
 #include <algorithm>
 #include <array>

@@ -1,11 +1,11 @@
 // Files of torch.save that are broken or hostile: each one a line that names the file and what is wrong with it, and
 // nothing of any is executed.
-#include "nightreel/model/pth.h"
+#include "nightreel/tensorfile/pth.h"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
-#include "model/pth_files.h"
+#include "tensorfile/pth_files.h"
 #include "support/damage.h"
 #include "support/error.h"
 #include "support/temp_folder.h"

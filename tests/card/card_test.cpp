@@ -1,4 +1,4 @@
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,7 @@
 #include <string>
 #include <tuple>
 
-#include "checkpoint_folder.h"
+#include "card/checkpoint_folder.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
 #include "support/error.h"
