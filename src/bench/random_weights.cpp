@@ -238,7 +238,7 @@ void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
 at::Tensor RandomWeights::read(const std::string& component, const model::WeightMap& weights, const std::string& name) {
   const model::StoredTensor& stored = weights.stored(name);
   const auto options =
-      at::TensorOptions(stored.dtype == "F32" ? at::kFloat : at::kBFloat16).device(device_).requires_grad(false);
+      at::TensorOptions(stored.type == tensorfile::StoredType::f32 ? at::kFloat : at::kBFloat16).device(device_).requires_grad(false);
   if (is_norm(name)) return at::ones(stored.shape, options);
   at::Generator generator = at::globalContext().defaultGenerator(device_).clone();
   generator.set_current_seed(seed_of(component, name));

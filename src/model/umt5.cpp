@@ -39,7 +39,7 @@ at::Tensor take_embedding(WeightMap& weights, const Umt5Config& config) {
     const at::Tensor shared_VD = weights.take(shared, shape);
     const bool same = weights.reads_alone() ? weights.bytes(shared) == weights.bytes(tied)
                                             : at::equal(shared_VD, embedding_VD);  // the file is for others to read
-    if (weights.stored(shared).dtype != weights.stored(tied).dtype || !same) {
+    if (weights.stored(shared).type != weights.stored(tied).type || !same) {
       throw Error(ErrorKind::model, "text_encoder: tensors " + shared + " and " + tied + " differ; they are tied");
     }
   }

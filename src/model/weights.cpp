@@ -15,8 +15,6 @@
 #include "nightreel/base/json.h"
 #include "nightreel/base/links.h"
 #include "nightreel/card/checkpoint.h"
-#include "nightreel/tensorfile/pth.h"
-#include "nightreel/tensorfile/safetensors.h"
 
 namespace nightreel::model {
 
@@ -26,6 +24,7 @@ namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
 using base::Json;
+using tensorfile::refuse_file;
 
 constexpr std::array<const char*, 2> kStems{"diffusion_pytorch_model", "model"};
 constexpr std::size_t kNamed = 5;              // problems that a message names
@@ -115,12 +114,12 @@ WeightMap WeightMap::open_folder(const std::string& folder) {
       const auto file_of = read_index(index);
       std::set<std::string> shards;
       for (const auto& [name, file] : file_of) shards.insert(file);
-      for (const std::string& shard : shards) weights.add(SafetensorsFile::open(folder + "/" + shard));
+      for (const std::string& shard : shards) weights.add(TensorFile::open_safetensors(folder + "/" + shard));
       weights.check_index(file_of, index);
       return weights;
     }
     if (is_file(single)) {
-      weights.add(SafetensorsFile::open(single));
+      weights.add(TensorFile::open_safetensors(single));
       return weights;
     }
   }
@@ -133,9 +132,9 @@ WeightMap WeightMap::open_original(const std::string& folder) {
   if (fs::is_directory(original.path)) {
     stored = open_folder(original.path);
   } else if (fs::path(original.path).extension() == ".pth") {
-    stored.add(PthFile::open(original.path));
+    stored.add(TensorFile::open_pth(original.path));
   } else {
-    stored.add(SafetensorsFile::open(original.path));
+    stored.add(TensorFile::open_safetensors(original.path));
   }
   const std::string component = fs::path(folder).filename().string();
   const OriginalNames names(component, original.config);
@@ -233,7 +232,7 @@ at::Tensor WeightMap::scale(const std::string& name) const {
   const std::vector<std::int64_t>& shape = stored(name).shape;
   if (!has(scale)) refuse_file(path_of(name), "tensor " + base::printable(name) + ": fp8 without its scale, " + scale);
   const StoredTensor& found = stored(scale);
-  if (shape.size() != 2 || found.shape != std::vector<std::int64_t>{shape[0], 1} || found.dtype != "F32") {
+  if (shape.size() != 2 || found.shape != std::vector<std::int64_t>{shape[0], 1} || found.type != StoredType::f32) {
     refuse_file(path_of(scale), "tensor " + base::printable(scale) + ": is no float32 for each row of a matrix");
   }
   return read(scale);

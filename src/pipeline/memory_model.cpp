@@ -42,7 +42,7 @@ bool is_scale(const model::WeightMap& weights, const std::string& name) {
       name.compare(name.size() - of_nothing.size(), of_nothing.size(), of_nothing) != 0)
     return false;
   const std::string matrix = name.substr(0, name.size() - of_nothing.size());
-  return weights.has(matrix) && weights.stored(matrix).dtype == "F8_E4M3";
+  return weights.has(matrix) && weights.stored(matrix).type == tensorfile::StoredType::f8_e4m3;
 }
 
 /// Bytes a number of the tensor `name` as its module holds it; 0: it is not held.

@@ -4,12 +4,12 @@
 #include <array>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <unordered_map>
 
-#include "model/stored_dtype.h"
 #include "nightreel/base/error.h"
 
-namespace nightreel::model {
+namespace nightreel::tensorfile {
 
 namespace {
 
@@ -33,41 +33,41 @@ struct Value {
 
 enum class Call : std::uint8_t { ordered_dict, tensor_v2, tensor_v3, parameter, storage, dtype };
 
-/// What a pickle may name. `dtype` of a storage is empty where the storage is bytes.
+/// What a pickle may name. `type` is of a storage's numbers, or a dtype; a storage without one is bytes.
 struct Global {
   const char* name;
   Call call;
-  const char* dtype;
+  std::optional<StoredType> type = {};
 };
 
-constexpr std::array kGlobals{Global{"collections OrderedDict", Call::ordered_dict, ""},
-                              Global{"torch._utils _rebuild_tensor_v2", Call::tensor_v2, ""},
-                              Global{"torch._utils _rebuild_tensor_v3", Call::tensor_v3, ""},
-                              Global{"torch._utils _rebuild_parameter", Call::parameter, ""},
-                              Global{"torch FloatStorage", Call::storage, "F32"},
-                              Global{"torch HalfStorage", Call::storage, "F16"},
-                              Global{"torch BFloat16Storage", Call::storage, "BF16"},
-                              Global{"torch DoubleStorage", Call::storage, "F64"},
-                              Global{"torch LongStorage", Call::storage, "I64"},
-                              Global{"torch IntStorage", Call::storage, "I32"},
-                              Global{"torch ShortStorage", Call::storage, "I16"},
-                              Global{"torch CharStorage", Call::storage, "I8"},
-                              Global{"torch ByteStorage", Call::storage, "U8"},
-                              Global{"torch BoolStorage", Call::storage, "BOOL"},
-                              Global{"torch.storage UntypedStorage", Call::storage, ""},
-                              Global{"torch float32", Call::dtype, "F32"},
-                              Global{"torch float16", Call::dtype, "F16"},
-                              Global{"torch bfloat16", Call::dtype, "BF16"},
-                              Global{"torch float64", Call::dtype, "F64"},
-                              Global{"torch float8_e4m3fn", Call::dtype, "F8_E4M3"},
-                              Global{"torch float8_e5m2", Call::dtype, "F8_E5M2"},
-                              Global{"torch int64", Call::dtype, "I64"},
-                              Global{"torch uint16", Call::dtype, "U16"},
-                              Global{"torch uint32", Call::dtype, "U32"},
-                              Global{"torch uint64", Call::dtype, "U64"}};
+constexpr std::array kGlobals{Global{"collections OrderedDict", Call::ordered_dict},
+                              Global{"torch._utils _rebuild_tensor_v2", Call::tensor_v2},
+                              Global{"torch._utils _rebuild_tensor_v3", Call::tensor_v3},
+                              Global{"torch._utils _rebuild_parameter", Call::parameter},
+                              Global{"torch FloatStorage", Call::storage, StoredType::f32},
+                              Global{"torch HalfStorage", Call::storage, StoredType::f16},
+                              Global{"torch BFloat16Storage", Call::storage, StoredType::bf16},
+                              Global{"torch DoubleStorage", Call::storage, StoredType::f64},
+                              Global{"torch LongStorage", Call::storage, StoredType::i64},
+                              Global{"torch IntStorage", Call::storage, StoredType::i32},
+                              Global{"torch ShortStorage", Call::storage, StoredType::i16},
+                              Global{"torch CharStorage", Call::storage, StoredType::i8},
+                              Global{"torch ByteStorage", Call::storage, StoredType::u8},
+                              Global{"torch BoolStorage", Call::storage, StoredType::boolean},
+                              Global{"torch.storage UntypedStorage", Call::storage},
+                              Global{"torch float32", Call::dtype, StoredType::f32},
+                              Global{"torch float16", Call::dtype, StoredType::f16},
+                              Global{"torch bfloat16", Call::dtype, StoredType::bf16},
+                              Global{"torch float64", Call::dtype, StoredType::f64},
+                              Global{"torch float8_e4m3fn", Call::dtype, StoredType::f8_e4m3},
+                              Global{"torch float8_e5m2", Call::dtype, StoredType::f8_e5m2},
+                              Global{"torch int64", Call::dtype, StoredType::i64},
+                              Global{"torch uint16", Call::dtype, StoredType::u16},
+                              Global{"torch uint32", Call::dtype, StoredType::u32},
+                              Global{"torch uint64", Call::dtype, StoredType::u64}};
 
 struct Storage {
-  std::string dtype;  // empty: bytes
+  std::optional<StoredType> type;  // nothing: bytes
   std::string key;
   std::int64_t bytes;
 };
@@ -292,13 +292,12 @@ class Machine {
     const std::string_view key = text(id[2], "a storage's key");
     if (!is_plain(key) || key.find('/') != std::string_view::npos) fail("has a storage's key that is no file name");
     const std::int64_t count = integer(id[4], "a storage's size");
-    const StoredDtype* dtype = find_dtype(type.dtype);
+    const auto each = static_cast<std::int64_t>(type.type ? bytes_of(*type.type) : 1);
     std::int64_t bytes = 0;
-    if (count < 0 ||
-        __builtin_mul_overflow(count, dtype == nullptr ? 1 : static_cast<std::int64_t>(dtype->bytes), &bytes)) {
+    if (count < 0 || __builtin_mul_overflow(count, each, &bytes)) {
       fail("has a storage of " + std::to_string(count) + " elements");
     }
-    push_new(Kind::storage, storages_, {type.dtype, std::string(key), bytes});
+    push_new(Kind::storage, storages_, {type.type, std::string(key), bytes});
   }
 
   void call() {
@@ -311,12 +310,12 @@ class Machine {
         push_new(Kind::dict, dicts_, {});
         return;
       case Call::tensor_v2:
-        return push_tensor(arguments, 6, "");
+        return push_tensor(arguments, 6, std::nullopt);
       case Call::tensor_v3: {
         if (arguments.size() < 7) fail("calls _rebuild_tensor_v3 with too few arguments");
         const Global& dtype = global(arguments[6], "a dtype");
         if (dtype.call != Call::dtype) fail(std::string("has ") + dtype.name + " where a dtype belongs");
-        return push_tensor(arguments, 7, dtype.dtype);
+        return push_tensor(arguments, 7, dtype.type);
       }
       case Call::parameter:
         if (arguments.size() != 3) fail("calls _rebuild_parameter with other than three arguments");
@@ -338,12 +337,13 @@ class Machine {
 
   /// (storage, offset, shape, strides, requires_grad, hooks[, dtype][, metadata]); what only training needs is not
   /// looked at.
-  void push_tensor(const std::vector<Value>& arguments, std::size_t least, const char* dtype) {
+  void push_tensor(const std::vector<Value>& arguments, std::size_t least, std::optional<StoredType> dtype) {
     if (arguments.size() < least || arguments.size() > least + 1) fail("rebuilds a tensor with a wrong argument count");
     const Storage& storage = storages_[expect(arguments[0], Kind::storage, "a storage").index()];
     PickledTensor tensor;
-    tensor.dtype = dtype[0] == '\0' ? storage.dtype : std::string(dtype);
-    if (tensor.dtype.empty()) fail("rebuilds a tensor whose dtype nothing says");
+    const std::optional<StoredType> type = dtype ? dtype : storage.type;
+    if (!type) fail("rebuilds a tensor whose dtype nothing says");
+    tensor.type = *type;
     tensor.storage = storage.key;
     tensor.storage_bytes = storage.bytes;
     tensor.offset = integer(arguments[1], "an offset");
@@ -413,4 +413,4 @@ std::map<std::string, PickledTensor> read_state_dict(std::string_view pickle) {
   return Machine(pickle).run();
 }
 
-}  // namespace nightreel::model
+}  // namespace nightreel::tensorfile

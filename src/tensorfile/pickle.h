@@ -15,11 +15,13 @@
 #include <string_view>
 #include <vector>
 
-namespace nightreel::model {
+#include "nightreel/tensorfile/header.h"
+
+namespace nightreel::tensorfile {
 
 /// A tensor as the pickle describes it; nothing here has been compared with a storage yet.
 struct PickledTensor {
-  std::string dtype;    // safetensors' name of it
+  StoredType type = StoredType::f32;
   std::string storage;  // the entry under data/ that holds its storage
   std::int64_t storage_bytes = 0;
   std::int64_t offset = 0;  // of its first element in the storage, in elements
@@ -29,4 +31,4 @@ struct PickledTensor {
 
 std::map<std::string, PickledTensor> read_state_dict(std::string_view pickle);
 
-}  // namespace nightreel::model
+}  // namespace nightreel::tensorfile

@@ -1,16 +1,12 @@
 #include "nightreel/tensorfile/pth.h"
 
-#include <ATen/core/Tensor.h>
-
 #include <optional>
 
-#include "nightreel/tensorfile/mapped_file.h"
 #include "tensorfile/pickle.h"
-#include "model/stored_dtype.h"
 #include "tensorfile/zip_index.h"
 #include "nightreel/base/error.h"
 
-namespace nightreel::model {
+namespace nightreel::tensorfile {
 
 namespace {
 
@@ -85,7 +81,7 @@ std::optional<std::int64_t> extent(const PickledTensor& tensor, std::int64_t& co
 
 /// Where the tensor lies in the file: all of it inside its storage, and no element twice more than there are.
 StoredTensor place(const PickledTensor& tensor, const ZipEntry& storage) {
-  const auto item = static_cast<std::int64_t>(find_dtype(tensor.dtype)->bytes);
+  const auto item = static_cast<std::int64_t>(bytes_of(tensor.type));
   const std::int64_t room = tensor.storage_bytes / item;
   std::int64_t count = 0;
   const std::optional<std::int64_t> needed = extent(tensor, count);
@@ -94,52 +90,71 @@ StoredTensor place(const PickledTensor& tensor, const ZipEntry& storage) {
     throw Error(ErrorKind::model,
                 "its offset, shape and strides leave its storage of " + std::to_string(room) + " elements");
   }
-  StoredTensor stored{tensor.dtype, tensor.shape, storage.offset + static_cast<std::uint64_t>(tensor.offset * item),
+  StoredTensor stored{tensor.type, tensor.shape, storage.offset + static_cast<std::uint64_t>(tensor.offset * item),
                       static_cast<std::uint64_t>(*needed * item)};
   if (count > 0 && !is_row_major(tensor)) stored.strides = tensor.strides;
   return stored;
 }
 
-}  // namespace
-
-PthFile PthFile::open(const std::string& path) {
-  PthFile file(path, std::make_shared<const MappedFile>(path, kLeast, "file of torch.save"));
-  const std::string_view all = file.mapping().bytes();
-  check_magic(path, all);
-  std::map<std::string, PickledTensor> tensors;
+/// What the zip file holds: where its entries lie, and what its pickle says of them.
+struct StateDict {
   Entries entries;
   std::string folder;
+  std::map<std::string, PickledTensor> tensors;
+};
+
+/// Errors without the file's name.
+StateDict read_archive(std::string_view all) {
+  StateDict dict;
+  dict.entries = read_zip_index(all);
+  dict.folder = archive_folder(dict.entries);
   const auto content = [&](const std::string& name) {
-    const ZipEntry& entry = entries.at(name);
+    const ZipEntry& entry = dict.entries.at(name);
     return all.substr(entry.offset, entry.bytes);
   };
+  dict.tensors = read_state_dict(content(dict.folder + "/data.pkl"));
+  const std::string order = dict.folder + "/byteorder";
+  if (dict.entries.count(order) > 0 && content(order) != "little") {
+    throw Error(ErrorKind::model, "its byte order is not little-endian");
+  }
+  return dict;
+}
+
+const ZipEntry& storage_of(const PickledTensor& tensor, const StateDict& dict) {
+  const auto storage = dict.entries.find(dict.folder + "/data/" + tensor.storage);
+  if (storage == dict.entries.end()) {
+    throw Error(ErrorKind::model, "its storage, data/" + base::printable(tensor.storage) + ", is missing");
+  }
+  if (storage->second.bytes == static_cast<std::uint64_t>(tensor.storage_bytes)) return storage->second;
+  throw Error(ErrorKind::model, "its storage has " + std::to_string(storage->second.bytes) +
+                                    " bytes where the pickle says " + std::to_string(tensor.storage_bytes));
+}
+
+}  // namespace
+
+MappedFile map_pth(const std::string& path) {
+  return MappedFile(path, kLeast, "file of torch.save");
+}
+
+Header pth_header(const MappedFile& file) {
+  const std::string& path = file.path();
+  const std::string_view all = file.bytes();
+  check_magic(path, all);
+  StateDict dict;
   try {
-    entries = read_zip_index(all);
-    folder = archive_folder(entries);
-    tensors = read_state_dict(content(folder + "/data.pkl"));
+    dict = read_archive(all);
   } catch (const Error& e) {
     refuse_file(path, e.what());
   }
-  if (entries.count(folder + "/byteorder") > 0 && content(folder + "/byteorder") != "little") {
-    refuse_file(path, "its byte order is not little-endian");
-  }
-  for (const auto& [name, tensor] : tensors) {
-    const auto fail = [&, &tensor_name = name](const std::string& why) {
-      refuse_file(path, "tensor " + base::printable(tensor_name) + ": " + why);
-    };
-    const auto storage = entries.find(folder + "/data/" + tensor.storage);
-    if (storage == entries.end()) fail("its storage, data/" + base::printable(tensor.storage) + ", is missing");
-    if (storage->second.bytes != static_cast<std::uint64_t>(tensor.storage_bytes)) {
-      fail("its storage has " + std::to_string(storage->second.bytes) + " bytes where the pickle says " +
-           std::to_string(tensor.storage_bytes));
-    }
+  Header header;
+  for (const auto& [name, tensor] : dict.tensors) {
     try {
-      file.add(name, place(tensor, storage->second));
+      header.tensors.emplace(name, place(tensor, storage_of(tensor, dict)));
     } catch (const Error& e) {
-      fail(e.what());
+      refuse_file(path, "tensor " + base::printable(name) + ": " + e.what());
     }
   }
-  return file;
+  return header;
 }
 
-}  // namespace nightreel::model
+}  // namespace nightreel::tensorfile

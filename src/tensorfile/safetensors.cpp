@@ -1,17 +1,18 @@
 #include "nightreel/tensorfile/safetensors.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <limits>
 
-#include "nightreel/tensorfile/mapped_file.h"
-#include "model/stored_dtype.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/base/resolved_file.h"
 
-namespace nightreel::model {
+namespace nightreel::tensorfile {
 
 namespace {
 
@@ -38,18 +39,18 @@ class EntryReader {
     }
     StoredTensor stored;
     const Json dtype = entry.value("dtype", Json());
-    const StoredDtype* known = dtype.is_string() ? find_dtype(dtype.get<std::string>()) : nullptr;
-    if (known == nullptr) fail("unknown dtype " + base::printable(dtype.dump()));
-    stored.dtype = known->name;
+    const auto known = dtype.is_string() ? find_stored_type(dtype.get<std::string>()) : std::nullopt;
+    if (!known) fail("unknown dtype " + base::printable(dtype.dump()));
+    stored.type = *known;
     stored.shape = shape(entry.value("shape", Json()));
     const auto [begin, end] = offsets(entry.value("data_offsets", Json()));
     if (begin > end || end > data_bytes) {
-      fail("data_offsets " + std::to_string(begin) + " to " + std::to_string(end) + " leave the file's " +
-           std::to_string(data_bytes) + " bytes of data (is the file truncated?)");
+      fail("lies outside the file; is it cut off? Its data_offsets " + std::to_string(begin) + " to " +
+           std::to_string(end) + " leave the file's " + std::to_string(data_bytes) + " bytes of data (truncated)");
     }
     stored.offset = data_offset + begin;
     stored.bytes = end - begin;
-    if (bytes_of(stored.shape, known->bytes) != stored.bytes) {
+    if (all_bytes(stored.shape, bytes_of(stored.type)) != stored.bytes) {
       fail("its shape and dtype do not make the " + std::to_string(stored.bytes) + " bytes of its data_offsets");
     }
     return stored;
@@ -79,7 +80,7 @@ class EntryReader {
     return {entry[0].get<std::uint64_t>(), entry[1].get<std::uint64_t>()};
   }
 
-  std::uint64_t bytes_of(const std::vector<std::int64_t>& shape, std::uint64_t item_bytes) const {
+  std::uint64_t all_bytes(const std::vector<std::int64_t>& shape, std::uint64_t item_bytes) const {
     std::uint64_t bytes = item_bytes;
     for (const std::int64_t size : shape) {
       if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(size), &bytes)) fail("its shape overflows");
@@ -110,46 +111,83 @@ void check_layout(const std::string& path, const std::map<std::string, StoredTen
   if (begin != end) refuse_file(path, std::to_string(end - begin) + " bytes at the end belong to no tensor");
 }
 
-}  // namespace
-
-SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  return read(path, std::make_shared<const MappedFile>(path, kLeastSafetensors, kSafetensors));
+/// The header's length, which begins a file of `file_bytes`: little-endian, like every machine that this runs on.
+std::uint64_t header_length(std::string_view first, std::uint64_t file_bytes, const std::string& path) {
+  std::uint64_t length = 0;
+  std::memcpy(&length, first.data(), sizeof length);
+  if (length <= kMaxHeader && length <= file_bytes - kLeastSafetensors) return length;
+  refuse_file(path, "is no safetensors file, or cut off: a header of " + std::to_string(length) + " bytes does not fit");
 }
 
-SafetensorsFile SafetensorsFile::open_resolved(const std::string& path) {
-  return read(path,
-              std::make_shared<const MappedFile>(base::open_resolved(path), path, kLeastSafetensors, kSafetensors));
-}
-
-SafetensorsFile SafetensorsFile::read(const std::string& path, std::shared_ptr<const MappedFile> mapping) {
-  SafetensorsFile file(path, std::move(mapping));
-  const std::string_view all = file.mapping().bytes();
-  std::uint64_t header_bytes = 0;  // little-endian, like every machine that LibTorch runs on
-  std::memcpy(&header_bytes, all.data(), sizeof header_bytes);
-  if (header_bytes > kMaxHeader || header_bytes > all.size() - 8) {
-    refuse_file(path,
-                "a header of " + std::to_string(header_bytes) + " bytes does not fit (truncated, or no safetensors)");
-  }
-
+Json header_json(std::string_view text, const std::string& path) {
   Json header;
   try {
-    header = base::parse_json(all.substr(8, header_bytes));
+    header = base::parse_json(text);
   } catch (const Error& e) {
-    refuse_file(path, std::string("header: ") + e.what());
+    refuse_file(path, std::string("is no safetensors file: its header is no JSON: ") + e.what());
   }
-  if (!header.is_object()) refuse_file(path, "header: not a JSON object");
-  const std::uint64_t data_offset = 8 + header_bytes;
-  for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") {
-      for (const auto& [key, value] : entry.items()) {
-        if (value.is_string()) file.metadata_.emplace(key, value.get<std::string>());
-      }
-      continue;
-    }
-    file.add(name, EntryReader(path, name).read(entry, data_offset, all.size() - data_offset));
-  }
-  check_layout(path, file.tensors(), data_offset, all.size());
-  return file;
+  if (!header.is_object()) refuse_file(path, "is no safetensors file: its header is no JSON object");
+  return header;
 }
 
-}  // namespace nightreel::model
+std::map<std::string, std::string> metadata_of(const Json& entry) {
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, value] : entry.items()) {
+    if (value.is_string()) metadata.emplace(key, value.get<std::string>());
+  }
+  return metadata;
+}
+
+/// `text`: the header alone, of a file of `file_bytes`.
+Header parse_header(std::string_view text, std::uint64_t file_bytes, const std::string& path) {
+  Header header;
+  const std::uint64_t data_offset = kLeastSafetensors + text.size();
+  const Json json = header_json(text, path);
+  for (const auto& [name, entry] : json.items()) {
+    if (name == "__metadata__") {
+      header.metadata = metadata_of(entry);
+      continue;
+    }
+    header.tensors.emplace(name, EntryReader(path, name).read(entry, data_offset, file_bytes - data_offset));
+  }
+  check_layout(path, header.tensors, data_offset, file_bytes);
+  return header;
+}
+
+/// `count` bytes of `file` from `at` on.
+std::string bytes_at(const base::Fd& file, std::uint64_t at, std::uint64_t count, const std::string& path) {
+  std::string bytes(count, '\0');
+  std::uint64_t done = 0;
+  while (done < count) {
+    const ssize_t got = ::pread(file.get(), bytes.data() + done, count - done, static_cast<off_t>(at + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) refuse_file(path, "cannot be read");
+    done += static_cast<std::uint64_t>(got);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+MappedFile map_safetensors(const std::string& path) {
+  return MappedFile(path, kLeastSafetensors, kSafetensors);
+}
+
+MappedFile map_resolved_safetensors(const std::string& path) {
+  return MappedFile(base::open_resolved(path), path, kLeastSafetensors, kSafetensors);
+}
+
+Header safetensors_header(const MappedFile& file) {
+  const std::string_view all = file.bytes();
+  const std::uint64_t length = header_length(all, all.size(), file.path());
+  return parse_header(all.substr(kLeastSafetensors, length), all.size(), file.path());
+}
+
+Header read_safetensors_header(const std::string& path) {
+  const OpenedFile file = open_regular(path, kLeastSafetensors, kSafetensors);
+  const std::string first = bytes_at(file.fd, 0, kLeastSafetensors, path);
+  const std::uint64_t length = header_length(first, file.bytes, path);
+  return parse_header(bytes_at(file.fd, kLeastSafetensors, length, path), file.bytes, path);
+}
+
+}  // namespace nightreel::tensorfile

@@ -5,7 +5,7 @@
 
 #include "nightreel/base/error.h"
 
-namespace nightreel::model {
+namespace nightreel::tensorfile {
 
 namespace {
 
@@ -153,4 +153,4 @@ std::map<std::string, ZipEntry> read_zip_index(std::string_view all) {
   return entries;
 }
 
-}  // namespace nightreel::model
+}  // namespace nightreel::tensorfile

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-namespace nightreel::model {
+namespace nightreel::tensorfile {
 
 struct ZipEntry {
   std::uint64_t offset = 0;  // of its first byte, from the start of the file
@@ -20,4 +20,4 @@ struct ZipEntry {
 /// Entry name -> where it lies. `file` is the whole file.
 std::map<std::string, ZipEntry> read_zip_index(std::string_view file);
 
-}  // namespace nightreel::model
+}  // namespace nightreel::tensorfile

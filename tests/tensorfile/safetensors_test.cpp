@@ -1,7 +1,6 @@
-// Checkpoints that are broken or hostile: each one a line that names the file and what is wrong with it.
+// Headers of safetensors files that are good, broken or hostile: each of the latter a line that names the file and what is wrong with it.
 #include "nightreel/tensorfile/safetensors.h"
 
-#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -12,7 +11,9 @@
 #include "support/temp_folder.h"
 
 using namespace nightreel;
-using model::SafetensorsFile;
+using tensorfile::Header;
+using tensorfile::StoredTensor;
+using tensorfile::StoredType;
 using test::contains;
 using test::damage_everywhere;
 using test::file_bytes;
@@ -20,6 +21,10 @@ using test::refusal;
 using test::TempFolder;
 
 namespace {
+
+Header header_of(const std::string& path) {
+  return tensorfile::safetensors_header(tensorfile::map_safetensors(path));
+}
 
 struct BadFile {
   const char* why;     // what the message must say
@@ -81,29 +86,42 @@ std::vector<BadFile> bad_files() {
 
 }  // namespace
 
-TEST_CASE("a file is read as it stands: dtypes, shapes, empty and unaligned tensors, metadata") {
+TEST_CASE("a header is read as it stands: types, shapes, empty and unaligned tensors, metadata") {
   const TempFolder folder;
   const std::string path =
       folder.write("good.safetensors",
-                   file_bytes(R"({"__metadata__":{"format":"pt"},
+                   file_bytes(R"({"__metadata__":{"format":"pt","epoch":3},
     "f":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}, "none":{"dtype":"F32","shape":[3,0],"data_offsets":[8,8]},
     "b":{"dtype":"BF16","shape":[],"data_offsets":[8,10]}, "odd":{"dtype":"F32","shape":[1],"data_offsets":[10,14]},
     "ids":{"dtype":"I64","shape":[1],"data_offsets":[14,22]}})",
-                              std::string("\0\0\x80\x3f\0\0\0\x40\x40\x40\0\0\x40\x40", 14) + std::string(8, '\0')));
-  at::Tensor kept;
-  {
-    const SafetensorsFile file = SafetensorsFile::open(path);
-    CHECK(file.tensors().size() == 5);
-    CHECK(at::equal(file.tensor("f"), at::tensor({1.0F, 2.0F}).view({2, 1})));
-    CHECK(file.tensor("none").numel() == 0);
-    CHECK(file.tensor("b").item<float>() == 3.0F);
-    CHECK(file.tensor("odd").item<float>() == 3.0F);
-    CHECK(file.bytes(file.tensors().at("b")) == "\x40\x40");
-    CHECK(contains(refusal([&] { file.tensor("ids"); }), "tensor ids: dtype I64 is not supported"));
-    CHECK(contains(refusal([&] { file.tensor("nobody"); }), "tensor nobody: missing"));
-    kept = file.tensor("f");
+                              std::string(22, '\0')));
+  for (const Header& header : {header_of(path), tensorfile::read_safetensors_header(path)}) {
+    CHECK(header.tensors.size() == 5);
+    CHECK(header.metadata == std::map<std::string, std::string>{{"format", "pt"}});
+    const StoredTensor& f = header.tensors.at("f");
+    CHECK(f.type == StoredType::f32);
+    CHECK(f.shape == std::vector<std::int64_t>{2, 1});
+    CHECK(f.bytes == 8);
+    CHECK(f.row_major());
+    CHECK(header.tensors.at("none").bytes == 0);
+    CHECK(header.tensors.at("odd").offset == f.offset + 10);
+    CHECK(header.tensors.at("ids").type == StoredType::i64);
+    CHECK(header.tensors.at("ids").offset + 8 == std::filesystem::file_size(path));
   }
-  CHECK(kept.sum().item<float>() == 3.0F);  // the mapping lives as long as its tensors
+}
+
+TEST_CASE("every stored type has a name of its own, by which it is found, and a size") {
+  for (const char* known : {"F32", "BF16", "F16", "F8_E4M3", "F64", "F8_E5M2", "I64", "I32", "I16", "I8", "U64", "U32",
+                            "U16", "U8", "BOOL"}) {
+    CAPTURE(known);
+    const auto type = tensorfile::find_stored_type(known);
+    REQUIRE(type);
+    CHECK(tensorfile::name(*type) == known);
+    CHECK(tensorfile::bytes_of(*type) >= 1);
+  }
+  CHECK(tensorfile::bytes_of(StoredType::bf16) == 2);
+  CHECK(tensorfile::bytes_of(StoredType::f64) == 8);
+  CHECK_FALSE(tensorfile::find_stored_type("F33"));
 }
 
 TEST_CASE("a malformed file is one line that names the file, the tensor and the reason") {
@@ -113,20 +131,23 @@ TEST_CASE("a malformed file is one line that names the file, the tensor and the 
     CAPTURE(number);
     CAPTURE(bad.why);
     const std::string path = folder.write("bad" + std::to_string(number++) + ".safetensors", bad.content);
-    const std::string message = refusal([&] { SafetensorsFile::open(path); });
+    const std::string message = refusal([&] { header_of(path); });
     CAPTURE(message);
     CHECK(message.rfind(path + ": ", 0) == 0);
     CHECK(contains(message, bad.why));
     CHECK(contains(message, bad.tensor));
+    CHECK(refusal([&] { tensorfile::read_safetensors_header(path); }) == message);
   }
   CHECK(number >= 20);
 }
 
 TEST_CASE("what is no file at all is refused too") {
   const TempFolder folder;
-  CHECK(contains(refusal([&] { SafetensorsFile::open(folder.path() + "/none"); }), "No such file"));
-  CHECK(contains(refusal([&] { SafetensorsFile::open(folder.path()); }), "not a regular file"));
-  CHECK(contains(refusal([&] { SafetensorsFile::open("/dev/zero"); }), "not a regular file"));
+  for (const auto read : {header_of, tensorfile::read_safetensors_header}) {
+    CHECK(contains(refusal([&] { read(folder.path() + "/none"); }), "No such file"));
+    CHECK(contains(refusal([&] { read(folder.path()); }), "not a regular file"));
+    CHECK(contains(refusal([&] { read("/dev/zero"); }), "not a regular file"));
+  }
 }
 
 TEST_CASE("every prefix of a good file, and the file with any byte changed, is read or refused") {
@@ -135,9 +156,7 @@ TEST_CASE("every prefix of a good file, and the file with any byte changed, is r
                                       R"("b":{"dtype":"F16","shape":[2,1],"data_offsets":[4,8]}})",
                                       std::string(8, '\1'));
   damage_everywhere(good, [&](const std::string& content) {
-    const SafetensorsFile file = SafetensorsFile::open(folder.write("fuzzed.safetensors", content));
-    for (const auto& [name, stored] : file.tensors()) {
-      if (stored.dtype == "F32" || stored.dtype == "F16") CHECK(file.tensor(name).to(at::kFloat).defined());
-    }
+    const Header header = header_of(folder.write("fuzzed.safetensors", content));
+    for (const auto& [name, stored] : header.tensors) CHECK(stored.offset + stored.bytes <= content.size());
   });
 }

@@ -1,18 +1,28 @@
 // A whole file mapped into memory, read-only.
 //
-// Owns the mapping; const calls from any thread. A file that cannot be mapped is an Error{model} that names it.
+// Owns the mapping; const calls from any thread. A file that cannot be mapped is an Error{model} that names it. One that
+// shrinks while it is mapped ends the process, as with every mapping.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "nightreel/base/file.h"
 
-namespace nightreel::model {
+namespace nightreel::tensorfile {
 
 /// Throws Error{model}: "PATH: WHY".
 [[noreturn]] void refuse_file(const std::string& path, const std::string& why);
+
+/// A regular file that was opened for reading, and its size then.
+struct OpenedFile {
+  base::Fd fd;
+  std::uint64_t bytes = 0;
+};
+/// As for MappedFile, without mapping it.
+OpenedFile open_regular(const std::string& path, std::uint64_t least, const std::string& what);
 
 class MappedFile {
  public:
@@ -22,7 +32,14 @@ class MappedFile {
   MappedFile(const base::Fd& file, const std::string& path, std::uint64_t least, const std::string& what);
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
+  MappedFile(MappedFile&& other) noexcept
+      : path_(std::move(other.path_)),
+        address_(std::exchange(other.address_, nullptr)),
+        size_(std::exchange(other.size_, 0)) {}
+  MappedFile& operator=(MappedFile&&) = delete;
   ~MappedFile();
+
+  const std::string& path() const { return path_; }
 
   std::string_view bytes() const { return {static_cast<const char*>(address_), size_}; }
   /// For LibTorch, which knows no constant tensors: nobody may write there.
@@ -31,8 +48,9 @@ class MappedFile {
   void release(std::uint64_t offset, std::uint64_t bytes) const;
 
  private:
+  std::string path_;
   void* address_ = nullptr;
   std::uint64_t size_ = 0;
 };
 
-}  // namespace nightreel::model
+}  // namespace nightreel::tensorfile

@@ -1,33 +1,28 @@
-// A safetensors file.
+// The header of a safetensors file.
 //
-// Everything that the header says is checked at open(), against the size of the file too, so that a truncated or
-// hostile file is a base::Error{model} naming the file and the tensor. What it owns and which threads: tensor_file.h.
-// Format: https://github.com/huggingface/safetensors (README, "Format").
+// Everything that it says is checked, against the size of the file too, so that a truncated or hostile file is a
+// base::Error{model} naming the file and the tensor: headers above 100 MB, duplicate names, unknown types, tensors that
+// overlap, leave holes or reach beyond the file, and sizes that do not follow from shape and type. Plain functions; any
+// thread. Format: https://github.com/huggingface/safetensors (README, "Format").
 #pragma once
 
-#include <map>
+#include <cstdint>
 #include <string>
+#include <string_view>
 
-#include "nightreel/model/tensor_file.h"
+#include "nightreel/tensorfile/header.h"
+#include "nightreel/tensorfile/mapped_file.h"
 
-namespace nightreel::model {
+namespace nightreel::tensorfile {
 
-class SafetensorsFile : public TensorFile {
- public:
-  /// Refuses headers above 100 MB, duplicate names, unknown dtypes, tensors that overlap, leave holes or reach beyond
-  /// the file, and sizes that do not follow from shape and dtype.
-  static SafetensorsFile open(const std::string& path);
-  /// The same of an absolute path that was resolved: a symbolic link that stands in its way now is refused.
-  static SafetensorsFile open_resolved(const std::string& path);
+/// Maps `path`, which must be long enough for a header.
+MappedFile map_safetensors(const std::string& path);
+/// The same of an absolute path that was resolved: a symbolic link that stands in its way now is refused.
+MappedFile map_resolved_safetensors(const std::string& path);
 
-  /// What the writer noted: the strings of the header's __metadata__, unchecked.
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+Header safetensors_header(const MappedFile& file);
 
- private:
-  using TensorFile::TensorFile;
-  static SafetensorsFile read(const std::string& path, std::shared_ptr<const MappedFile> mapping);
+/// The same of a file that is not mapped: one that shrinks meanwhile is an error, not the end of the process.
+Header read_safetensors_header(const std::string& path);
 
-  std::map<std::string, std::string> metadata_;
-};
-
-}  // namespace nightreel::model
+}  // namespace nightreel::tensorfile
