@@ -51,7 +51,7 @@ at::Tensor Inputs::tensor(const std::string& name, at::IntArrayRef shape) const 
 }
 
 at::Tensor Inputs::embeddings(const std::string& name, std::int64_t width, std::int64_t tokens) const {
-  at::Tensor embeds_1TE = tensor(name, {1, pipeline::kTextRows, width});
+  at::Tensor embeds_1TE = tensor(name, {1, card::kTextLen, width});
   if (reference_ == nullptr) embeds_1TE.slice(1, tokens).zero_();
   return embeds_1TE;
 }

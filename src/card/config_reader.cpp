@@ -1,110 +1,155 @@
 #include "card/config_reader.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 
+#include "card/foreign_fields.h"
 #include "nightreel/base/error.h"
+#include "nightreel/card/checkpoint.h"
 
-namespace nightreel::model {
+namespace nightreel::card {
 
-using nlohmann::json;
+using base::Json;
 
 namespace {
 
-/// Written by `model convert --dtype fp8`; the tensors say the same by their dtype and their scales.
-bool is_our_quantisation(const json& config) {
+constexpr std::size_t kMaxShown = 60;
+constexpr std::size_t kMaxList = 1 << 12;
+
+std::string shown(const Json& value) {
+  return base::printable(base::dump_json(value), kMaxShown);
+}
+
+/// Written by `model convert --dtype fp8`; the tensors say the same by their type and their scales.
+bool is_our_quantisation(const Json& config) {
   return config.is_object() && config.contains("quant_method") && config["quant_method"] == "nightreel_e4m3";
 }
 
 }  // namespace
 
-ConfigReader::ConfigReader(const json& config, std::string path) : config_(config), path_(std::move(path)) {
-  if (!config.is_object()) throw base::Error(base::ErrorKind::model, path_ + ": not a JSON object");
+ConfigReader::ConfigReader(Json config, std::string path) : config_(std::move(config)), path_(std::move(path)) {
+  if (config_.is_object()) return;
+  throw base::Error(base::ErrorKind::model, base::printable(path_) + ": not a JSON object");
 }
 
-void ConfigReader::refuse(const std::string& key, const std::string& why) const {
-  throw base::Error(base::ErrorKind::model, path_ + ": " + base::printable(key) + ": " + why);
+ConfigReader ConfigReader::of(const std::string& path) {
+  CheckpointJson file = checkpoint_json(path);
+  return {std::move(file.json), std::move(file.path)};
 }
 
-json ConfigReader::value(const std::string& key) {
-  known_.insert(key);
-  return config_.value(key, json());
+void ConfigReader::refuse(const std::string& field, const std::string& reason) const {
+  throw base::Error(base::ErrorKind::model,
+                    base::printable(path_) + ": " + base::printable(field, 80) + ": " + reason);
 }
 
-std::int64_t ConfigReader::check_size(const std::string& key, const json& entry, std::int64_t max) const {
-  if (!entry.is_number_integer() || entry < 1 || entry > max) {
-    refuse(key, base::printable(entry.dump()) + " is not a whole number from 1 to " + std::to_string(max));
+const Json& ConfigReader::value(const std::string& field) {
+  static const Json kNothing;
+  known_.insert(field);
+  const auto found = config_.find(field);
+  return found == config_.end() ? kNothing : *found;
+}
+
+bool ConfigReader::has(const std::string& field) {
+  return !value(field).is_null();
+}
+
+std::int64_t ConfigReader::check_integer(const std::string& field, const Json& value, std::int64_t low,
+                                         std::int64_t high) const {
+  if (!value.is_number_integer()) refuse(field, "an integer is needed, not " + shown(value));
+  const bool beyond = value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(high);
+  if (beyond || value.get<std::int64_t>() < low || value.get<std::int64_t>() > high) {
+    refuse(field, fmt::format("{} is out of range: {} to {}", shown(value), low, high));
   }
-  return entry.get<std::int64_t>();
+  return value.get<std::int64_t>();
 }
 
-std::int64_t ConfigReader::integer(const std::string& key, std::int64_t fallback, std::int64_t max) {
-  const json entry = value(key);
-  return entry.is_null() ? fallback : check_size(key, entry, max);
+std::int64_t ConfigReader::integer(const std::string& field, std::int64_t otherwise, std::int64_t high,
+                                   std::int64_t low) {
+  return has(field) ? check_integer(field, value(field), low, high) : otherwise;
 }
 
-double ConfigReader::fraction(const std::string& key, double fallback) {
-  const json entry = value(key);
-  if (entry.is_null()) return fallback;
-  if (!entry.is_number() || entry <= 0 || entry >= 1) refuse(key, "must be a number between 0 and 1");
-  return entry.get<double>();
+double ConfigReader::number(const std::string& field, double low, double high, double otherwise) {
+  const Json& given = value(field);
+  if (given.is_null()) return otherwise;
+  if (!given.is_number()) refuse(field, "a number is needed, not " + shown(given));
+  const double number = given.get<double>();
+  if (number >= low && number <= high) return number;
+  refuse(field, fmt::format("{} is out of range: {} to {}", shown(given), low, high));
 }
 
-bool ConfigReader::boolean(const std::string& key, bool fallback) {
-  const json entry = value(key);
-  if (entry.is_null()) return fallback;
-  if (!entry.is_boolean()) refuse(key, "must be true or false");
-  return entry.get<bool>();
+double ConfigReader::fraction(const std::string& field, double otherwise) {
+  const Json& given = value(field);
+  if (given.is_null()) return otherwise;
+  if (!given.is_number() || given <= 0 || given >= 1) refuse(field, "must be a number between 0 and 1");
+  return given.get<double>();
 }
 
-std::optional<json> ConfigReader::list(const std::string& key) {
-  json entry = value(key);
-  if (entry.is_null()) return std::nullopt;
-  if (!entry.is_array()) refuse(key, "must be a list");
-  return entry;
+bool ConfigReader::boolean(const std::string& field, bool otherwise) {
+  const Json& given = value(field);
+  if (given.is_null()) return otherwise;
+  if (!given.is_boolean()) refuse(field, "true or false is needed");
+  return given.get<bool>();
 }
 
-std::vector<std::int64_t> ConfigReader::integers(const std::string& key, std::vector<std::int64_t> fallback,
-                                                 std::int64_t max) {
-  const auto entries = list(key);
-  if (!entries) return fallback;
+std::string ConfigReader::text(const std::string& field) {
+  const Json& given = value(field);
+  if (given.is_null()) refuse(field, "is missing");
+  if (!given.is_string()) refuse(field, "text is needed");
+  return given.get<std::string>();
+}
+
+const Json& ConfigReader::list(const std::string& field) {
+  const Json& given = value(field);
+  if (given.is_null() || (given.is_array() && !given.empty() && given.size() <= kMaxList)) return given;
+  refuse(field, "a list is needed");
+}
+
+std::vector<std::int64_t> ConfigReader::integers(const std::string& field, std::vector<std::int64_t> otherwise,
+                                                 std::int64_t high) {
+  const Json& given = list(field);
+  if (given.is_null()) return otherwise;
   std::vector<std::int64_t> values;
-  for (const json& entry : *entries) values.push_back(check_size(key, entry, max));
+  for (const Json& entry : given) values.push_back(check_integer(field, entry, 1, high));
   return values;
 }
 
-std::vector<bool> ConfigReader::booleans(const std::string& key, std::vector<bool> fallback) {
-  const auto entries = list(key);
-  if (!entries) return fallback;
+std::vector<bool> ConfigReader::booleans(const std::string& field, std::vector<bool> otherwise) {
+  const Json& given = list(field);
+  if (given.is_null()) return otherwise;
   std::vector<bool> values;
-  for (const json& entry : *entries) {
-    if (!entry.is_boolean()) refuse(key, "must be a list of true and false");
+  for (const Json& entry : given) {
+    if (!entry.is_boolean()) refuse(field, "a list of true and false is needed");
     values.push_back(entry.get<bool>());
   }
   return values;
 }
 
-std::vector<double> ConfigReader::numbers(const std::string& key, std::vector<double> fallback) {
-  const auto entries = list(key);
-  if (!entries) return fallback;
+std::vector<double> ConfigReader::numbers(const std::string& field, std::vector<double> otherwise) {
+  const Json& given = list(field);
+  if (given.is_null()) return otherwise;
   std::vector<double> values;
-  for (const json& entry : *entries) {
-    if (!entry.is_number() || !std::isfinite(entry.get<double>())) refuse(key, "must be a list of finite numbers");
+  for (const Json& entry : given) {
+    if (!entry.is_number() || !std::isfinite(entry.get<double>())) refuse(field, "a list of finite numbers is needed");
     values.push_back(entry.get<double>());
   }
   return values;
 }
 
-void ConfigReader::require(const std::string& key, const json& only, const std::string& why) {
-  const json entry = value(key);
-  if (!entry.is_null() && entry != only) refuse(key, base::printable(entry.dump()) + " is not supported; " + why);
+void ConfigReader::require(const std::string& field, const Json& only, const std::string& reason) {
+  const Json& given = value(field);
+  if (!given.is_null() && given != only) refuse(field, shown(given) + " is not supported; " + reason);
 }
 
 void ConfigReader::refuse_unknown() const {
-  for (const auto& [key, entry] : config_.items()) {
-    if (key == "quantization_config" && is_our_quantisation(entry)) continue;
-    if (key.rfind('_', 0) == 0 || entry.is_null() || known_.count(key) > 0) continue;
-    refuse(key, "this program does not know this setting");
+  for (const auto& [field, value] : config_.items()) {
+    if (field == "quantization_config" && is_our_quantisation(value)) continue;
+    if (field.rfind('_', 0) == 0 || value.is_null() || known_.count(field) > 0) continue;
+    const std::string owner = class_with_field(field);
+    refuse(field, owner.empty() ? "this program does not know this setting"
+                                : "this program does not know this setting, which diffusers' " + owner + " has");
   }
 }
 
-}  // namespace nightreel::model
+}  // namespace nightreel::card

@@ -5,11 +5,12 @@
 #include <string_view>
 
 #include "card/original.h"
+#include "card/python_json.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/card/checkpoint.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 namespace {
 
 namespace fs = std::filesystem;
@@ -87,7 +88,7 @@ CheckpointJson checkpoint_json(const std::string& path) {
                            index ? "model_index.json" : (file.parent_path().filename() / file.filename()).string());
     }
   }
-  return {base::read_json(path, kMaxJson), path};
+  return {read_python_json(path, kMaxJson), path};
 }
 
 std::vector<std::string> components_of(const std::string& folder) {
@@ -112,9 +113,8 @@ bool is_original_component(const std::string& path) {
   return known && !original_root(base::parent_folder(path)).empty();
 }
 
-OriginalWeights original_weights(const std::string& path) {
-  const std::string component = fs::path(path).filename().string();
-  return {original_weights_path(base::parent_folder(path), component), checkpoint_json(path + "/config.json").json};
+std::string original_weights(const std::string& path) {
+  return original_weights_path(base::parent_folder(path), fs::path(path).filename().string());
 }
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

@@ -4,13 +4,14 @@
 #include <array>
 #include <filesystem>
 
-#include "card/config_file.h"
+#include "card/config_reader.h"
 #include "card/published_parts.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/links.h"
+#include "nightreel/card/card.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 namespace {
 
 namespace fs = std::filesystem;
@@ -45,43 +46,26 @@ std::string only_file(const std::string& root, const std::string& stem, const st
 
 /// Fields of Wan's WanModel.__init__ (wan/modules/model.py), with its defaults; the config.json of a published model
 /// leaves out those that were never changed.
-ConfigFile expert_config(const std::string& folder) {
+ConfigReader expert_config(const std::string& folder) {
   const std::string path = folder + "/config.json";
   if (!base::exists(path)) {
     const std::string dangling = base::dangling_link(path);
     refuse_original(path, dangling.empty() ? "is missing: download the folder again" : dangling);
   }
-  ConfigFile config = ConfigFile::as_it_stands(path);
-  const std::vector<std::string> known{"model_type",
-                                       "patch_size",
-                                       "text_len",
-                                       "in_dim",
-                                       "dim",
-                                       "ffn_dim",
-                                       "freq_dim",
-                                       "text_dim",
-                                       "out_dim",
-                                       "num_heads",
-                                       "num_layers",
-                                       "window_size",
-                                       "quantization_config",
-                                       "qk_norm",
-                                       "cross_attn_norm",
-                                       "eps"};
-  for (const auto& [key, value] : config.json().items()) {
-    if (key.rfind('_', 0) == 0 || std::find(known.begin(), known.end(), key) != known.end()) continue;
-    config.refuse(key, "this program does not know this setting of a Wan model");
-  }
+  ConfigReader config(base::read_json(path), path);
+  config.ignore({"window_size", "quantization_config"});
   if (config.has("_class_name") && config.text("_class_name") != "WanModel") {
     config.refuse("_class_name", printable(config.text("_class_name"), 60) + " is not supported, only WanModel");
   }
-  if (config.integer("text_len", 1, ConfigFile::kMaxSize, 512) != 512)
-    config.refuse("text_len", "only 512 is supported");
+  if (config.integer("text_len", kTextLen) != kTextLen) config.refuse("text_len", "only 512 is supported");
   if (!config.boolean("qk_norm", true)) config.refuse("qk_norm", "only true is supported");
+  config.ignore({"model_type", "patch_size", "in_dim", "dim", "ffn_dim", "freq_dim", "text_dim", "out_dim", "num_heads",
+                 "num_layers", "cross_attn_norm", "eps"});
+  config.refuse_unknown();
   return config;
 }
 
-std::string model_type(const ConfigFile& config) {
+std::string model_type(ConfigReader& config) {
   const std::string type = config.has("model_type") ? config.text("model_type") : "t2v";
   if (type != "t2v" && type != "i2v" && type != "flf2v" && type != "ti2v") {
     config.refuse("model_type", printable(type, 60) + " is not supported, only t2v, i2v, flf2v and ti2v");
@@ -89,46 +73,34 @@ std::string model_type(const ConfigFile& config) {
   return type;
 }
 
-/// CLIP's vectors for a picture: how many, and how wide.
-struct ClipSize {
-  std::int64_t tokens;
-  std::int64_t width;
-};
-
-ClipSize clip_size(const std::string& root) {
-  const ConfigFile config(root + "/image_encoder/config.json");
-  const std::int64_t side = config.integer("image_size", 1, ConfigFile::kMaxSize, 224) /
-                            config.integer("patch_size", 1, ConfigFile::kMaxSize, 14);
-  return {side * side + 1, config.integer("hidden_size", 1, ConfigFile::kMaxSize, 1280)};
-}
-
 Json transformer_json(const std::string& root, const OriginalModel& model, const std::string& folder) {
-  const ConfigFile config = expert_config(folder);
-  const std::int64_t dim = config.integer("dim", 1, ConfigFile::kMaxSize, 2048);
-  const std::int64_t heads = config.integer("num_heads", 1, 4096, 16);
+  ConfigReader config = expert_config(folder);
+  const std::int64_t dim = config.integer("dim", 2048);
+  const std::int64_t heads = config.integer("num_heads", 16);
   if (dim % heads != 0) config.refuse("num_heads", "does not divide dim");
+  const Json& patch = config.value("patch_size");
   Json json{{"_class_name", "WanTransformer3DModel"},
             {"added_kv_proj_dim", nullptr},
             {"attention_head_dim", dim / heads},
             {"cross_attn_norm", config.boolean("cross_attn_norm", true)},
-            {"eps", config.number("eps", 1e-12, 0.5, 1e-6)},
-            {"ffn_dim", config.integer("ffn_dim", 1, ConfigFile::kMaxSize, 8192)},
-            {"freq_dim", config.integer("freq_dim", 1, ConfigFile::kMaxSize, 256)},
+            {"eps", config.fraction("eps", 1e-6)},
+            {"ffn_dim", config.integer("ffn_dim", 8192)},
+            {"freq_dim", config.integer("freq_dim", 256)},
             {"image_dim", nullptr},
-            {"in_channels", config.integer("in_dim", 1, 4096, 16)},
+            {"in_channels", config.integer("in_dim", 16)},
             {"num_attention_heads", heads},
-            {"num_layers", config.integer("num_layers", 1, 4096, 32)},
-            {"out_channels", config.integer("out_dim", 1, 4096, 16)},
-            {"patch_size", config.has("patch_size") ? config.json().at("patch_size") : Json{1, 2, 2}},
+            {"num_layers", config.integer("num_layers", 32)},
+            {"out_channels", config.integer("out_dim", 16)},
+            {"patch_size", patch.is_null() ? Json{1, 2, 2} : patch},
             {"pos_embed_seq_len", nullptr},
             {"qk_norm", "rms_norm_across_heads"},
             {"rope_max_seq_len", 1024},
-            {"text_dim", config.integer("text_dim", 1, ConfigFile::kMaxSize, 4096)}};
+            {"text_dim", config.integer("text_dim", 4096)}};
   if (!model.clip()) return json;
-  const ClipSize clip = clip_size(root);
-  json["image_dim"] = clip.width;
+  const ClipVisionConfig clip = read_clip_vision_config(root + "/image_encoder");
+  json["image_dim"] = clip.hidden_size;
   json["added_kv_proj_dim"] = dim;
-  if (model.type == "flf2v") json["pos_embed_seq_len"] = 2 * clip.tokens;
+  if (model.type == "flf2v") json["pos_embed_seq_len"] = 2 * clip.tokens();
   return json;
 }
 
@@ -208,7 +180,7 @@ OriginalModel read_original(const std::string& root) {
     model.experts.push_back(root);
   }
   for (const std::string& folder : model.experts) {
-    const ConfigFile config = expert_config(folder);
+    ConfigReader config = expert_config(folder);
     const std::string type = model_type(config);
     if (!model.type.empty() && type != model.type) config.refuse("model_type", "is not that of the other expert");
     model.type = type;
@@ -246,4 +218,4 @@ std::string original_weights_path(const std::string& root, const std::string& co
   refuse_original(root + "/" + component, "this model has no such part");
 }
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

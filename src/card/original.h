@@ -10,7 +10,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/card/checkpoint.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 
 inline constexpr const char* kHighNoise = "high_noise_model";
 inline constexpr const char* kLowNoise = "low_noise_model";
@@ -43,4 +43,4 @@ std::string original_vae_name(const OriginalModel& model);
 /// The expert's folder, or the file of another component; throws where it is missing, or two could be meant.
 std::string original_weights_path(const std::string& root, const std::string& component);
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

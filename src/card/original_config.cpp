@@ -5,8 +5,9 @@
 #include "card/published_parts.h"
 #include "nightreel/base/error.h"
 #include "nightreel/card/card.h"
+#include "nightreel/card/checkpoint.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 namespace {
 
 using base::Error;
@@ -18,12 +19,12 @@ using base::ErrorKind;
 }
 
 /// What `card` is in Wan's words, with the experts' folders as they would be written.
-OriginalModel original_model(const ModelCard& card) {
+OriginalModel original_model(const Card& card) {
   OriginalModel model;
   model.type = std::string(name(card.kind));
   model.experts = card.two_experts() ? std::vector<std::string>{kHighNoise, kLowNoise} : std::vector<std::string>{"."};
   if (card.experts.front() != "transformer") refuse_original_config(card.folder, "a low-noise expert alone");
-  if (model.clip() != (card.transformer.image_dim > 0)) {
+  if (model.clip() != (card.transformer().image_dim > 0)) {
     refuse_original_config(card.folder, "a " + model.type + " model of " + std::to_string(card.experts.size()) +
                                             " expert(s) " + (model.clip() ? "without" : "with") + " an image encoder");
   }
@@ -44,30 +45,23 @@ OriginalModel original_model(const ModelCard& card) {
 /// Wan's own config.json of a transformer that Diffusers describes by `config`: what transformer_json (original.cpp)
 /// makes of it is `config` again. What Wan's class leaves out of its config.json stands there only where it is not the
 /// default.
-Json wan_config(const std::string& folder, const Json& config, const std::string& type) {
-  const auto number = [&](const char* key, std::int64_t otherwise) {
-    return config.contains(key) && !config[key].is_null() ? config[key].get<std::int64_t>() : otherwise;
-  };
-  const std::int64_t heads = number("num_attention_heads", 40);
-  const std::int64_t in = number("in_channels", 16);
+Json wan_config(const TransformerConfig& config, const std::string& type) {
+  const TransformerConfig defaults;
   Json wan{{"_class_name", "WanModel"},
            {"_diffusers_version", "0.33.0"},
-           {"dim", heads * number("attention_head_dim", 128)},
-           {"eps", config.value("eps", 1e-6)},
-           {"ffn_dim", number("ffn_dim", 13824)},
-           {"freq_dim", number("freq_dim", 256)},
-           {"in_dim", in},
+           {"dim", config.width()},
+           {"eps", config.eps},
+           {"ffn_dim", config.ffn_dim},
+           {"freq_dim", config.freq_dim},
+           {"in_dim", config.in_channels},
            {"model_type", type},
-           {"num_heads", heads},
-           {"num_layers", number("num_layers", 40)},
-           {"out_dim", config.contains("out_channels") ? number("out_channels", in) : 16},
-           {"text_len", 512}};
-  if (number("text_dim", 4096) != 4096) wan["text_dim"] = number("text_dim", 4096);
-  const Json patch = config.value("patch_size", Json{1, 2, 2});
-  if (patch != Json{1, 2, 2}) wan["patch_size"] = patch;
-  if (!config.value("cross_attn_norm", true)) wan["cross_attn_norm"] = false;
-  if (config.contains("qk_norm") && config["qk_norm"] != "rms_norm_across_heads")
-    refuse_original_config(folder, "another qk_norm");
+           {"num_heads", config.num_attention_heads},
+           {"num_layers", config.num_layers},
+           {"out_dim", config.out_channels},
+           {"text_len", kTextLen}};
+  if (config.text_dim != defaults.text_dim) wan["text_dim"] = config.text_dim;
+  if (config.patch_size != defaults.patch_size) wan["patch_size"] = config.patch_size;
+  if (!config.cross_attn_norm) wan["cross_attn_norm"] = false;
   return wan;
 }
 
@@ -81,13 +75,12 @@ Json essence(const Json& config) {
 }
 
 std::map<std::string, Json> original_files(const std::string& folder) {
-  const ModelCard card = read_model_card(folder);
+  const Card card = read(folder);
   const OriginalModel model = original_model(card);
   std::map<std::string, Json> files;
   for (std::size_t i = 0; i < card.experts.size(); ++i) {
     const std::string place = model.experts[i] == "." ? "config.json" : model.experts[i] + "/config.json";
-    const Json config = checkpoint_json(folder + "/" + card.experts[i] + "/config.json").json;
-    files[place] = wan_config(folder, config, model.type);
+    files[place] = wan_config(card.transformers[i], model.type);
   }
   const auto unless_published = [&](const std::string& place, const Json& published) {
     const Json config = checkpoint_json(folder + "/" + place).json;
@@ -120,7 +113,7 @@ std::map<std::string, Json> config_files(const std::string& folder, Layout as) {
 }
 
 std::string original_place(const std::string& folder, const std::string& component, const std::string& precision) {
-  const OriginalModel model = original_model(read_model_card(folder));
+  const OriginalModel model = original_model(read(folder));
   if (component == "transformer") return model.experts.front();
   if (component == "transformer_2") return model.experts.back();
   if (component == "vae") return original_vae_name(model) + ".safetensors";
@@ -128,4 +121,4 @@ std::string original_place(const std::string& folder, const std::string& compone
   return std::string(kClipStem) + ".safetensors";
 }
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-namespace nightreel::job {
+namespace nightreel::card {
 namespace {
 
 constexpr std::string_view k480p = "Wan's authors advise flow_shift 3 at 480p";
@@ -32,17 +32,17 @@ constexpr std::array<PublishedModel, 7> kModels{{
 // clang-format on
 
 // What all of them share.
-bool has_common_dimensions(const ModelCard& card) {
-  const auto& t = card.transformer;
+bool has_common_dimensions(const Card& card) {
+  const auto& t = card.transformer();
   return t.attention_head_dim == 128 && t.freq_dim == 256 && t.text_dim == 4096 &&
-         t.patch_size == std::array<std::int64_t, 3>{1, 2, 2} && card.vae_temporal == 4;
+         t.patch_size == std::array<std::int64_t, 3>{1, 2, 2} && card.vae.scale_factor_temporal == 4;
 }
 
-bool fits(const PublishedModel& model, const ModelCard& card) {
-  const auto& t = card.transformer;
+bool fits(const PublishedModel& model, const Card& card) {
+  const auto& t = card.transformer();
   return model.kind == card.kind && model.experts == card.experts.size() && model.num_layers == t.num_layers &&
          model.num_attention_heads == t.num_attention_heads && model.ffn_dim == t.ffn_dim &&
-         model.in_channels == t.in_channels && model.z_dim == card.z_dim && model.vae_spatial == card.vae_spatial &&
+         model.in_channels == t.in_channels && model.z_dim == card.vae.z_dim && model.vae_spatial == card.vae.scale_factor_spatial &&
          model.image_dim == t.image_dim;
 }
 
@@ -59,7 +59,7 @@ std::string_view published_negative_prompt() {
          "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走";
 }
 
-const PublishedModel* find_published(const ModelCard& card) {
+const PublishedModel* find_published(const Card& card) {
   if (!has_common_dimensions(card)) return nullptr;
   return found(std::find_if(kModels.begin(), kModels.end(), [&](const auto& model) { return fits(model, card); }));
 }
@@ -68,4 +68,4 @@ const PublishedModel* find_published(std::string_view name) {
   return found(std::find_if(kModels.begin(), kModels.end(), [&](const auto& model) { return model.name == name; }));
 }
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

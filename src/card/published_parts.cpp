@@ -1,6 +1,6 @@
 #include "card/published_parts.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 
 using base::Json;
 
@@ -70,4 +70,4 @@ Json published_processor() {
       "resample": 3, "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 224}})");
 }
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

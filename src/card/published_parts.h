@@ -4,7 +4,7 @@
 
 #include "nightreel/base/json.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 
 base::Json published_scheduler(double flow_shift);
 base::Json published_vae21();          // Wan2.1_VAE.pth
@@ -13,4 +13,4 @@ base::Json published_text_encoder();   // google/umt5-xxl
 base::Json published_image_encoder();  // CLIP ViT-H/14, laion2B
 base::Json published_processor();
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

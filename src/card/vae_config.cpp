@@ -2,23 +2,17 @@
 #include <algorithm>
 
 #include "card/config_reader.h"
-#include "nightreel/model/vae.h"
+#include "nightreel/card/configs.h"
 
-namespace nightreel::model {
+namespace nightreel::card {
 
 namespace {
 
 constexpr std::int64_t kTemporalFactor = 4;  // of pixels, for each latent frame after the first
+constexpr std::size_t kMaxStages = 8;
 
-const std::vector<double> kWanMean{-0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 0.9653,  -0.1517, 1.5508,
-                                   0.4134,  -0.0715, 0.5517,  -0.3632, -0.1922, -0.9497, 0.2503,  -0.2921};
-const std::vector<double> kWanStd{2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
-                                  3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160};
-
-/// What the Wan 2.2 VAE has and the Wan 2.1 VAE has not.
-void read_wan22(ConfigReader& read, VaeConfig& parsed) {
-  parsed.is_residual = read.boolean("is_residual", false);
-  parsed.patch_size = read.integer("patch_size", 1, 8);
+/// A pixel's three colours, for each cell of the layers.
+void check_colours(ConfigReader& read, const VaeConfig& parsed) {
   for (const char* key : {"in_channels", "out_channels"}) {
     if (read.integer(key, 3) == parsed.cell_channels()) continue;
     read.refuse(key, "must be 3 * patch_size², " + std::to_string(parsed.cell_channels()));
@@ -41,33 +35,52 @@ void check_shortcuts(const ConfigReader& read, const VaeConfig& parsed) {
   }
 }
 
+/// The pipeline believes scale_factor_*, the layers do what dim_mult, patch_size and temperal_downsample say: they must
+/// agree.
 void check_scales(const ConfigReader& read, const VaeConfig& parsed) {
   const std::size_t stages = parsed.dim_mult.size();
-  if (stages < 1 || stages > 8) read.refuse("dim_mult", "must have 1 to 8 numbers");
+  if (stages > kMaxStages) read.refuse("dim_mult", "a list is needed of 1 to 8 numbers");
+  const std::int64_t spatial = (std::int64_t{1} << (stages - 1)) * parsed.patch_size;
+  const auto halvings = std::count(parsed.temperal_downsample.begin(), parsed.temperal_downsample.end(), true);
+  const std::int64_t temporal = std::int64_t{1} << std::min<std::int64_t>(halvings, kMaxStages);
+  const auto differs = [&](const char* field, std::int64_t is, const char* why, std::int64_t wanted) {
+    if (is != wanted) read.refuse(field, "is " + std::to_string(is) + ", but " + why + std::to_string(wanted));
+  };
+  differs("scale_factor_spatial", parsed.scale_factor_spatial, "dim_mult and patch_size make it ", spatial);
+  differs("scale_factor_temporal", parsed.scale_factor_temporal, "temperal_downsample makes it ", temporal);
+  if (temporal != kTemporalFactor) {
+    read.refuse("temperal_downsample", "only two true entries with scale_factor_temporal 4 are supported");
+  }
   if (parsed.temperal_downsample.size() != stages - 1) {
     read.refuse("temperal_downsample", "must have one entry less than dim_mult");
   }
-  if (parsed.scale_factor_spatial != (std::int64_t{1} << (stages - 1)) * parsed.patch_size) {
-    read.refuse("scale_factor_spatial", "does not follow from the length of dim_mult and patch_size");
-  }
-  const auto halvings = std::count(parsed.temperal_downsample.begin(), parsed.temperal_downsample.end(), true);
-  if (halvings != 2 || parsed.scale_factor_temporal != kTemporalFactor) {
-    read.refuse("temperal_downsample", "only two true entries with scale_factor_temporal 4 are supported");
-  }
+}
+
+void check_widths(const ConfigReader& read, const VaeConfig& parsed) {
   if (parsed.is_residual) return check_shortcuts(read, parsed);
-  for (std::size_t i = 1; i < stages; ++i) {
+  for (std::size_t i = 1; i < parsed.dim_mult.size(); ++i) {
     if (parsed.decoder_base_dim * parsed.dim_mult[i] % 2 != 0)
       read.refuse("dim_mult", "makes an odd width to be halved");
   }
 }
 
+void check_latents(const ConfigReader& read, const VaeConfig& parsed) {
+  const auto channels = static_cast<std::size_t>(parsed.z_dim);
+  if (parsed.latents_mean.size() != channels) read.refuse("latents_mean", "must have z_dim numbers");
+  if (parsed.latents_std.size() != channels) read.refuse("latents_std", "must have z_dim numbers");
+  for (const double std : parsed.latents_std) {
+    if (std <= 0) read.refuse("latents_std", "must be above 0");
+  }
+}
+
 }  // namespace
 
-VaeConfig parse_vae_config(const nlohmann::json& config, const std::string& path) {
+VaeConfig parse_vae_config(const base::Json& config, const std::string& path) {
   ConfigReader read(config, path);
   VaeConfig parsed;
   read.require("_class_name", "AutoencoderKLWan", "only AutoencoderKLWan is");
-  read_wan22(read, parsed);
+  parsed.is_residual = read.boolean("is_residual", parsed.is_residual);
+  parsed.patch_size = read.integer("patch_size", parsed.patch_size, 8);
   parsed.base_dim = read.integer("base_dim", parsed.base_dim, 1 << 14);
   parsed.decoder_base_dim = read.integer("decoder_base_dim", parsed.base_dim, 1 << 14);
   parsed.z_dim = read.integer("z_dim", parsed.z_dim, 1 << 14);
@@ -76,19 +89,33 @@ VaeConfig parse_vae_config(const nlohmann::json& config, const std::string& path
   parsed.temperal_downsample = read.booleans("temperal_downsample", parsed.temperal_downsample);
   parsed.scale_factor_temporal = read.integer("scale_factor_temporal", parsed.scale_factor_temporal, 64);
   parsed.scale_factor_spatial = read.integer("scale_factor_spatial", parsed.scale_factor_spatial, 256);
-  parsed.latents_mean = read.numbers("latents_mean", kWanMean);
-  parsed.latents_std = read.numbers("latents_std", kWanStd);
-  read.require("attn_scales", nlohmann::json::array(), "only an empty list is");  // diffusers itself cannot run others
+  check_scales(read, parsed);
+  check_colours(read, parsed);
+  parsed.latents_mean = read.numbers("latents_mean", parsed.latents_mean);
+  parsed.latents_std = read.numbers("latents_std", parsed.latents_std);
+  read.require("attn_scales", base::Json::array(), "only an empty list is");  // diffusers itself cannot run others
   read.ignore({"dropout", "clip_output"});  // the latter is in the published 5B folder; diffusers always clips
   read.refuse_unknown();
-  check_scales(read, parsed);
-  const auto channels = static_cast<std::size_t>(parsed.z_dim);
-  if (parsed.latents_mean.size() != channels) read.refuse("latents_mean", "must have z_dim numbers");
-  if (parsed.latents_std.size() != channels) read.refuse("latents_std", "must have z_dim numbers");
-  for (const double std : parsed.latents_std) {
-    if (std <= 0) read.refuse("latents_std", "must be above 0");
-  }
+  check_widths(read, parsed);
+  check_latents(read, parsed);
   return parsed;
 }
 
-}  // namespace nightreel::model
+base::Json to_json(const VaeConfig& config) {
+  return {{"base_dim", config.base_dim},
+          {"decoder_base_dim", config.decoder_base_dim},
+          {"z_dim", config.z_dim},
+          {"dim_mult", config.dim_mult},
+          {"num_res_blocks", config.num_res_blocks},
+          {"temperal_downsample", config.temperal_downsample},
+          {"latents_mean", config.latents_mean},
+          {"latents_std", config.latents_std},
+          {"scale_factor_temporal", config.scale_factor_temporal},
+          {"scale_factor_spatial", config.scale_factor_spatial},
+          {"is_residual", config.is_residual},
+          {"patch_size", config.patch_size},
+          {"in_channels", config.cell_channels()},
+          {"out_channels", config.cell_channels()}};
+}
+
+}  // namespace nightreel::card

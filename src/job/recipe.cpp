@@ -3,6 +3,7 @@
 #include "job/fields.h"
 #include "nightreel/base/error.h"
 #include "nightreel/card/published.h"
+#include "nightreel/job/stated.h"
 
 namespace nightreel::job {
 namespace {
@@ -33,20 +34,20 @@ void overlay(const Overrides& stated, Settings& s) {
   if (stated.guidance_scale_2) s.guidance_scale_2 = stated.guidance_scale_2;
 }
 
-Recipe checkpoint_recipe(const ModelCard& card) {
+Recipe checkpoint_recipe(const card::Card& card, const Overrides& stated) {
   Recipe recipe{"checkpoint", diffusers_defaults(), "", std::nullopt};
   Settings& s = recipe.defaults;
-  s.flow_shift = card.flow_shift;
-  s.sampler = card.sampler;
+  s.flow_shift = card.scheduler.flow_shift;
+  s.sampler = card.scheduler.sampler;
   if (card.two_experts()) s.boundary_ratio = card.boundary_ratio;
-  overlay(card.stated, s);
+  overlay(stated, s);
   return recipe;
 }
 
-Recipe official_recipe(const PublishedModel& model, const ModelCard& card) {
+Recipe official_recipe(const card::PublishedModel& model, const card::Card& card) {
   Recipe recipe{"official", {}, std::string(model.note), model.flow_shift_480p};
   Settings& s = recipe.defaults;
-  s.negative_prompt = (model.shake_in_negative ? "镜头晃动，" : "") + std::string(published_negative_prompt());
+  s.negative_prompt = (model.shake_in_negative ? "镜头晃动，" : "") + std::string(card::published_negative_prompt());
   s.height = model.height;
   s.width = model.width;
   s.num_frames = model.num_frames;
@@ -57,9 +58,9 @@ Recipe official_recipe(const PublishedModel& model, const ModelCard& card) {
   s.flow_shift = model.flow_shift;
   s.boundary_ratio = model.boundary_ratio;
   s.sampler = "unipc";
-  if (card.flow_shift != model.flow_shift) {
+  if (card.scheduler.flow_shift != model.flow_shift) {
     recipe.note += (recipe.note.empty() ? "" : "; ") + std::string("scheduler_config.json says flow_shift ") +
-                   number_text(card.flow_shift) + ", published is " + number_text(model.flow_shift);
+                   number_text(card.scheduler.flow_shift) + ", published is " + number_text(model.flow_shift);
   }
   return recipe;
 }
@@ -73,8 +74,9 @@ RecipeChoice recipe_choice(std::string_view text) {
   throw Error(ErrorKind::usage, "recipe: '" + base::printable(text, 60) + "' is none of official, checkpoint");
 }
 
-Recipe recipe_for(const ModelCard& card, RecipeChoice choice) {
-  const PublishedModel* model = find_published(card.published);
+Recipe recipe_for(const card::Card& card, RecipeChoice choice) {
+  const Overrides stated = stated_by(card);  // judged whichever recipe it is
+  const card::PublishedModel* model = card::find_published(card.published);
   if (choice == RecipeChoice::official && model == nullptr) {
     throw Error(ErrorKind::model,
                 base::printable(card.folder) +
@@ -82,7 +84,7 @@ Recipe recipe_for(const ModelCard& card, RecipeChoice choice) {
                     "--recipe checkpoint");
   }
   const bool official = model != nullptr && choice != RecipeChoice::checkpoint;
-  return official ? official_recipe(*model, card) : checkpoint_recipe(card);
+  return official ? official_recipe(*model, card) : checkpoint_recipe(card, stated);
 }
 
 }  // namespace nightreel::job

@@ -34,18 +34,17 @@ std::uint64_t count_exponents(std::string_view bytes, Bits exponent) {
 
 /// Makes the component's module without numbers: `weights` then lists what it took.
 void list_wanted(const std::string& folder, const std::string& component, WeightMap& weights) {
-  const std::string path = folder + "/" + component + "/config.json";
-  const auto config = job::checkpoint_json(path).json;
+  const std::string place = folder + "/" + component;
   const at::Device none(at::kMeta);
   weights.only_list();
   if (component == "vae") {
-    Vae(parse_vae_config(config, path), weights, none, at::kFloat);
+    Vae(card::read_vae_config(place), weights, none, at::kFloat);
   } else if (component == "text_encoder") {
-    Umt5Encoder(parse_umt5_config(config, path), weights, none, at::kFloat);
+    Umt5Encoder(card::read_umt5_config(place), weights, none, at::kFloat);
   } else if (component == "image_encoder") {
-    ClipVision(parse_clip_vision_config(config, path), {}, weights, none, at::kFloat);
+    ClipVision(card::read_clip_vision_config(place), {}, weights, none, at::kFloat);
   } else {
-    Transformer(parse_transformer_config(config, path), weights, none, at::kFloat);
+    Transformer(card::read_transformer_config(place), weights, none, at::kFloat);
   }
 }
 
@@ -105,7 +104,7 @@ std::vector<CheckedComponent> check_checkpoint(const std::string& folder,
                                                const base::CancelToken& cancel) {
   std::vector<CheckedComponent> components;
   std::uint64_t bytes = 0;
-  for (const std::string& component : job::components_of(folder)) {
+  for (const std::string& component : card::components_of(folder)) {
     CheckedComponent& checked = components.emplace_back();
     checked.name = component;
     try {

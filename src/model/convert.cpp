@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
-using job::Layout;
+using card::Layout;
 
 constexpr std::uint64_t kCopyPiece = 16U << 20U;
 constexpr std::uintmax_t kMaxSmallFile = 64U << 20U;
@@ -65,7 +65,7 @@ class Planner {
         weights_(weights),
         same_layout_(from == to),
         original_(to == Layout::original),
-        names_(component, job::checkpoint_json(options.from + "/" + component + "/config.json").json) {
+        names_(options.from + "/" + component) {
     plan_.component = component;
   }
 
@@ -192,7 +192,7 @@ ComponentPlace place_of(const ConvertOptions& options, const Plan& plan, Layout 
     const bool diffusers = expert || plan.component == "vae";
     return {root + "/" + plan.component, diffusers ? "diffusion_pytorch_model" : "model", true};
   }
-  const std::string place = job::original_place(options.from, plan.component, precision_word(plan));
+  const std::string place = card::original_place(options.from, plan.component, precision_word(plan));
   if (expert) return {place == "." ? root : root + "/" + place, "diffusion_pytorch_model", true};
   return {root, fs::path(place).stem().string(), false};
 }
@@ -238,8 +238,8 @@ void write_configs(const ConvertOptions& options, Layout from, Layout to, const 
     const bool known = name == "nightreel.json" || entry.path().extension() == ".md" || name.rfind("LICENSE", 0) == 0;
     if (known && is_small_file(entry)) copy_file(entry.path(), root + "/" + name);
   }
-  for (const auto& [name, json] : job::config_files(options.from, to)) write_json(root + "/" + name, json);
-  copy_small_files(job::tokenizer_folder(options.from),
+  for (const auto& [name, json] : card::config_files(options.from, to)) write_json(root + "/" + name, json);
+  copy_small_files(card::tokenizer_folder(options.from),
                    root + (to == Layout::original ? "/google/umt5-xxl" : "/tokenizer"), /*deep=*/false);
 }
 
@@ -277,9 +277,9 @@ std::vector<ConvertedComponent> convert_checkpoint(const ConvertOptions& options
                                                    const std::function<void(std::uint64_t bytes)>& progress,
                                                    const base::CancelToken& cancel) {
   const c10::InferenceMode inference;
-  const Layout from = job::layout_of(options.from);
+  const Layout from = card::layout_of(options.from);
   const Layout to = options.layout.value_or(from);
-  const std::vector<std::string> names = job::components_of(options.from);
+  const std::vector<std::string> names = card::components_of(options.from);
   std::vector<WeightMap> weights;
   std::vector<Plan> plans;
   std::uint64_t needed = 0;

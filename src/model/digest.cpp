@@ -38,7 +38,7 @@ std::string digest_of_lines(std::vector<std::string> lines) {
 
 std::string model_digest(const std::string& folder, const base::CancelToken& cancel) {
   std::vector<std::string> lines;
-  for (const std::string& component : job::components_of(folder)) {
+  for (const std::string& component : card::components_of(folder)) {
     for (std::string& line : digest_lines(component, WeightMap::open(folder + "/" + component), 0, 1, cancel)) {
       lines.push_back(std::move(line));
     }

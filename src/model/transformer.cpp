@@ -72,7 +72,7 @@ std::string sizes_text(at::IntArrayRef shape) {
 
 }  // namespace
 
-Transformer::Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
+Transformer::Transformer(const card::TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
                          bool fp8, const ShardSeat& seat)
     : config_(config), device_(device), dtype_(dtype), fp8_(fp8), blocks_(static_cast<std::size_t>(config.num_layers)) {
   const std::int64_t half = config.freq_dim / 2;

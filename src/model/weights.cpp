@@ -95,7 +95,7 @@ std::map<std::string, std::string> read_index(const std::string& path) {
 }  // namespace
 
 WeightMap WeightMap::open(const std::string& folder, TensorReader* reader) {
-  WeightMap weights = job::is_original_component(folder) ? open_original(folder) : open_folder(folder);
+  WeightMap weights = card::is_original_component(folder) ? open_original(folder) : open_folder(folder);
   weights.component_ = fs::path(folder).filename().string();
   weights.reader_ = reader;
   return weights;
@@ -127,18 +127,18 @@ WeightMap WeightMap::open_folder(const std::string& folder) {
 }
 
 WeightMap WeightMap::open_original(const std::string& folder) {
-  const job::OriginalWeights original = job::original_weights(folder);
-  WeightMap stored(original.path);
-  if (fs::is_directory(original.path)) {
-    stored = open_folder(original.path);
-  } else if (fs::path(original.path).extension() == ".pth") {
-    stored.add(TensorFile::open_pth(original.path));
+  const std::string original = card::original_weights(folder);
+  WeightMap stored(original);
+  if (fs::is_directory(original)) {
+    stored = open_folder(original);
+  } else if (fs::path(original).extension() == ".pth") {
+    stored.add(TensorFile::open_pth(original));
   } else {
-    stored.add(TensorFile::open_safetensors(original.path));
+    stored.add(TensorFile::open_safetensors(original));
   }
   const std::string component = fs::path(folder).filename().string();
-  const OriginalNames names(component, original.config);
-  WeightMap weights(original.path);
+  const OriginalNames names(folder);
+  WeightMap weights(original);
   weights.files_ = std::move(stored.files_);
   for (auto& [name, entry] : stored.entries_) {
     StoredTensor& tensor = entry.stored;
@@ -150,7 +150,7 @@ WeightMap WeightMap::open_original(const std::string& folder) {
     }
     const auto count = static_cast<std::int64_t>(parts.size());
     if (count > 0 && (!tensor.row_major() || tensor.shape.empty() || tensor.shape[0] % count != 0)) {
-      refuse_file(original.path, "tensor " + base::printable(name) + ": is not " + std::to_string(count) +
+      refuse_file(original, "tensor " + base::printable(name) + ": is not " + std::to_string(count) +
                                      " matrices one below the other");
     }
     if (count > 0) {

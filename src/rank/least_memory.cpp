@@ -54,7 +54,7 @@ void plan_as_equals(cluster::World& world, Loaded& loaded) {
 }
 
 void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const std::vector<job::Job>& jobs,
-              const job::ModelCard& card, const job::Recipe& recipe) {
+              const card::Card& card, const job::Recipe& recipe) {
   const job::DeviceMemory memory = memory_of(ready.memory);
   std::optional<job::Settings> largest;
   for (const auto& job : jobs) {

@@ -18,7 +18,7 @@ namespace nightreel::rank {
 
 struct Plan {
   std::vector<job::Job> jobs;
-  job::ModelCard card;
+  card::Card card;
   job::Recipe recipe;
 };
 

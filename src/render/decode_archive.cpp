@@ -82,7 +82,7 @@ void check_finite(const DecodeOptions& options, const media::Archive& archive) {
 }
 
 // Of a video that has these latents.
-void take_sizes(job::Settings& settings, const media::Archive& archive, const model::VaeConfig& vae) {
+void take_sizes(job::Settings& settings, const media::Archive& archive, const card::VaeConfig& vae) {
   settings.num_frames = (archive.latents_shape[1] - 1) * vae.scale_factor_temporal + 1;
   settings.height = archive.latents_shape[2] * vae.scale_factor_spatial;
   settings.width = archive.latents_shape[3] * vae.scale_factor_spatial;

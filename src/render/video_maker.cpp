@@ -97,14 +97,14 @@ struct VideoMaker::Parts {
 namespace {
 
 // Where not even the smallest video fits, the renderer has nothing to do here.
-job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& memory) {
+job::MemoryPlan first_plan(const card::Card& card, const job::DeviceMemory& memory) {
   job::Settings settings = job::recipe_for(card, job::RecipeChoice::automatic).defaults;
   const job::MemoryPlan plan = job::plan_memory(memory, settings);
   const bool roomy = memory.model.gpu || memory.host_bytes == 0 || plan.peak().bytes() <= memory.host_bytes;
   if (plan.fits && roomy) return plan;
   settings.height = card.height_multiple();
   settings.width = card.width_multiple();
-  settings.num_frames = 1 + card.vae_temporal * (card.transformer.patch_size[0] - 1);
+  settings.num_frames = card.least_frames();
   try {
     job::fitting_plan(memory, settings);
   } catch (const base::Error& e) {
@@ -118,12 +118,11 @@ job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& 
 
 VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Communicator> loading) {
   const base::Stopwatch watch;
-  const job::ModelCard card = job::read_model_card(options.model);
-  job::check_supported(card);
+  card::Card card = card::read(options.model);
+  card::check_supported(card);
   const at::Device device = pipeline::choose_device(options.device);
   at::set_num_threads(options.threads);
-  const std::string folder =
-      options.stage.empty() ? options.model : stage_weights(options.model, options.stage, options.log);
+  if (!options.stage.empty()) card.folder = stage_weights(options.model, options.stage, options.log);
   pipeline::PipelineOptions wanted;
   wanted.device = device;
   wanted.dtype = pipeline::choose_dtype(options.dtype, device);
@@ -131,15 +130,15 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   protocol::ReadyEvent facts;
   describe_device(device, facts);
   const job::DeviceMemory whole{
-      pipeline::memory_model(folder, pipeline::precision_on(device, wanted.dtype, wanted.fp8, wanted.keep_keys)),
+      pipeline::memory_model(card, pipeline::precision_on(device, wanted.dtype, wanted.fp8, wanted.keep_keys)),
       options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device), options.memory_failed,
       device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : pipeline::host_memory_limit()};
   job::DeviceMemory memory = whole;
   memory.model = job::in_shards(whole.model, options.shard.size);
   wanted.shard = options.shard;
   wanted.plan = first_plan(card, memory);
-  auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(folder));
-  Loaded loaded = load_checkpoint(folder, wanted, std::move(loading), options.log);
+  auto tokenizer = text::Tokenizer::load(card::tokenizer_folder(card.folder));
+  Loaded loaded = load_checkpoint(card, wanted, std::move(loading), options.log);
   parts_ = std::make_unique<Parts>(std::move(tokenizer), std::move(loaded.pipeline));
   facts.memory = job::to_json(memory);
   facts.plan = job::to_json(wanted.plan);

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "nightreel/base/json.h"
 #include "nightreel/card/card.h"
@@ -42,6 +43,13 @@ inline CheckpointFiles small_t2v() {
   return files;
 }
 
+/// A VAE's latents: as many means and deviations as channels.
+inline void set_z_dim(base::Json& vae, std::size_t channels) {
+  vae["z_dim"] = channels;
+  vae["latents_mean"] = std::vector<double>(channels, 0.0);
+  vae["latents_std"] = std::vector<double>(channels, 1.0);
+}
+
 /// The entry of model_index.json for a component that is not there.
 inline base::Json no_component() {
   return base::parse_json("[null, null]");
@@ -75,7 +83,8 @@ inline CheckpointFiles ti2v_5b() {
   files["model_index.json"]["boundary_ratio"] = nullptr;
   files["model_index.json"]["expand_timesteps"] = true;
   files["transformer/config.json"] = transformer_config(30, 24, 14336, 48, 48);
-  files["vae/config.json"]["z_dim"] = 48;
+  set_z_dim(files["vae/config.json"], 48);
+  for (const char* colours : {"in_channels", "out_channels"}) files["vae/config.json"][colours] = 12;
   files["vae/config.json"]["patch_size"] = 2;
   files["vae/config.json"]["scale_factor_spatial"] = 16;
   files["vae/config.json"]["scale_factor_temporal"] = 4;
@@ -89,6 +98,10 @@ inline CheckpointFiles wan21_14b(int in_channels, int pos_embed_seq_len) {
   if (in_channels == 16) return files;
   files["model_index.json"]["_class_name"] = "WanImageToVideoPipeline";
   files["model_index.json"]["image_encoder"] = base::parse_json(R"(["transformers", "CLIPVisionModel"])");
+  files["image_encoder/config.json"] = base::parse_json(R"({"model_type": "clip_vision_model", "hidden_act": "gelu",
+      "hidden_size": 1280, "image_size": 224, "intermediate_size": 5120, "num_attention_heads": 16,
+      "num_hidden_layers": 32, "patch_size": 14})");
+  files["image_processor/preprocessor_config.json"] = base::Json::object();
   files["transformer/config.json"]["image_dim"] = 1280;
   files["transformer/config.json"]["added_kv_proj_dim"] = 5120;
   if (pos_embed_seq_len > 0) files["transformer/config.json"]["pos_embed_seq_len"] = pos_embed_seq_len;
@@ -99,10 +112,10 @@ inline void write_checkpoint(const TempFolder& folder, const CheckpointFiles& fi
   for (const auto& [name, content] : files) folder.write(name, content.dump());
 }
 
-inline job::ModelCard card_of(const CheckpointFiles& files) {
+inline card::Card card_of(const CheckpointFiles& files) {
   const TempFolder folder;
   write_checkpoint(folder, files);
-  return job::read_model_card(folder.path());
+  return card::read(folder.path());
 }
 
 }  // namespace nightreel::test

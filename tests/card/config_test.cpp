@@ -1,12 +1,10 @@
-// What the configuration files of text encoder and VAE may say.
-#include <ATen/ATen.h>
+// What the configuration files of a checkpoint's parts may say.
+#include "nightreel/card/configs.h"
+
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
 
-#include "nightreel/model/clip_vision.h"
-#include "nightreel/model/umt5.h"
-#include "nightreel/model/vae.h"
 #include "support/error.h"
 
 using namespace nightreel;
@@ -24,7 +22,7 @@ struct BadSetting {
 }  // namespace
 
 TEST_CASE("a VAE's configuration is read, silence means Wan 2.1") {
-  const model::VaeConfig wan = model::parse_vae_config(Json::object(), "c.json");
+  const card::VaeConfig wan = card::parse_vae_config(Json::object(), "c.json");
   CHECK(wan.base_dim == 96);
   CHECK(wan.latents_mean.size() == 16);
   CHECK(wan.scale_factor_spatial == 8);
@@ -39,7 +37,7 @@ TEST_CASE("a VAE's configuration is read, silence means Wan 2.1") {
                    {"latents_std", {1, 2}},
                    {"attn_scales", Json::array()},
                    {"dropout", 0.1}};
-  const model::VaeConfig parsed = model::parse_vae_config(small, "c.json");
+  const card::VaeConfig parsed = card::parse_vae_config(small, "c.json");
   CHECK(parsed.decoder_base_dim == 8);
   CHECK(parsed.dim_mult == std::vector<std::int64_t>{1, 2, 4});
   CHECK(parsed.temperal_downsample == std::vector<bool>{true, true});
@@ -70,13 +68,13 @@ TEST_CASE("a VAE setting that this version does not have is an error that names 
                                 BadSetting{"vace_layers", 3}}) {
     CAPTURE(bad.key);
     const std::string message = refusal([&] {
-      model::parse_vae_config(Json{{bad.key, bad.value}}, "dir/vae/config.json");
+      card::parse_vae_config(Json{{bad.key, bad.value}}, "dir/vae/config.json");
     });
     CAPTURE(message);
     CHECK(message.rfind("dir/vae/config.json: ", 0) == 0);
     CHECK(contains(message, bad.key));
   }
-  CHECK(contains(refusal([] { model::parse_vae_config(Json(1), "c"); }), "not a JSON object"));
+  CHECK(contains(refusal([] { card::parse_vae_config(Json(1), "c"); }), "not a JSON object"));
 }
 
 TEST_CASE("the configuration of the Wan 2.2 VAE is read, and what does not fit together is refused") {
@@ -91,7 +89,7 @@ TEST_CASE("the configuration of the Wan 2.2 VAE is read, and what does not fit t
                        {"patch_size", 2},
                        {"clip_output", false},
                        {"scale_factor_spatial", 16}};
-  const model::VaeConfig parsed = model::parse_vae_config(published, "c.json");
+  const card::VaeConfig parsed = card::parse_vae_config(published, "c.json");
   CHECK(parsed.is_residual);
   CHECK(parsed.cell_channels() == 12);
   CHECK(parsed.cells_a_latent() == 8);
@@ -102,8 +100,7 @@ TEST_CASE("the configuration of the Wan 2.2 VAE is read, and what does not fit t
     CAPTURE(bad.value.dump());
     Json config = published;
     config[bad.key] = bad.value;
-    const bool width = std::string(bad.key) == "patch_size";  // contradicts in_channels first
-    CHECK(contains(refusal([&] { model::parse_vae_config(config, "c"); }), width ? "in_channels" : bad.key));
+    CHECK(contains(refusal([&] { card::parse_vae_config(config, "c"); }), bad.key));
   }
 }
 
@@ -138,10 +135,10 @@ TEST_CASE("a text encoder's configuration is read, as transformers 4 and 5 write
                        {"transformers_version", "4.48.0.dev0"},
                        {"use_cache", true},
                        {"vocab_size", 256384}};
-  const model::Umt5Config parsed = model::parse_umt5_config(published, "c.json");
+  const card::Umt5Config parsed = card::parse_umt5_config(published, "c.json");
   CHECK(parsed.vocab_size == 256384);
   CHECK(parsed.num_heads == 64);
-  CHECK(model::parse_umt5_config(Json::object(), "c.json").d_model == 512);
+  CHECK(card::parse_umt5_config(Json::object(), "c.json").d_model == 512);
 }
 
 TEST_CASE("a text encoder setting that this version does not have is an error that names it") {
@@ -153,7 +150,7 @@ TEST_CASE("a text encoder setting that this version does not have is an error th
         BadSetting{"layer_norm_epsilon", "1e-6"}, BadSetting{"rope_theta", 10000}}) {
     CAPTURE(bad.key);
     const std::string message = refusal([&] {
-      model::parse_umt5_config(Json{{bad.key, bad.value}}, "dir/text_encoder/config.json");
+      card::parse_umt5_config(Json{{bad.key, bad.value}}, "dir/text_encoder/config.json");
     });
     CAPTURE(message);
     CHECK(message.rfind("dir/text_encoder/config.json: ", 0) == 0);
@@ -180,7 +177,7 @@ TEST_CASE("an image encoder's configuration is read, and what this version does 
                        {"projection_dim", 1024},
                        {"torch_dtype", "bfloat16"},
                        {"transformers_version", "4.48.0.dev0"}};
-  const model::ClipVisionConfig parsed = model::parse_clip_vision_config(published, "c.json");
+  const card::ClipVisionConfig parsed = card::parse_clip_vision_config(published, "c.json");
   CHECK(parsed.tokens() == 257);
   CHECK_FALSE(parsed.quick_gelu);
   for (const BadSetting& bad :
@@ -190,7 +187,7 @@ TEST_CASE("an image encoder's configuration is read, and what this version does 
     CAPTURE(bad.key);
     Json config = published;
     config[bad.key] = bad.value;
-    const std::string message = refusal([&] { model::parse_clip_vision_config(config, "dir/config.json"); });
+    const std::string message = refusal([&] { card::parse_clip_vision_config(config, "dir/config.json"); });
     CHECK(message.rfind("dir/config.json: ", 0) == 0);
     CHECK(contains(message, bad.key));
   }
@@ -207,7 +204,7 @@ TEST_CASE("how pictures are cut for the image encoder is read, and other ways ar
                        {"image_std", {0.2, 0.3, 0.4}},
                        {"resample", 3},
                        {"size", {{"shortest_edge", 256}}}};
-  const model::ClipPictureConfig parsed = model::parse_clip_picture_config(published, "p.json");
+  const card::ClipPictureConfig parsed = card::parse_clip_picture_config(published, "p.json");
   CHECK(parsed.shortest_edge == 256);
   CHECK(parsed.crop == 224);
   CHECK(parsed.mean[1] == 0.25);
@@ -220,26 +217,8 @@ TEST_CASE("how pictures are cut for the image encoder is read, and other ways ar
     CAPTURE(bad.key);
     Json config = published;
     config[bad.key] = bad.value;
-    const std::string message = refusal([&] { model::parse_clip_picture_config(config, "dir/p.json"); });
+    const std::string message = refusal([&] { card::parse_clip_picture_config(config, "dir/p.json"); });
     CHECK(message.rfind("dir/p.json: ", 0) == 0);
     CHECK(contains(message, bad.key));
   }
-}
-
-TEST_CASE("relative positions fall into exact buckets near by and logarithmic ones far away") {
-  const at::Tensor buckets = model::relative_position_buckets(300, 32, 128);
-  const auto at_position = [&](std::int64_t position) { return buckets[position + 299].item<std::int64_t>(); };
-  CHECK(buckets.numel() == 599);
-  CHECK(at_position(0) == 0);
-  CHECK(at_position(-7) == 7);
-  CHECK(at_position(-8) == 8);
-  CHECK(at_position(7) == 23);
-  CHECK(at_position(-127) == 15);
-  CHECK(at_position(-299) == 15);
-  CHECK(at_position(299) == 31);
-}
-
-TEST_CASE("pixels become bytes by rounding, and what is outside is clamped") {
-  const at::Tensor bytes = model::to_bytes(at::tensor({-2.0F, -1.0F, 0.0F, 0.999F, 1.0F, 7.0F}));
-  CHECK(at::equal(bytes, at::tensor({0, 0, 128, 255, 255, 255}, at::kByte)));
 }

@@ -6,14 +6,14 @@
 #include "nightreel/card/card.h"
 #include "support/temp_folder.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 namespace {
 
 /// What every command does first with a checkpoint's folder. Whether it went through; else a base::Error{model} came.
 bool described(const std::string& folder) {
   try {
     layout_of(folder);
-    const ModelCard card = read_model_card(folder);
+    const Card card = read(folder);
     check_supported(card);
     for (const std::string& component : components_of(folder)) {
       checkpoint_json(folder + "/" + component + "/config.json");
@@ -74,7 +74,7 @@ TEST_CASE("an expert's folder whose config.json is a link to nothing is refused 
   std::filesystem::remove(config);
   std::filesystem::create_symlink("../../blobs/none", config);
   try {
-    read_model_card(folder.path());
+    read(folder.path());
     FAIL("was read");
   } catch (const base::Error& e) {
     CHECK(e.kind() == base::ErrorKind::model);
@@ -90,11 +90,11 @@ TEST_CASE("whichever file of a hub's cache is a link to nothing is named, with w
     CAPTURE(name);
     const test::TempFolder folder;
     test::write_checkpoint(folder, files);
-    CHECK_NOTHROW(read_model_card(folder.path()));
+    CHECK_NOTHROW(read(folder.path()));
     std::filesystem::remove(folder / name);
     std::filesystem::create_symlink("../../blobs/none", folder / name);
     try {
-      read_model_card(folder.path());
+      read(folder.path());
       FAIL("was read");
     } catch (const base::Error& e) {
       CHECK(e.kind() == base::ErrorKind::model);
@@ -105,4 +105,4 @@ TEST_CASE("whichever file of a hub's cache is a link to nothing is named, with w
   }
 }
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

@@ -9,10 +9,11 @@
 #include "nightreel/job/recipe.h"
 #include "support/error.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 namespace {
 
 using base::ErrorKind;
+using base::Json;
 using test::CheckpointFiles;
 using test::contains;
 using test::TempFolder;
@@ -73,7 +74,7 @@ std::vector<Published> published() {
 }
 
 /// What must be the same whatever the layout.
-Json essence(const ModelCard& card) {
+Json essence(const Card& card) {
   Json json = to_json(card);
   for (const char* key : {"folder", "weight_bytes", "flow_shift", "layout"}) json.erase(key);
   json["image_encoder"] = card.has_image_encoder;
@@ -86,16 +87,16 @@ TEST_CASE("a published original folder has the card and the recipe of its Diffus
     test::write_checkpoint(original, original_folder(model.type, model.experts, model.config));
     const TempFolder diffusers;
     test::write_checkpoint(diffusers, model.diffusers);
-    const ModelCard card = read_model_card(original.path());
-    const ModelCard expected = read_model_card(diffusers.path());
+    const Card card = read(original.path());
+    const Card expected = read(diffusers.path());
     CAPTURE(expected.published);
     CHECK(layout_of(original.path()) == Layout::original);
     CHECK(layout_of(diffusers.path()) == Layout::diffusers);
     CHECK_FALSE(card.published.empty());
     CHECK(essence(card) == essence(expected));
-    CHECK(card.flow_shift == model.flow_shift);
-    CHECK(to_json(recipe_for(card, RecipeChoice::automatic).defaults) ==
-          to_json(recipe_for(expected, RecipeChoice::automatic).defaults));
+    CHECK(card.scheduler.flow_shift == model.flow_shift);
+    CHECK(to_json(job::recipe_for(card, job::RecipeChoice::automatic).defaults) ==
+          to_json(job::recipe_for(expected, job::RecipeChoice::automatic).defaults));
   }
 }
 
@@ -107,8 +108,8 @@ TEST_CASE("the files of one layout say the same in the other's words, and back")
     for (const auto& [name, json] : config_files(original.path(), Layout::diffusers)) {
       as_diffusers.write(name, json.dump());
     }
-    CHECK(essence(read_model_card(as_diffusers.path())) == essence(read_model_card(original.path())));
-    CHECK(read_model_card(as_diffusers.path()).flow_shift == model.flow_shift);  // not the converters' 3
+    CHECK(essence(read(as_diffusers.path())) == essence(read(original.path())));
+    CHECK(read(as_diffusers.path()).scheduler.flow_shift == model.flow_shift);  // not the converters' 3
     const auto back = config_files(as_diffusers.path(), Layout::original);
     const std::size_t only_experts = model.experts == 2 ? 2 : 1;
     CHECK(back.size() == only_experts);  // all else is as published, which Wan's code knows
@@ -121,13 +122,13 @@ TEST_CASE("a part whose dimensions are not the published ones says so in a file 
   CheckpointFiles files = original_folder("t2v", 1, wan_config("t2v", 48, 4, 2, 64, 4, 4));
   files["config.json"]["text_dim"] = 24;
   files["vae/config.json"] = test::small_t2v()["vae/config.json"];
-  files["vae/config.json"]["z_dim"] = 4;
+  test::set_z_dim(files["vae/config.json"], 4);
   files["text_encoder/config.json"] = Json{{"d_model", 24}};
   test::write_checkpoint(folder, files);
-  const ModelCard card = read_model_card(folder.path());
-  CHECK(card.z_dim == 4);
-  CHECK(card.transformer.text_dim == 24);
-  CHECK(card.transformer.attention_head_dim == 12);
+  const Card card = read(folder.path());
+  CHECK(card.vae.z_dim == 4);
+  CHECK(card.transformer().text_dim == 24);
+  CHECK(card.transformer().attention_head_dim == 12);
   const auto same = config_files(folder.path(), Layout::original);
   CHECK(same.at("config.json") == files["config.json"]);
   CHECK(same.at("vae/config.json") == files["vae/config.json"]);
@@ -159,7 +160,7 @@ TEST_CASE("an original folder that Wan's code would not know is refused by name"
     c.spoil(files);
     const TempFolder folder;
     test::write_checkpoint(folder, files);
-    const auto error = thrown_by([&] { read_model_card(folder.path()); });
+    const auto error = thrown_by([&] { read(folder.path()); });
     CHECK(error.kind == ErrorKind::model);
     CHECK_MESSAGE(contains(error.message, c.why), error.message);
   }
@@ -183,4 +184,4 @@ TEST_CASE("what Wan's code has no words for cannot be written in the original la
 }
 
 }  // namespace
-}  // namespace nightreel::job
+}  // namespace nightreel::card

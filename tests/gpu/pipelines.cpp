@@ -43,7 +43,7 @@ Pipeline load_video(const Video& video, at::Device device, const Held& held) {
   options.dtype = held.dtype;
   options.fp8 = held.fp8;
   options.plan = held.plan;
-  return Pipeline::load(video.dir, options);
+  return Pipeline::load(card::read(video.dir), options);
 }
 
 pipeline::Pictures pictures_for(const Video& video, const Pipeline& pipeline) {

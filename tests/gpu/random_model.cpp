@@ -178,22 +178,22 @@ void write_model(const RandomModel& model, const std::string& folder, const std:
                                                            {"use_flow_sigmas", true},
                                                            {"flow_shift", 3.0}});
   write_component(folder + "/text_encoder", kTransformers, model.text_encoder, model, like, [&](auto& weights) {
-    model::Umt5Encoder(model::parse_umt5_config(model.text_encoder, folder), weights, meta, at::kFloat);
+    model::Umt5Encoder(card::parse_umt5_config(model.text_encoder, folder), weights, meta, at::kFloat);
   });
   write_component(folder + "/vae", kDiffusion, model.vae, model, like, [&](auto& weights) {
-    model::Vae(model::parse_vae_config(model.vae, folder), weights, meta, at::kFloat);
+    model::Vae(card::parse_vae_config(model.vae, folder), weights, meta, at::kFloat);
   });
   for (const char* expert : {"/transformer", "/transformer_2"}) {
     if (ends_with(expert, "_2") && !model.two_experts) continue;
     write_component(folder + expert, kDiffusion, model.transformer, model, like, [&](auto& weights) {
-      model::Transformer(model::parse_transformer_config(model.transformer, folder), weights, meta, at::kFloat);
+      model::Transformer(card::parse_transformer_config(model.transformer, folder), weights, meta, at::kFloat);
     });
   }
   if (model.image_encoder.is_null()) return;
   write_json(folder + "/image_processor/preprocessor_config.json",
              {{"size", {{"shortest_edge", kSquare}}}, {"crop_size", {{"height", kSquare}, {"width", kSquare}}}});
   write_component(folder + "/image_encoder", kTransformers, model.image_encoder, model, like, [&](auto& weights) {
-    model::ClipVision(model::parse_clip_vision_config(model.image_encoder, folder), {}, weights, meta, at::kFloat);
+    model::ClipVision(card::parse_clip_vision_config(model.image_encoder, folder), {}, weights, meta, at::kFloat);
   });
 }
 
@@ -211,7 +211,7 @@ void write_random_models(const std::string& folder, const std::string& like) {
 
 void write_random_lora(const std::string& path, const std::string& folder) {
   constexpr std::int64_t kRank = 4;
-  const auto config = model::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
+  const auto config = card::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
   const std::int64_t width = config.width();
   std::map<std::string, at::Tensor> tensors;
   for (const char* layer : {"attn1.to_q", "attn1.to_v", "attn1.to_out.0", "attn2.to_k"}) {

@@ -19,7 +19,7 @@
 #include "support/temp_folder.h"
 
 using namespace nightreel;
-using job::Layout;
+using card::Layout;
 using model::ConvertOptions;
 using model::Precision;
 using model::WeightMap;
@@ -84,8 +84,8 @@ double peak_megabytes() {
 /// Every setting of the component is the same in both layouts.
 void check_settings(const std::string& name, const std::string& component) {
   const std::string file = "/" + component + "/config.json";
-  const base::Json ours = job::checkpoint_json(original_folder(name) + file).json;
-  const base::Json theirs = job::checkpoint_json(diffusers_folder(name) + file).json;
+  const base::Json ours = card::checkpoint_json(original_folder(name) + file).json;
+  const base::Json theirs = card::checkpoint_json(diffusers_folder(name) + file).json;
   for (const auto& [key, value] : theirs.items()) {
     CAPTURE(key);
     if (key[0] == '_' || value.is_null()) continue;
@@ -100,9 +100,9 @@ TEST_CASE("an original folder has the digest and the tensors of its Diffusers fo
   for (const std::string& name : cases()) {
     CAPTURE(name);
     CHECK(model::model_digest(original_folder(name)) == model::model_digest(diffusers_folder(name)));
-    CHECK(job::components_of(diffusers_folder(name)).size() >= 3);
-    CHECK(job::components_of(original_folder(name)) == job::components_of(diffusers_folder(name)));
-    for (const std::string& component : job::components_of(diffusers_folder(name))) {
+    CHECK(card::components_of(diffusers_folder(name)).size() >= 3);
+    CHECK(card::components_of(original_folder(name)) == card::components_of(diffusers_folder(name)));
+    for (const std::string& component : card::components_of(diffusers_folder(name))) {
       CAPTURE(component);
       check_settings(name, component);
       const WeightMap ours = WeightMap::open(original_folder(name) + "/" + component);
@@ -177,13 +177,13 @@ TEST_CASE("converted to the other layout and back, a checkpoint has the same dig
     to_diffusers.layout = Layout::diffusers;
     to_diffusers.shard_bytes = 20'000;
     for (const auto& component : model::convert_checkpoint(to_diffusers)) CHECK(component.changed == 0);
-    CHECK(job::layout_of(folder / "diffusers") == Layout::diffusers);
+    CHECK(card::layout_of(folder / "diffusers") == Layout::diffusers);
     CHECK(model::model_digest(folder / "diffusers") == expected);
     CHECK(problems_of(folder / "diffusers") == "");
     ConvertOptions to_original = conversion(folder / "diffusers", folder / "original");
     to_original.layout = Layout::original;
     model::convert_checkpoint(to_original);
-    CHECK(job::layout_of(folder / "original") == Layout::original);
+    CHECK(card::layout_of(folder / "original") == Layout::original);
     CHECK(model::model_digest(folder / "original") == expected);
     CHECK(problems_of(folder / "original") == "");
     ConvertOptions direct = conversion(diffusers_folder(name), folder / "direct");

@@ -15,7 +15,11 @@ constexpr std::uint64_t kGB = 1000000000;
 job::DeviceMemory room_for_one_expert() {
   job::DeviceMemory memory;
   memory.model.gpu = false;
-  memory.model.transformer = {1, 1, 8, 16, 16, 16, 16, 16, 0, 0, {1, 2, 2}};
+  card::TransformerConfig& transformer = memory.model.transformer.emplace();
+  transformer.num_layers = 1;
+  transformer.num_attention_heads = 1;
+  transformer.attention_head_dim = 8;
+  transformer.ffn_dim = 16;
   memory.model.weights = {0, 0, 10 * kGB, 10 * kGB, 0};
   memory.bytes = 15 * kGB;
   return memory;

@@ -124,7 +124,7 @@ job::Settings settings_of(const std::string& model, json fields, int video) {
   std::string prompt = "a red circle";
   for (int i = 0; i < 7 * video; ++i) prompt += " moves right";
   fields["prompt"] = prompt;
-  const job::ModelCard card = job::read_model_card(model);
+  const card::Card card = card::read(model);
   return job::resolve(job::make_job(fields, {}), card, job::recipe_for(card, job::RecipeChoice::automatic));
 }
 

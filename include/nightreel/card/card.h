@@ -1,11 +1,10 @@
 // What a checkpoint is, from the JSON files of its folder alone: no tensor is read, so that a job can be checked
-// against the model before any renderer starts.
+// against the model before any renderer starts. The one description, and the one set of rules for what a video may be.
 //
 // Plain values; any thread. A folder that is missing, of another layout, or whose files contradict each other is an
-// Error{model} that names the file and the field.
+// Error{model} that names the file and the field; a video that the model does not make an Error{job} "field: reason".
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -13,9 +12,10 @@
 #include <string_view>
 #include <vector>
 
-#include "nightreel/job/job.h"
+#include "nightreel/base/json.h"
+#include "nightreel/card/configs.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 
 enum class ModelKind {
   t2v,    // text to video
@@ -25,48 +25,65 @@ enum class ModelKind {
 };
 std::string_view name(ModelKind kind);
 
-/// The dimensions of a Wan transformer, as its config.json names them.
-struct TransformerSize {
-  std::int64_t num_layers = 0;
-  std::int64_t num_attention_heads = 0;
-  std::int64_t attention_head_dim = 0;
-  std::int64_t ffn_dim = 0;
-  std::int64_t freq_dim = 0;
-  std::int64_t text_dim = 0;
-  std::int64_t in_channels = 0;
-  std::int64_t out_channels = 0;
-  std::int64_t image_dim = 0;                       // 0: no branch for CLIP's picture features
-  std::int64_t pos_embed_seq_len = 0;               // 0: none
-  std::array<std::int64_t, 3> patch_size{1, 2, 2};  // frames, height, width
-  bool operator==(const TransformerSize&) const = default;
+/// Rows of a prompt's embeddings: max_sequence_length of diffusers' WanPipeline.
+inline constexpr std::int64_t kTextLen = 512;
+
+/// What of a video's settings a checkpoint has a say in.
+struct Video {
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t num_frames = 0;
+  bool first_picture = false;
+  bool last_picture = false;
+  std::optional<double> boundary_ratio;
+  std::optional<double> guidance_scale_2;
+  std::vector<std::string> lora_experts;  // high, low, both
 };
 
-struct ModelCard {
+struct Card {
   std::string folder;
   ModelKind kind = ModelKind::t2v;
-  std::string published;                 // the Wan model with exactly these dimensions; empty: none
-  std::vector<std::string> experts;      // component folders, the high-noise one first: one or two
-  TransformerSize transformer;           // of each expert
-  std::int64_t rope_max_seq_len = 1024;  // patches along one axis, at most
-  std::int64_t z_dim = 0;                // latent channels
-  std::int64_t vae_spatial = 8;          // pixels a latent cell, each way
-  std::int64_t vae_temporal = 4;         // frames a latent frame, but for the first
-  std::int64_t text_len = 512;           // tokens
-  bool has_image_encoder = false;        // CLIP's
+  std::string published;             // the Wan model with exactly these dimensions; empty: none
+  std::vector<std::string> experts;  // component folders, the high-noise one first: one or two
+  std::vector<TransformerConfig> transformers{TransformerConfig()};  // of each expert, of the same dimensions
+  VaeConfig vae;
+  Umt5Config text_encoder;
+  bool has_image_encoder = false;                 // CLIP's, by model_index.json
+  std::optional<ClipVisionConfig> image_encoder;  // absent where the transformers do not look at it
+  ClipPictureConfig picture;
+  SchedulerConfig scheduler;
   std::optional<double> boundary_ratio;
-  std::string sampler;                                // as scheduler_config.json has it: unipc, dpm++, euler
-  double flow_shift = 1.0;                            // likewise
-  Overrides stated;                                   // nightreel.json
-  std::map<std::string, std::uint64_t> weight_bytes;  // component -> bytes of its safetensors files
+  base::Json stated = base::Json::object();           // nightreel.json, as it stands: the recipe's to read
+  std::map<std::string, std::uint64_t> weight_bytes;  // component -> bytes of its files
 
-  std::int64_t height_multiple() const { return vae_spatial * transformer.patch_size[1]; }
-  std::int64_t width_multiple() const { return vae_spatial * transformer.patch_size[2]; }
-  bool two_experts() const { return experts.size() == 2; }
+  const TransformerConfig& transformer() const { return transformers.front(); }
+  bool two_experts() const { return transformers.size() == 2; }
+  /// Wan 2.2 TI2V: a picture stands in place of the first latent frame, whose tokens are told time step 0.
+  bool expand_timesteps() const { return kind == ModelKind::ti2v; }
+  /// Channels that the transformer takes beside the noisy latents: 0, or those of a mask and a picture.
+  std::int64_t condition_channels() const { return transformer().in_channels - transformer().out_channels; }
+
+  std::int64_t height_multiple() const { return vae.scale_factor_spatial * transformer().patch_size[1]; }
+  std::int64_t width_multiple() const { return vae.scale_factor_spatial * transformer().patch_size[2]; }
+  /// Frames come in so many at a time, after the least: a video has n * frames_step() + least_frames() of them.
+  std::int64_t frames_step() const { return vae.scale_factor_temporal * transformer().patch_size[0]; }
+  std::int64_t least_frames() const { return 1 + vae.scale_factor_temporal * (transformer().patch_size[0] - 1); }
+  /// [channels, frames, rows, columns] of the latents of a video of these sizes.
+  std::vector<std::int64_t> latent_shape(const Video& video) const;
+
+  /// Throws Error{job} for a video that this model does not make: sizes, frames, pictures, experts.
+  void check(const Video& video) const;
+  /// The same of the sizes alone.
+  void check_size(const Video& video) const;
 };
 
-ModelCard read_model_card(const std::string& folder);
+/// The folder's card, in either layout (checkpoint.h).
+Card read(const std::string& folder);
+
+/// Throws Error{model} for what checkpoints may be, but this version does not render.
+void check_supported(const Card& card);
 
 /// For people and programs that ask what a checkpoint is.
-Json to_json(const ModelCard& card);
+base::Json to_json(const Card& card);
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

@@ -13,7 +13,7 @@
 
 #include "nightreel/base/json.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 
 using base::Json;
 
@@ -38,16 +38,10 @@ std::vector<std::string> components_of(const std::string& folder);
 /// The folder with spiece.model or tokenizer.json.
 std::string tokenizer_folder(const std::string& folder);
 
-/// Where an original folder keeps a component's tensors.
-struct OriginalWeights {
-  std::string path;  // an expert's folder, or the one file of another component
-  Json config;       // of the component, as Diffusers writes it
-};
-
 /// True where FOLDER/COMPONENT names a component of a folder in the original layout.
 bool is_original_component(const std::string& path);
-/// Of FOLDER/COMPONENT.
-OriginalWeights original_weights(const std::string& path);
+/// Where an original folder keeps the tensors of FOLDER/COMPONENT: an expert's folder, or the one file of another part.
+std::string original_weights(const std::string& path);
 
 /// The JSON files by which a folder of the layout `as` says what `folder` is: name within the folder -> content.
 /// Throws where the original layout has no words for it (Wan's code has no such model).
@@ -57,4 +51,4 @@ std::map<std::string, Json> config_files(const std::string& folder, Layout as);
 /// "." or "Wan2.1_VAE.safetensors"; `precision` is a word for the text encoder's file name (bf16, fp8, …).
 std::string original_place(const std::string& folder, const std::string& component, const std::string& precision);
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

@@ -7,7 +7,7 @@
 
 #include "nightreel/card/card.h"
 
-namespace nightreel::job {
+namespace nightreel::card {
 
 struct PublishedModel {
   std::string_view name;
@@ -40,8 +40,8 @@ struct PublishedModel {
 std::string_view published_negative_prompt();
 
 /// The one with exactly these dimensions, or null.
-const PublishedModel* find_published(const ModelCard& card);
+const PublishedModel* find_published(const Card& card);
 /// By name, or null.
 const PublishedModel* find_published(std::string_view name);
 
-}  // namespace nightreel::job
+}  // namespace nightreel::card

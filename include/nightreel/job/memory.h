@@ -28,28 +28,6 @@ inline constexpr std::array<Part, 5> kParts{Part::text_encoder, Part::image_enco
 /// The component's folder.
 std::string_view name(Part part);
 
-/// The dimensions of a Wan VAE, as its config.json names them.
-struct VaeSize {
-  std::int64_t base_dim = 96;
-  std::int64_t decoder_base_dim = 96;
-  std::int64_t z_dim = 16;
-  std::vector<std::int64_t> dim_mult{1, 2, 4, 4};
-  std::int64_t num_res_blocks = 2;
-  std::vector<bool> temporal_downsample{false, true, true};
-  std::int64_t spatial = 8;   // pixels a latent cell, each way
-  std::int64_t temporal = 4;  // frames a latent frame, but for the first
-  std::int64_t patch_size = 1;
-  bool is_residual = false;
-};
-
-/// What an encoder of `tokens` tokens needs: UMT5 for a prompt, CLIP for a picture.
-struct EncoderSize {
-  std::int64_t tokens = 0;
-  std::int64_t width = 0;
-  std::int64_t ffn_dim = 0;
-  std::int64_t heads = 0;
-};
-
 /// How tensors come by a device's memory, which says what they take beside their own bytes.
 enum class Allocator {
   exact,       // a CPU: nothing that counts
@@ -66,10 +44,10 @@ struct MemoryModel {
   std::int64_t element_bytes = 2;  // of the transformer's and the encoders' activations; the VAE computes in float32
   bool both_prompts = false;       // prompt and negative prompt go through the transformer as one batch
   bool keep_keys = false;          // the cross-attention's keys and values of all blocks are kept
-  TransformerSize transformer;
-  VaeSize vae;
-  EncoderSize text;
-  EncoderSize clip;                        // no tokens: there is none
+  std::optional<card::TransformerConfig> transformer;  // of each expert; absent, as those below: there is none
+  card::VaeConfig vae;
+  std::optional<card::Umt5Config> text;
+  std::optional<card::ClipVisionConfig> clip;
   std::array<std::uint64_t, 5> weights{};  // bytes on the device by Part; 0: there is none
   std::uint64_t host_weights = 0;          // bytes that never leave the host: the token embedding
   std::uint64_t linear_weights = 0;        // numbers in the linear layers of one expert's blocks, which fp8 narrows
@@ -189,7 +167,7 @@ std::optional<MemoryPlan> next_plan(const DeviceMemory& memory, const Settings& 
 MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings);
 
 /// fitting_plan() for each job, as check_jobs() throws: a line "FILE:LINE: memory: …" for each that does not fit.
-void check_memory(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe,
+void check_memory(const std::vector<Job>& jobs, const card::Card& card, const Recipe& recipe,
                   const DeviceMemory& memory);
 
 /// Settings and precisions near these that would fit, for people: "480x832", "49 frames", "--dtype fp8". May be empty.

@@ -30,6 +30,6 @@ struct Recipe {
 };
 
 /// Throws Error{model} when `official` is asked for and no published model has the card's dimensions.
-Recipe recipe_for(const ModelCard& card, RecipeChoice choice);
+Recipe recipe_for(const card::Card& card, RecipeChoice choice);
 
 }  // namespace nightreel::job

@@ -15,14 +15,14 @@ namespace nightreel::job {
 
 /// Every setting as it will be used. A field that the job leaves out is the recipe's, guidance_scale_2 too; where
 /// neither has one, two experts share guidance_scale, as in diffusers.
-Settings resolve(const Job& job, const ModelCard& card, const Recipe& recipe);
+Settings resolve(const Job& job, const card::Card& card, const Recipe& recipe);
+
+/// What of the settings a checkpoint has a say in (Card::check).
+card::Video video_of(const Settings& settings);
 
 /// resolve() for each, before any renderer starts. Throws one Error{usage} with a line "FILE:LINE: field: reason" for
 /// each misfit.
-void check_jobs(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe);
-
-/// Throws Error{model} for what checkpoints may be, but this version does not render.
-void check_supported(const ModelCard& card);
+void check_jobs(const std::vector<Job>& jobs, const card::Card& card, const Recipe& recipe);
 
 /// The shell command that makes the video again: `nightreel generate` with every setting spelled out, then `more`
 /// (--threads, --crf, … of the run) and the output's name.

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/card/card.h"
 #include "nightreel/job/memory.h"
 #include "nightreel/job/settings.h"
 #include "nightreel/model/fully_sharded.h"
@@ -73,8 +74,8 @@ struct ClipSquare {
 
 class Pipeline {
  public:
-  /// Loads the Diffusers folder `dir`.
-  static Pipeline load(const std::string& dir, const PipelineOptions& options);
+  /// Loads the checkpoint that `card` describes, which this version must support (card::check_supported).
+  static Pipeline load(const card::Card& card, const PipelineOptions& options);
   Pipeline(Pipeline&&) noexcept;
   Pipeline& operator=(Pipeline&&) noexcept;
   ~Pipeline();

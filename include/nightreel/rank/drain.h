@@ -40,7 +40,7 @@ struct DrainLimits {
 
 struct DrainParts {
   const RunOptions& options;
-  const job::ModelCard& card;
+  const card::Card& card;
   const job::Recipe& recipe;
   OutputFolder out;
   queue::ClaimRequest who;  // min_pending: how many must wait before a second job is claimed

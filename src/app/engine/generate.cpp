@@ -96,7 +96,7 @@ void check_outputs(const GenerateOptions& options) {
 job::Settings resolve_job(const GenerateOptions& options) {
   try {
     const job::Job made = job::make_job(options.job, {std::filesystem::current_path().string(), ""});
-    const job::ModelCard card = job::read_model_card(options.maker.model);
+    const card::Card card = card::read(options.maker.model);
     job::Settings settings = job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
     media::check_input_files({made});
     job::fitting_plan(device_memory(options.maker), settings);

@@ -28,7 +28,7 @@ void print(const std::string& name, const nlohmann::json& value) {
 }
 
 int info(const InfoOptions& options) {
-  const job::ModelCard card = card_of(options.folder);
+  const card::Card card = card_of(options.folder);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(options.recipe));
   const MemoryAnswer memory = memory_answer(options.memory, card, recipe);
   const nlohmann::json facts{

@@ -52,7 +52,7 @@ model::CheckedComponent check_tokenizer(const std::string& folder) {
   model::CheckedComponent checked;
   checked.name = "tokenizer";
   try {
-    text::Tokenizer::load(job::tokenizer_folder(folder));
+    text::Tokenizer::load(card::tokenizer_folder(folder));
   } catch (const base::Error& e) {
     checked.problems.push_back({"unreadable", "", e.what()});
   }

@@ -10,7 +10,7 @@ namespace nightreel::app {
 
 /// The folder's card. A file that is no model's at all is the caller's mistake: Error{usage}; a folder that cannot be
 /// used is Error{model}.
-job::ModelCard card_of(const std::string& folder);
+card::Card card_of(const std::string& folder);
 
 void add_model_check(CLI::App& model, Action& action);
 void add_model_convert(CLI::App& model, Action& action);

@@ -1,6 +1,5 @@
-#include "nightreel/model/transformer.h"
+#include "nightreel/card/configs.h"
 
-#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -24,7 +23,7 @@ TEST_CASE("a transformer's configuration is read, silence means diffusers' defau
                  {"eps", 1e-5},
                  {"image_dim", nullptr},
                  {"qk_norm", "rms_norm_across_heads"}};
-  const model::TransformerConfig config = model::parse_transformer_config(wan, "c.json");
+  const card::TransformerConfig config = card::parse_transformer_config(wan, "c.json");
   CHECK(config.patch_size == std::array<std::int64_t, 3>{1, 4, 2});
   CHECK(config.width() == 768);
   CHECK(config.in_channels == 36);
@@ -32,7 +31,7 @@ TEST_CASE("a transformer's configuration is read, silence means diffusers' defau
   CHECK_FALSE(config.cross_attn_norm);
   CHECK(config.eps == 1e-5);
   CHECK(config.num_layers == 40);
-  CHECK(model::parse_transformer_config(Json::object(), "c.json").out_channels == 16);
+  CHECK(card::parse_transformer_config(Json::object(), "c.json").out_channels == 16);
 }
 
 TEST_CASE("a setting that this program does not have, or a value that makes no model, is an error that names it") {
@@ -63,10 +62,10 @@ TEST_CASE("a setting that this program does not have, or a value that makes no m
     CAPTURE(c.key);
     const Json config{{c.key, c.value}};
     const std::string message =
-        error_of(base::ErrorKind::model, [&] { model::parse_transformer_config(config, "dir/config.json"); });
+        error_of(base::ErrorKind::model, [&] { card::parse_transformer_config(config, "dir/config.json"); });
     CHECK(contains(message, "dir/config.json: "));
     CHECK(contains(message, c.key));
   }
-  CHECK(contains(error_of(base::ErrorKind::model, [] { model::parse_transformer_config(Json(3), "c.json"); }),
+  CHECK(contains(error_of(base::ErrorKind::model, [] { card::parse_transformer_config(Json(3), "c.json"); }),
                  "not a JSON object"));
 }
