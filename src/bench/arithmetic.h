@@ -9,11 +9,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace nightreel::model {
-struct TransformerConfig;
-struct Umt5Config;
-struct VaeConfig;
-}  // namespace nightreel::model
+#include "nightreel/card/configs.h"
 
 namespace nightreel::bench {
 

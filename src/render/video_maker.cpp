@@ -147,7 +147,7 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   facts.load = loaded.report;
   facts.model = {{"path", std::filesystem::absolute(options.model).lexically_normal().string()},
                  {"digest", facts.model_digest},
-                 {"card", job::to_json(card)},
+                 {"card", card::to_json(card)},
                  {"dtype", precision}};
   facts.load_s = watch.seconds();
   parts_->facts = facts;

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "card/checkpoint_folder.h"
+#include "nightreel/base/error.h"
 #include "nightreel/card/checkpoint.h"
 #include "nightreel/card/card.h"
 #include "support/temp_folder.h"

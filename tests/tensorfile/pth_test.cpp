@@ -36,7 +36,7 @@ std::string file_of_one(const std::string& value) {
   return pth_of(pickle::state_dict({{"w", value}}), {{"0", kFour}});
 }
 
-Header header_of(const std::string& path) {
+Header pth_header_of(const std::string& path) {
   return tensorfile::pth_header(tensorfile::map_pth(path));
 }
 
@@ -173,7 +173,7 @@ void check_all(const std::vector<BadPth>& files) {
     CAPTURE(number);
     CAPTURE(bad.why);
     const std::string path = folder.write("bad" + std::to_string(number++) + ".pth", bad.content);
-    const std::string message = refusal([&] { header_of(path); });
+    const std::string message = refusal([&] { pth_header_of(path); });
     CAPTURE(message);
     CHECK(message.rfind(path + ": ", 0) == 0);
     CHECK(contains(message, bad.why));
@@ -203,7 +203,7 @@ TEST_CASE("a file of torch.save has a header: shared storages, offsets, strides,
                                     pickle::text("scalar") + pickle::tensor(four(), 3, {}, {}) + "u}" +
                                     pickle::text("_metadata") + pickle::ordered_dict() + "sb.";
   const std::string path = folder.write("good.pth", pth_of(with_metadata, {{"0", kFour}}));
-  const Header header = header_of(path);
+  const Header header = pth_header_of(path);
   CHECK(header.tensors.size() == 7);
   const StoredTensor& w = header.tensors.at("w");
   CHECK(w.type == StoredType::f32);
@@ -222,7 +222,7 @@ TEST_CASE("zip files with and without zip64 records are read") {
   const std::string program = pickle::state_dict({{"w", pickle::tensor(four(), 0, {4}, {1})}});
   for (const bool zip64 : {true, false}) {
     const std::string path = folder.write("file.pth", zip_of({{"a/data.pkl", program}, {"a/data/0", kFour}}, zip64));
-    CHECK(header_of(path).tensors.at("w").bytes == 16);
+    CHECK(pth_header_of(path).tensors.at("w").bytes == 16);
   }
 }
 
@@ -238,7 +238,7 @@ TEST_CASE("the error about an old file says the command that writes it anew") {
   const TempFolder folder;
   const std::string path =
       folder.write("old.pth", std::string("\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.", 15) + std::string(40, 'x'));
-  const std::string message = refusal([&] { header_of(path); });
+  const std::string message = refusal([&] { pth_header_of(path); });
   CHECK(contains(message, "torch.save(torch.load("));
   CHECK(contains(message, "weights_only=True"));
 }
@@ -247,7 +247,7 @@ TEST_CASE("bombs cost no memory: deep nesting, lists in themselves, doubled tupl
   const TempFolder folder;
   const auto open = [&](const std::string& opcodes) {
     const std::string path = folder.write("bomb.pth", pth_of(pickle::kBegin + opcodes, {{"0", kFour}}));
-    return refusal([&] { header_of(path); });
+    return refusal([&] { pth_header_of(path); });
   };
   std::string doubled = ")q\1";
   for (int i = 0; i < 64; ++i) doubled += "h\1h\1\x86q\1";  // 2^64 leaves, were they ever counted
@@ -271,7 +271,7 @@ TEST_CASE("every prefix of a good file, and the file with any byte changed, is r
   const TempFolder folder;
   const std::string good = file_of_one(pickle::tensor(four(), 0, {2, 2}, {1, 2}));
   damage_everywhere(good, [&](const std::string& content) {
-    const Header header = header_of(folder.write("fuzzed.pth", content));
+    const Header header = pth_header_of(folder.write("fuzzed.pth", content));
     for (const auto& [name, stored] : header.tensors) CHECK(stored.offset + stored.bytes <= content.size());
   });
 }

@@ -32,7 +32,7 @@ int info(const InfoOptions& options) {
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(options.recipe));
   const MemoryAnswer memory = memory_answer(options.memory, card, recipe);
   const nlohmann::json facts{
-      {"model", job::to_json(card)},
+      {"model", card::to_json(card)},
       {"memory", memory.json},
       {"digest", model::model_digest(options.folder)},
       {"recipe", {{"name", recipe.name}, {"defaults", job::to_json(recipe.defaults)}, {"note", recipe.note}}}};
