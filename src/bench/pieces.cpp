@@ -203,7 +203,8 @@ class VaeDecode final : public Piece {
   VaeDecode(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : vae_(with_reader(workload,
                          [&](model::TensorReader* reader) {
-                           return model::Vae::load(card.vae, workload.model + "/vae", workload.device, at::kFloat, reader);
+                           return model::Vae::load(card.vae, workload.model + "/vae", workload.device, at::kFloat,
+                                                   reader);
                          })),
         plan_(workload.plan),
         as_pixels_(inputs.has_reference()),

@@ -219,15 +219,13 @@ void write_published_configs(const std::string& name, const std::string& dir) {
 void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
   const c10::InferenceMode inference;
   for (const char* name : {"transformer", "transformer_2"}) {
-    write_component(dir + "/" + name, kDiffusionFile, dtype,
-                    [&](const std::string& folder, model::WeightMap& weights) {
-                      model::Transformer(card::read_transformer_config(folder), weights, at::kMeta, dtype);
-                    });
+    write_component(dir + "/" + name, kDiffusionFile, dtype, [&](const std::string& folder, model::WeightMap& weights) {
+      model::Transformer(card::read_transformer_config(folder), weights, at::kMeta, dtype);
+    });
   }
-  write_component(dir + "/vae", kDiffusionFile, at::kFloat,
-                  [](const std::string& folder, model::WeightMap& weights) {
-                    model::Vae(card::read_vae_config(folder), weights, at::kMeta, at::kFloat);
-                  });
+  write_component(dir + "/vae", kDiffusionFile, at::kFloat, [](const std::string& folder, model::WeightMap& weights) {
+    model::Vae(card::read_vae_config(folder), weights, at::kMeta, at::kFloat);
+  });
   write_component(dir + "/text_encoder", kEncoderFile, dtype,
                   [&](const std::string& folder, model::WeightMap& weights) {
                     model::Umt5Encoder(card::read_umt5_config(folder), weights, at::kMeta, dtype);
@@ -236,8 +234,9 @@ void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
 
 at::Tensor RandomWeights::read(const std::string& component, const model::WeightMap& weights, const std::string& name) {
   const model::StoredTensor& stored = weights.stored(name);
-  const auto options =
-      at::TensorOptions(stored.type == model::StoredType::f32 ? at::kFloat : at::kBFloat16).device(device_).requires_grad(false);
+  const auto options = at::TensorOptions(stored.type == model::StoredType::f32 ? at::kFloat : at::kBFloat16)
+                           .device(device_)
+                           .requires_grad(false);
   if (is_norm(name)) return at::ones(stored.shape, options);
   at::Generator generator = at::globalContext().defaultGenerator(device_).clone();
   generator.set_current_seed(seed_of(component, name));

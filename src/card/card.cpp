@@ -55,9 +55,9 @@ void read_transformers(Card& card) {
 void check_vae(const Card& card) {
   const std::int64_t made = card.transformer().out_channels;
   if (card.vae.z_dim == made) return;
-  refuse_field(config_of(card, "vae"), "z_dim",
-               "is " + std::to_string(card.vae.z_dim) + ", but the transformer makes " + std::to_string(made) +
-                   " channels");
+  refuse_field(
+      config_of(card, "vae"), "z_dim",
+      "is " + std::to_string(card.vae.z_dim) + ", but the transformer makes " + std::to_string(made) + " channels");
 }
 
 void check_text_encoder(const Card& card) {
@@ -89,8 +89,8 @@ ModelKind kind_of(const Card& card, bool expand_timesteps) {
   // diffusers counts tokens by these patches, whatever the transformer's are (pipeline_wan_i2v.py, temp_ts).
   const bool expands = t.patch_size == TransformerConfig().patch_size && t.in_channels == t.out_channels;
   if (expand_timesteps && !expands) {
-    throw Error(ErrorKind::model, printable(path) +
-                                      ": expand_timesteps goes with patch_size [1, 2, 2] and as many channels out as in");
+    throw Error(ErrorKind::model,
+                printable(path) + ": expand_timesteps goes with patch_size [1, 2, 2] and as many channels out as in");
   }
   if (expand_timesteps) return ModelKind::ti2v;
   if (t.in_channels == t.out_channels) return ModelKind::t2v;
@@ -164,8 +164,9 @@ ClipPictureConfig read_clip_picture_config(const std::string& folder, const Clip
   const std::string path = folder + "/image_processor/preprocessor_config.json";
   const ClipPictureConfig picture = parsed(path, parse_clip_picture_config);
   if (picture.crop == encoder.image_size) return picture;
-  refuse_field(path, "crop_size", "is " + std::to_string(picture.crop) + ", but the image encoder's image_size is " +
-                                      std::to_string(encoder.image_size));
+  refuse_field(path, "crop_size",
+               "is " + std::to_string(picture.crop) + ", but the image encoder's image_size is " +
+                   std::to_string(encoder.image_size));
 }
 
 Card read(const std::string& folder) {

@@ -40,8 +40,7 @@ ConfigReader ConfigReader::of(const std::string& path) {
 }
 
 void ConfigReader::refuse(const std::string& field, const std::string& reason) const {
-  throw base::Error(base::ErrorKind::model,
-                    base::printable(path_) + ": " + base::printable(field, 80) + ": " + reason);
+  throw base::Error(base::ErrorKind::model, base::printable(path_) + ": " + base::printable(field, 80) + ": " + reason);
 }
 
 const Json& ConfigReader::value(const std::string& field) {

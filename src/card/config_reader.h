@@ -1,6 +1,7 @@
 // Reads one JSON file of a checkpoint field by field, and knows in the end which fields nobody asked for.
 //
-// Python writes None as null: such a field counts as absent. Errors are Error{model}: "FILE: FIELD: reason". One thread.
+// Python writes None as null: such a field counts as absent. Errors are Error{model}: "FILE: FIELD: reason". One
+// thread.
 #pragma once
 
 #include <cstdint>

@@ -42,8 +42,8 @@ bool fits(const PublishedModel& model, const Card& card) {
   const auto& t = card.transformer();
   return model.kind == card.kind && model.experts == card.experts.size() && model.num_layers == t.num_layers &&
          model.num_attention_heads == t.num_attention_heads && model.ffn_dim == t.ffn_dim &&
-         model.in_channels == t.in_channels && model.z_dim == card.vae.z_dim && model.vae_spatial == card.vae.scale_factor_spatial &&
-         model.image_dim == t.image_dim;
+         model.in_channels == t.in_channels && model.z_dim == card.vae.z_dim &&
+         model.vae_spatial == card.vae.scale_factor_spatial && model.image_dim == t.image_dim;
 }
 
 const PublishedModel* found(const PublishedModel* model) {

@@ -49,10 +49,9 @@ struct SchedulerClass {
   const Requirements& own;
 };
 
-const std::array<SchedulerClass, 3> kClasses{
-    {{"UniPCMultistepScheduler", "unipc", "flow_shift", true, kOfUniPc},
-     {"DPMSolverMultistepScheduler", "dpm++", "flow_shift", true, kOfDpm},
-     {"FlowMatchEulerDiscreteScheduler", "euler", "shift", false, kOfEuler}}};
+const std::array<SchedulerClass, 3> kClasses{{{"UniPCMultistepScheduler", "unipc", "flow_shift", true, kOfUniPc},
+                                              {"DPMSolverMultistepScheduler", "dpm++", "flow_shift", true, kOfDpm},
+                                              {"FlowMatchEulerDiscreteScheduler", "euler", "shift", false, kOfEuler}}};
 
 const SchedulerClass& class_of(ConfigReader& read) {
   const std::string name = read.text("_class_name");

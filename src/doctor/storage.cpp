@@ -149,8 +149,9 @@ std::uint64_t bytes_a_video(const std::optional<card::Card>& card, const VideoSi
   const std::int64_t height = size.height > 0 ? size.height : usual.height;
   const std::int64_t width = size.width > 0 ? size.width : usual.width;
   const std::int64_t frames = size.num_frames > 0 ? size.num_frames : usual.num_frames;
-  const double latents = 4.0 * static_cast<double>(model.vae.z_dim * ((frames - 1) / model.vae.scale_factor_temporal + 1)) *
-                         static_cast<double>((height / model.vae.scale_factor_spatial) * (width / model.vae.scale_factor_spatial));
+  const double latents =
+      4.0 * static_cast<double>(model.vae.z_dim * ((frames - 1) / model.vae.scale_factor_temporal + 1)) *
+      static_cast<double>((height / model.vae.scale_factor_spatial) * (width / model.vae.scale_factor_spatial));
   // crf 18 takes a tenth to half a bit a pixel. A checkpoint holds the latents and up to four tensors of their size.
   const double video = static_cast<double>(height * width) * static_cast<double>(frames) / 16;
   return static_cast<std::uint64_t>(6 * latents + video);

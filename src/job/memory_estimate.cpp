@@ -243,11 +243,13 @@ Activations activations_of(const MemoryModel& model, const Settings& settings, c
   const std::int64_t side = tiled.decode ? kTile : std::max(settings.height, settings.width);
   const std::int64_t bands = tiled.decode ? 1 : model.group;
   const std::int64_t rows = band_of(std::min(side, settings.height) / model.vae.scale_factor_spatial, bands);
-  need.decode = unsigned_of(decode_bytes(model.vae, rows, std::min(side, settings.width) / model.vae.scale_factor_spatial,
-                                         latent_frames(model, settings) > 1));
+  need.decode =
+      unsigned_of(decode_bytes(model.vae, rows, std::min(side, settings.width) / model.vae.scale_factor_spatial,
+                               latent_frames(model, settings) > 1));
   if (bands > 1) {  // each rank's rows, and all of them put together, twice; and what was counted beside them
-    const std::int64_t whole = decode_bytes(model.vae, settings.height / model.vae.scale_factor_spatial,
-                                            settings.width / model.vae.scale_factor_spatial, latent_frames(model, settings) > 1);
+    const std::int64_t whole =
+        decode_bytes(model.vae, settings.height / model.vae.scale_factor_spatial,
+                     settings.width / model.vae.scale_factor_spatial, latent_frames(model, settings) > 1);
     need.decode += 3 * unsigned_of(kFramesAPiece * settings.height * settings.width * 3 * kFloat) +
                    (model.vae.is_residual ? 0 : unsigned_of(whole / kBesideBands));
   }

@@ -39,10 +39,14 @@ Settings fill_in(const Job& job, const Recipe& recipe) {
 }  // namespace
 
 card::Video video_of(const Settings& settings) {
-  card::Video video{settings.height,          settings.width,
-                    settings.num_frames,      !settings.image.empty(),
-                    !settings.last_image.empty(), settings.boundary_ratio,
-                    settings.guidance_scale_2, {}};
+  card::Video video{settings.height,
+                    settings.width,
+                    settings.num_frames,
+                    !settings.image.empty(),
+                    !settings.last_image.empty(),
+                    settings.boundary_ratio,
+                    settings.guidance_scale_2,
+                    {}};
   for (const Lora& lora : settings.loras) video.lora_experts.push_back(lora.expert);
   return video;
 }

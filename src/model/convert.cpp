@@ -11,8 +11,8 @@
 #include "model/counted_names.h"
 #include "model/original_names.h"
 #include "model/rounding.h"
-#include "model/staging_folder.h"
 #include "model/scalar_type.h"
+#include "model/staging_folder.h"
 #include "nightreel/base/error.h"
 #include "nightreel/model/weights.h"
 
@@ -34,9 +34,9 @@ const base::Json kQuantisation{{"quant_method", "nightreel_e4m3"},
 
 /// A tensor of the checkpoint, and where its numbers go.
 struct Step {
-  std::string name;  // in Diffusers
-  StoredType type;   // to be written
-  std::string to;    // the name to be written
+  std::string name;      // in Diffusers
+  StoredType type;       // to be written
+  std::string to;        // the name to be written
   std::string scale_to;  // of its scales, where it becomes fp8
   std::uint64_t at = 0;  // its first byte there: several may lie one below the other
 };

@@ -12,8 +12,8 @@ std::string digest_line(const std::string& component, const std::string& name, c
                         std::string_view bytes) {
   std::string shape;
   for (const std::int64_t size : stored.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
-  return component + " " + counted_name(component, name) + " " + std::string(tensorfile::name(stored.type)) + " [" + shape + "] " +
-         base::xxh128_hex(bytes) + "\n";
+  return component + " " + counted_name(component, name) + " " + std::string(tensorfile::name(stored.type)) + " [" +
+         shape + "] " + base::xxh128_hex(bytes) + "\n";
 }
 
 std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part,

@@ -1,7 +1,7 @@
 #include "model/original_names.h"
 
-#include <filesystem>
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <string_view>
 

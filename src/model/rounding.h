@@ -16,7 +16,7 @@ namespace nightreel::model {
 /// Stays as it is: the VAE (it computes in float32 whatever else does), what a transformer computes in float32, and
 /// whole numbers. fp8 is for the matrices of the blocks; what is beside them becomes bfloat16.
 StoredType target_type(const std::string& component, const std::string& name, const StoredTensor& stored,
-                         Precision precision);
+                       Precision precision);
 
 /// Errors of a component, summed up tensor by tensor.
 struct Rounding {

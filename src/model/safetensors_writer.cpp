@@ -42,7 +42,8 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<NewTen
   nlohmann::ordered_json header{{"__metadata__", {{"format", "pt"}}}};  // as save_pretrained writes and wants it
   for (const NewTensor& tensor : tensors) {
     const std::uint64_t end = missing_ + tensor.bytes();
-    header[tensor.name] = {{"dtype", tensorfile::name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {missing_, end}}};
+    header[tensor.name] = {
+        {"dtype", tensorfile::name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {missing_, end}}};
     places_[tensor.name] = {missing_, tensor.bytes()};
     missing_ = end;
   }

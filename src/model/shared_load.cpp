@@ -6,8 +6,8 @@
 #include <sstream>
 
 #include "model/counted_names.h"
-#include "nightreel/comm/texts.h"
 #include "nightreel/card/checkpoint.h"
+#include "nightreel/comm/texts.h"
 #include "nightreel/model/digest.h"
 
 namespace nightreel::model {

@@ -108,8 +108,8 @@ void VaeEncoder::add_stage(const card::VaeConfig& config, const VaeLoader& load,
   blocks_.emplace_back(Downsample::load(load, next_name(), out, config.temperal_downsample[stage]));
 }
 
-void VaeEncoder::add_residual_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
-                                    std::int64_t out) {
+void VaeEncoder::add_residual_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage,
+                                    std::int64_t in, std::int64_t out) {
   const std::string name = numbered("encoder.down_blocks", stage);
   const bool last = stage + 1 == config.dim_mult.size();
   const bool in_time = !last && config.temperal_downsample[stage];

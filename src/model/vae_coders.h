@@ -48,7 +48,8 @@ class VaeEncoder {
   void each_weight(const WeightVisitor& visit);
 
  private:
-  void add_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in, std::int64_t out);
+  void add_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
+                 std::int64_t out);
   void add_residual_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
                           std::int64_t out);
 

@@ -8,13 +8,13 @@
 #include <limits>
 #include <optional>
 
-#include "nightreel/tensorfile/mapped_file.h"
 #include "model/original_names.h"
 #include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/base/links.h"
 #include "nightreel/card/checkpoint.h"
+#include "nightreel/tensorfile/mapped_file.h"
 
 namespace nightreel::model {
 
@@ -151,7 +151,7 @@ WeightMap WeightMap::open_original(const std::string& folder) {
     const auto count = static_cast<std::int64_t>(parts.size());
     if (count > 0 && (!tensor.row_major() || tensor.shape.empty() || tensor.shape[0] % count != 0)) {
       refuse_file(original, "tensor " + base::printable(name) + ": is not " + std::to_string(count) +
-                                     " matrices one below the other");
+                                " matrices one below the other");
     }
     if (count > 0) {
       tensor.shape[0] /= count;

@@ -112,7 +112,8 @@ class Reader {
   }
 
   void read_vae() {
-    const auto statistics = static_cast<std::uint64_t>(2 * card_.vae.z_dim) * sizeof(float);  // latents_mean, latents_std
+    const auto statistics =
+        static_cast<std::uint64_t>(2 * card_.vae.z_dim) * sizeof(float);  // latents_mean, latents_std
     weights(Part::vae) = bytes_of(open("vae"), [](const auto&) { return sizeof(float); }) + statistics;
   }
 

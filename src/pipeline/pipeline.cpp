@@ -98,8 +98,7 @@ Pipeline Pipeline::load(const card::Card& card, const PipelineOptions& options) 
   residency.add(Part::text_encoder, weights_of(*pipeline.text_encoder_));
   pipeline.vae_ = timed("vae", [&](const std::string& folder) {
     // In float32 whatever the transformer's: so do the published code and diffusers' examples, and bfloat16 shows.
-    return std::make_unique<model::Vae>(
-        model::Vae::load(card.vae, folder, options.device, at::kFloat, options.reader));
+    return std::make_unique<model::Vae>(model::Vae::load(card.vae, folder, options.device, at::kFloat, options.reader));
   });
   residency.add(Part::vae, weights_of(*pipeline.vae_));
   std::array<Expert, 2> experts;

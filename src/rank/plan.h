@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/card/card.h"
 #include "nightreel/job/job.h"
 #include "nightreel/job/memory.h"
-#include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/rank/options.h"

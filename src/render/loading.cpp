@@ -49,8 +49,8 @@ Loaded load_together(const card::Card& card, pipeline::PipelineOptions wanted, c
   return {std::move(pipeline), std::move(digest), {static_cast<std::uint64_t>(load.bytes_read()), true}};
 }
 
-Loaded load(const card::Card& card, const pipeline::PipelineOptions& wanted,
-            std::unique_ptr<comm::Communicator> group, const base::Logger& log) {
+Loaded load(const card::Card& card, const pipeline::PipelineOptions& wanted, std::unique_ptr<comm::Communicator> group,
+            const base::Logger& log) {
   if (!group || group->size() == 1) return load_alone(card, wanted);
   try {
     return load_together(card, wanted, *group);

@@ -9,9 +9,9 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
+#include "nightreel/card/card.h"
 #include "nightreel/card/checkpoint.h"
 #include "nightreel/job/memory.h"
-#include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/archive.h"

@@ -2,9 +2,9 @@
 
 #include <optional>
 
+#include "nightreel/base/error.h"
 #include "tensorfile/pickle.h"
 #include "tensorfile/zip_index.h"
-#include "nightreel/base/error.h"
 
 namespace nightreel::tensorfile {
 

@@ -116,7 +116,8 @@ std::uint64_t header_length(std::string_view first, std::uint64_t file_bytes, co
   std::uint64_t length = 0;
   std::memcpy(&length, first.data(), sizeof length);
   if (length <= kMaxHeader && length <= file_bytes - kLeastSafetensors) return length;
-  refuse_file(path, "is no safetensors file, or cut off: a header of " + std::to_string(length) + " bytes does not fit");
+  refuse_file(path,
+              "is no safetensors file, or cut off: a header of " + std::to_string(length) + " bytes does not fit");
 }
 
 Json header_json(std::string_view text, const std::string& path) {

@@ -3,8 +3,8 @@
 
 #include "card/checkpoint_folder.h"
 #include "nightreel/base/error.h"
-#include "nightreel/card/checkpoint.h"
 #include "nightreel/card/card.h"
+#include "nightreel/card/checkpoint.h"
 #include "support/temp_folder.h"
 
 namespace nightreel::card {

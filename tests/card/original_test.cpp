@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "card/checkpoint_folder.h"
-#include "nightreel/card/checkpoint.h"
 #include "nightreel/card/card.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/job/recipe.h"
 #include "support/error.h"
 

@@ -35,9 +35,8 @@ struct LoadedModel {
 };
 
 std::unique_ptr<LoadedModel> load_one(const std::string& folder, at::Device device, at::ScalarType dtype, bool fp8) {
-  return std::make_unique<LoadedModel>(
-      card::parse_transformer_config(base::read_json(folder + "/config.json"), folder), model::WeightMap::open(folder),
-      device, dtype, fp8);
+  return std::make_unique<LoadedModel>(card::parse_transformer_config(base::read_json(folder + "/config.json"), folder),
+                                       model::WeightMap::open(folder), device, dtype, fp8);
 }
 
 std::vector<std::int64_t> latents_of(const card::TransformerConfig& config) {

@@ -136,7 +136,8 @@ at::Tensor draw(const std::string& name, const std::vector<std::int64_t>& shape)
 void write_tensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors, const char* stored) {
   const at::ScalarType dtype = std::string(stored) == "F32" ? at::kFloat : at::kBFloat16;
   std::vector<model::NewTensor> list;
-  for (const auto& [name, tensor] : tensors) list.push_back({name, tensorfile::find_stored_type(stored).value(), tensor.sizes().vec()});
+  for (const auto& [name, tensor] : tensors)
+    list.push_back({name, tensorfile::find_stored_type(stored).value(), tensor.sizes().vec()});
   model::SafetensorsWriter writer(path, std::move(list));
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor dense = tensor.to(dtype).contiguous();

@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::uint64_t kGB = 1000000000;
 
-card::TransformerConfig transformer_of(std::int64_t layers, std::int64_t heads, std::int64_t ffn, std::int64_t channels) {
+card::TransformerConfig transformer_of(std::int64_t layers, std::int64_t heads, std::int64_t ffn,
+                                       std::int64_t channels) {
   card::TransformerConfig t;
   t.num_layers = layers;
   t.num_attention_heads = heads;

@@ -28,8 +28,8 @@ at::Tensor encode_text(const std::string& name, at::Device device, at::ScalarTyp
 at::Tensor velocity(const std::string& name, at::Device device, at::ScalarType dtype) {
   const std::string folder = test::golden_path(name + "/model/transformer");
   model::WeightMap weights = model::WeightMap::open(folder);
-  const model::Transformer transformer(
-      card::parse_transformer_config(base::read_json(folder + "/config.json"), folder), weights, device, dtype);
+  const model::Transformer transformer(card::parse_transformer_config(base::read_json(folder + "/config.json"), folder),
+                                       weights, device, dtype);
   weights.expect_all_taken();
   const Golden golden(name + "/transformer");
   const at::Tensor image = golden.has("image_0") ? golden.tensor("image_0") : at::Tensor();

@@ -98,7 +98,8 @@ TEST_CASE("weights are counted from the files' headers as the modules hold them"
       CHECK(m.of(Part::image_encoder) == (clip ? bytes_of(model::ClipVision::load(dir, at::kCPU, dtype)) : 0));
       CHECK(m.host_weights > 0);
       CHECK(m.linear_weights * static_cast<std::uint64_t>(m.element_bytes) < m.of(Part::transformer));
-      const job::MemoryModel narrow = pipeline::memory_model(card::read(dir), {dtype, true, std::nullopt, /*fp8=*/true});
+      const job::MemoryModel narrow =
+          pipeline::memory_model(card::read(dir), {dtype, true, std::nullopt, /*fp8=*/true});
       CHECK(narrow.of(Part::transformer) == bytes_of(load_transformer(dir + "/transformer", dtype, /*fp8=*/true)));
       CHECK(narrow.of(Part::transformer) < m.of(Part::transformer));
       CHECK(narrow.of(Part::vae) == m.of(Part::vae));
@@ -141,8 +142,9 @@ TEST_CASE("a pass through the transformer takes about what the plan says") {
       m.both_prompts = false;
       const auto transformer = load_transformer(v.dir + "/transformer", dtype);
       const auto& config = transformer.config();
-      const at::Tensor latents = at::randn({1, config.in_channels, (v.settings.num_frames - 1) / m.vae.scale_factor_temporal + 1,
-                                            v.settings.height / m.vae.scale_factor_spatial, v.settings.width / m.vae.scale_factor_spatial});
+      const at::Tensor latents =
+          at::randn({1, config.in_channels, (v.settings.num_frames - 1) / m.vae.scale_factor_temporal + 1,
+                     v.settings.height / m.vae.scale_factor_spatial, v.settings.width / m.vae.scale_factor_spatial});
       const auto text = transformer.prepare_text(at::randn({1, 512, config.text_dim}), false);
       transformer.forward(latents, at::full({1}, 500.0), text);  // the rotation's table is made once
       memory.start();
@@ -160,8 +162,9 @@ TEST_CASE("decoding and encoding take about what the plan says, whole and in til
     const c10::InferenceMode inference;
     const job::MemoryModel m = pipeline::memory_model(card::read(v.dir), {at::kFloat, false, std::nullopt});
     const auto vae = model::Vae::load(v.dir + "/vae", at::kCPU, at::kFloat);
-    const at::Tensor latents = at::randn({1, m.vae.z_dim, (v.settings.num_frames - 1) / m.vae.scale_factor_temporal + 1,
-                                          v.settings.height / m.vae.scale_factor_spatial, v.settings.width / m.vae.scale_factor_spatial});
+    const at::Tensor latents =
+        at::randn({1, m.vae.z_dim, (v.settings.num_frames - 1) / m.vae.scale_factor_temporal + 1,
+                   v.settings.height / m.vae.scale_factor_spatial, v.settings.width / m.vae.scale_factor_spatial});
     const auto decode = [&](const at::Tensor& some) { vae.decode(some, [](const at::Tensor&) {}); };
     decode(latents.slice(2, 0, 2));  // weights in oneDNN's format are made once, for a first frame and for later ones
     memory.start();

@@ -100,11 +100,12 @@ TEST_CASE("pictures that a model does not take, or lacks, are refused by field")
     const char* last_image;
     const char* says;
   };
-  for (const Case& c : {Case{"plain", "a.png", "", "image: this model makes videos from text alone"},
-                        Case{"i2v", "", "", "image: is required by this image-to-video model"},
-                        Case{"ti2v", "a.png", "b.png", "last_image: this model takes a first picture only"},
-                        Case{"clip", "a.png", "b.png", "last_image: this model takes a first picture only"},
-                        Case{"first_last", "a.png", "", "last_image: this model needs the first and the last picture"}}) {
+  for (const Case& c :
+       {Case{"plain", "a.png", "", "image: this model makes videos from text alone"},
+        Case{"i2v", "", "", "image: is required by this image-to-video model"},
+        Case{"ti2v", "a.png", "b.png", "last_image: this model takes a first picture only"},
+        Case{"clip", "a.png", "b.png", "last_image: this model takes a first picture only"},
+        Case{"first_last", "a.png", "", "last_image: this model needs the first and the last picture"}}) {
     CAPTURE(c.model);
     const GoldenRun golden(c.model);
     job::Settings settings = golden.settings;

@@ -93,7 +93,8 @@ TEST_CASE("weights that come and go give the numbers of weights that stay, video
 
 TEST_CASE("what leaves is no longer on the device") {
   const GoldenRun golden("experts");
-  const job::MemoryModel model = pipeline::memory_model(card::read(golden.model_dir()), {at::kFloat, false, std::nullopt});
+  const job::MemoryModel model =
+      pipeline::memory_model(card::read(golden.model_dir()), {at::kFloat, false, std::nullopt});
   std::vector<std::size_t> most;
   for (const MemoryPlan& plan :
        {MemoryPlan{}, moving_plan(false, Experts::take_turns, false), moving_plan(true, Experts::leave, true)}) {

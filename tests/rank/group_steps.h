@@ -7,8 +7,8 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/json.h"
-#include "nightreel/job/job.h"
 #include "nightreel/card/card.h"
+#include "nightreel/job/job.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/rank/group_renderer.h"
 

@@ -4,12 +4,15 @@
 
 #include <doctest/doctest.h>
 
-#include "tensorfile/pth_files.h"
 #include "support/damage.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
+#include "tensorfile/pth_files.h"
 
 using namespace nightreel;
+using tensorfile::Header;
+using tensorfile::StoredTensor;
+using tensorfile::StoredType;
 using test::contains;
 using test::damage_everywhere;
 using test::pth_of;
@@ -17,9 +20,6 @@ using test::refusal;
 using test::TempFolder;
 using test::zip_of;
 using test::ZipPart;
-using tensorfile::Header;
-using tensorfile::StoredTensor;
-using tensorfile::StoredType;
 namespace pickle = test::pickle;
 
 namespace {

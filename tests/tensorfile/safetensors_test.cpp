@@ -1,4 +1,5 @@
-// Headers of safetensors files that are good, broken or hostile: each of the latter a line that names the file and what is wrong with it.
+// Headers of safetensors files that are good, broken or hostile: each of the latter a line that names the file and what
+// is wrong with it.
 #include "nightreel/tensorfile/safetensors.h"
 
 #include <doctest/doctest.h>
@@ -88,13 +89,11 @@ std::vector<BadFile> bad_files() {
 
 TEST_CASE("a header is read as it stands: types, shapes, empty and unaligned tensors, metadata") {
   const TempFolder folder;
-  const std::string path =
-      folder.write("good.safetensors",
-                   file_bytes(R"({"__metadata__":{"format":"pt","epoch":3},
+  const std::string path = folder.write("good.safetensors", file_bytes(R"({"__metadata__":{"format":"pt","epoch":3},
     "f":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}, "none":{"dtype":"F32","shape":[3,0],"data_offsets":[8,8]},
     "b":{"dtype":"BF16","shape":[],"data_offsets":[8,10]}, "odd":{"dtype":"F32","shape":[1],"data_offsets":[10,14]},
     "ids":{"dtype":"I64","shape":[1],"data_offsets":[14,22]}})",
-                              std::string(22, '\0')));
+                                                                       std::string(22, '\0')));
   for (const Header& header : {header_of(path), tensorfile::read_safetensors_header(path)}) {
     CHECK(header.tensors.size() == 5);
     CHECK(header.metadata == std::map<std::string, std::string>{{"format", "pt"}});

@@ -14,8 +14,8 @@
 #include <string_view>
 #include <vector>
 
-#include "nightreel/job/job.h"
 #include "nightreel/card/card.h"
+#include "nightreel/job/job.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/settings.h"
 

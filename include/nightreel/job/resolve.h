@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "nightreel/job/job.h"
 #include "nightreel/card/card.h"
+#include "nightreel/job/job.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/settings.h"
 

@@ -28,8 +28,8 @@ class ClipVision {
   static ClipVision load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
                          const std::string& folder, at::Device device, at::ScalarType dtype,
                          TensorReader* reader = nullptr);
-  ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, WeightMap& weights, at::Device device,
-             at::ScalarType dtype);
+  ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, WeightMap& weights,
+             at::Device device, at::ScalarType dtype);
 
   const card::ClipVisionConfig& config() const { return config_; }
   const card::ClipPictureConfig& picture() const { return picture_; }

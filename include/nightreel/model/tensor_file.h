@@ -1,9 +1,9 @@
 // One file of tensors, mapped into memory.
 //
 // Nothing is copied: a tensor aliases the mapping and keeps it alive, also after the TensorFile is gone. The mapping is
-// read-only, so such a tensor must never be written to. What a file says about its tensors is checked (tensorfile) before
-// a TensorFile exists; a file that shrinks while it is mapped still ends the process, as with every mapping. After it
-// was opened the object does not change: any thread.
+// read-only, so such a tensor must never be written to. What a file says about its tensors is checked (tensorfile)
+// before a TensorFile exists; a file that shrinks while it is mapped still ends the process, as with every mapping.
+// After it was opened the object does not change: any thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -13,8 +13,8 @@
 #include <string>
 #include <utility>
 
-#include "nightreel/job/memory.h"
 #include "nightreel/card/card.h"
+#include "nightreel/job/memory.h"
 #include "nightreel/queue/inbox_taker.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/deaths.h"

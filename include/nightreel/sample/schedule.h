@@ -28,8 +28,8 @@ struct Schedule {
 };
 
 /// Noise levels as set_timesteps of diffusers 0.42.1 computes them for the method's scheduler (use_flow_sigmas), in the
-/// same precisions and roundings; num_train_timesteps is the checkpoint's scheduler's. Throws Error{job} naming the setting where steps < 1, flow_shift is not a positive
-/// number or sigmas do not fall within (0, 1].
+/// same precisions and roundings; num_train_timesteps is the checkpoint's scheduler's. Throws Error{job} naming the
+/// setting where steps < 1, flow_shift is not a positive number or sigmas do not fall within (0, 1].
 Schedule make_schedule(const ScheduleSettings& settings, std::int64_t num_train_timesteps);
 
 }  // namespace nightreel::sample

@@ -1,7 +1,7 @@
 // A whole file mapped into memory, read-only.
 //
-// Owns the mapping; const calls from any thread. A file that cannot be mapped is an Error{model} that names it. One that
-// shrinks while it is mapped ends the process, as with every mapping.
+// Owns the mapping; const calls from any thread. A file that cannot be mapped is an Error{model} that names it. One
+// that shrinks while it is mapped ends the process, as with every mapping.
 #pragma once
 
 #include <cstdint>

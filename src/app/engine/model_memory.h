@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "nightreel/job/memory.h"
 #include "nightreel/card/card.h"
+#include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/render/video_maker.h"
 
