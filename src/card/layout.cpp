@@ -20,6 +20,7 @@ using base::ErrorKind;
 constexpr std::string_view kWanted =
     "give the Diffusers folder, the one that holds model_index.json, or an original Wan folder";
 constexpr std::array<std::string_view, 6> kSingleFile{".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".sft"};
+constexpr const char* kModularIndex = "modular_model_index.json";
 constexpr std::size_t kMaxJson = 16U << 20U;
 constexpr std::array<const char*, 5> kComponents{"image_encoder", "text_encoder", "transformer", "transformer_2",
                                                  "vae"};
@@ -37,6 +38,14 @@ void refuse_file(const std::string& path) {
   if (fs::path(path).extension() == ".gguf") refuse_layout(path, "GGUF checkpoints are not supported");
   refuse_layout(path, is_single_file(path) ? "single-file checkpoints are not supported"
                                            : "is a file, not a checkpoint's folder");
+}
+
+/// A folder of diffusers' modular pipelines, by the name of its class.
+[[noreturn]] void refuse_modular(const std::string& folder) {
+  const Json index = read_python_json(folder + "/" + kModularIndex, kMaxJson);
+  const Json name = index.is_object() ? index.value("_class_name", Json()) : Json();
+  const std::string known = name.is_string() ? name.get<std::string>() : "a modular pipeline";
+  refuse_layout(folder, "is of diffusers' " + base::printable(known, 60) + ", which is not supported");
 }
 
 std::vector<fs::path> entries(const std::string& folder, std::error_code& error) {
@@ -68,6 +77,7 @@ Layout layout_of(const std::string& path) {
   const auto has = [&](auto fits) { return std::any_of(names.begin(), names.end(), fits); };
   if (has([](const fs::path& n) { return n == "model_index.json"; })) return Layout::diffusers;
   if (has([](const fs::path& n) { return is_original_name(n.string()); })) return Layout::original;
+  if (has([](const fs::path& n) { return n == kModularIndex; })) refuse_modular(path);
   if (has([](const fs::path& n) { return n.extension() == ".gguf"; })) {
     refuse_layout(path, "holds a GGUF checkpoint, which is not supported");
   }

@@ -273,6 +273,16 @@ TEST_CASE("what is no Diffusers folder is refused by name, with the fix") {
   }
 }
 
+TEST_CASE("a folder of diffusers' modular pipelines is refused by the name of its class") {
+  TempFolder folder;
+  folder.write("modular_model_index.json", R"({"_class_name": "WanAnimate2ModularPipeline"})");
+  const auto error = thrown_by([&] { read(folder.path()); });
+  CHECK(error.kind == ErrorKind::model);
+  CHECK(contains(error.message, "is of diffusers' WanAnimate2ModularPipeline, which is not supported"));
+  folder.write("modular_model_index.json", "[]");
+  CHECK(contains(thrown_by([&] { read(folder.path()); }).message, "a modular pipeline, which is not supported"));
+}
+
 TEST_CASE("a model that knows pictures by CLIP's vectors needs its image encoder") {
   for (const auto& files : {test::t2v_a14b(), test::i2v_a14b(), test::ti2v_5b(), test::small_t2v(),
                             test::wan21_14b(36, 0), test::wan21_14b(36, 514)}) {
