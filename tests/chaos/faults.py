@@ -93,6 +93,7 @@ class Injector:
         self.next_at, self.log_read = 0.0, 0
         self.missed = 0
         self.told_to_finish = None  # the mpirun that has had a USR1
+        self.redis_down = None  # the record of a kill, until the server is back
         self.asleep_until = 0.0  # a rank, for so long that its group must do without it
 
     def record(self, kind, ranks, length=0.0, detail=""):
@@ -266,16 +267,21 @@ class Injector:
         self.mpirun("usr1_twice", "all", signal.SIGUSR1, signal.SIGUSR1)
 
     def redis_kill(self, fault):
-        """Away for less than half a lease, which may cost nobody anything."""
-        if any(undo == self.redis_up for _, undo in self.later):
+        """Away for less than half a lease, which may cost nobody anything; more where a busy machine starts it slowly."""
+        if self.redis_down:
             return
         self.record("redis_kill", set(), fault["length"])
+        self.redis_down = self.records[-1]
         self.night.server.kill()
         self.after(fault["length"], self.redis_up)
 
     def redis_up(self):
+        down, self.redis_down = self.redis_down, None
         self.night.server.start()
         self.night.server.wait()
+        down["until_ms"] = now_ms()
+        if down["until_ms"] - down["ms"] > 1000 * LEASE_S / 2:
+            down["ranks"] = "all"
 
     def redis_stop(self, _):
         """Stalled past the lease: whoever asks after it may find all leases gone."""
