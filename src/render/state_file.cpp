@@ -8,6 +8,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/hash.h"
 #include "nightreel/media/checkpoint.h"
+#include "nightreel/settings/key.h"
 
 namespace nightreel::render {
 namespace {
@@ -46,7 +47,9 @@ pipeline::DenoiseState from_file(const media::StateFile& file) {
 
 StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest,
                    const std::string& job_hash) {
-  return {base::sha256_hex(job::to_json(settings).dump() + inputs_hash + job_hash), model_digest};
+  const auto old = settings::key_text_of_0_1(settings);
+  return {base::sha256_hex(settings::key_text(settings) + inputs_hash + job_hash), model_digest,
+          old ? base::sha256_hex(*old + inputs_hash) : ""};
 }
 
 void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state,
@@ -65,7 +68,9 @@ std::optional<pipeline::DenoiseState> load_state(const std::string& path, const 
   if (path.empty() || !std::filesystem::exists(path)) return std::nullopt;
   try {
     const media::StateFile file = media::read_state(path);
-    if (file.job_hash == key.settings_hash && file.model_digest == key.model_digest) return from_file(file);
+    const bool old = !key.hash_of_0_1.empty() && file.job_hash == key.hash_of_0_1;
+    const bool ours = file.job_hash == key.settings_hash || old;
+    if (ours && file.model_digest == key.model_digest) return from_file(file);
   } catch (const base::Error& e) {
     if (e.kind() == base::ErrorKind::environment) throw;  // it could not be read: that says nothing about the file
   } catch (const std::exception&) {

@@ -14,6 +14,7 @@ namespace nightreel::render {
 struct StateKey {
   std::string settings_hash;
   std::string model_digest;
+  std::string hash_of_0_1 = {};  // by which version 0.1 named the same state; empty: it could not make it
 };
 
 /// `inputs_hash`: of the pictures' pixels and the LoRAs' numbers, which may change behind the paths that the settings

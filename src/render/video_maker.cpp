@@ -391,10 +391,7 @@ void VideoMaker::write(const job::Settings& settings, const protocol::Json& spec
   const base::Stopwatch watch;
   const media::Frames frames = view(rendered.frames_FHW3);
   if (!files.video.empty()) {
-    media::VideoOptions options;
-    options.fps = settings.fps;
-    options.crf = files.crf;
-    media::write_video(files.video, frames, options);
+    media::write_video(files.video, frames, {settings.fps, static_cast<int>(settings.crf), settings.codec});
   }
   if (!files.sheet.empty()) media::write_sheet(files.sheet, frames);
   if (!files.archive.empty()) {

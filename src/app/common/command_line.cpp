@@ -11,6 +11,7 @@
 #include "nightreel/base/build_version.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/settings/flags.h"
 
 namespace nightreel::app {
 namespace {
@@ -125,6 +126,9 @@ void check_flag(const CLI::App& app, const CLI::App* chosen, const std::string& 
   if (chosen == nullptr && is_option(app, name)) {
     throw Error(ErrorKind::usage, flag + ": belongs behind the subcommand");
   }
+  const bool generates = chosen != nullptr && is_option(*chosen, "num-frames") && is_option(*chosen, "prompt");
+  const std::string_view instead = generates ? settings::foreign_flag(name) : std::string_view();
+  if (!instead.empty()) throw Error(ErrorKind::usage, flag + ": no such option; " + std::string(instead));
   const auto names = option_names(chosen == nullptr ? app : *chosen);
   throw Error(ErrorKind::usage, flag + ": no such option" + did_you_mean(name, names) + " (--help lists the options)");
 }
