@@ -245,7 +245,9 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   const base::Stopwatch picture_watch;
   in_memory("picture", settings, begun, [&] { begun.image = pipeline.encode_pictures(settings, prepared.pictures); });
   if (!settings.image.empty()) begun.timings["image"] = picture_watch.seconds();
-  if (decides()) begun.state = load_state(checkpointing.path, parts_->key(settings, prepared, checkpointing.job));
+  if (decides()) {
+    begun.state = load_state(checkpointing.path, parts_->key(settings, prepared, checkpointing.job), parts_->log);
+  }
   if (agreement()) begun.state = agreement()->same_state(begun.state);
   begun.resumed_step = begun.state ? begun.state->sampler.next_step : 0;
   return begun;

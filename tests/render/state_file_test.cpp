@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "nightreel/base/error.h"
@@ -166,6 +167,35 @@ TEST_CASE("a key tells settings, pictures, LoRAs, models and jobs apart") {
         render::state_key(settings, "pictures", "digest", "another").settings_hash);
   settings.seed = 1;
   CHECK(render::state_key(settings, "pictures", "digest").settings_hash != key.settings_hash);
+}
+
+TEST_CASE("a state that does not fit is named on one line, with the reason") {
+  const test::TempFolder folder;
+  const std::string log_file = folder / "log";
+  const auto log = base::Logger::to_stderr_and_file(base::LogFormat::text, "test", log_file);
+  const std::string path = folder / "state";
+  const auto told = [&](const StateKey& key, const std::string& content) {
+    if (content.empty()) {
+      save_state(path, kMine, half_done());
+    } else {
+      base::replace_file(path, content);
+    }
+    const std::size_t before = base::read_file(log_file, 1U << 20U).size();
+    CHECK_FALSE(load_state(path, key, log));
+    const std::string lines = base::read_file(log_file, 1U << 20U).substr(before);
+    CHECK(std::count(lines.begin(), lines.end(), '\n') == 1);
+    CHECK(test::contains(lines, "saved-state"));
+    CHECK(test::contains(lines, "it is set aside as " + path + ".broken, and the video begins anew"));
+    return lines;
+  };
+  CHECK(test::contains(told({"settings", "another"}, ""), path + ": is of another model: it is set aside"));
+  CHECK(test::contains(told({"other", "digest"}, ""), ": is of another job, or of other settings or inputs: it is"));
+  CHECK(test::contains(told(kMine, "cut off"), ": is no checkpoint, or its start is lost: it is set aside"));
+  save_state(path, kMine, half_done());
+  const std::size_t before = base::read_file(log_file, 1U << 20U).size();
+  CHECK(load_state(path, kMine, log));
+  CHECK_FALSE(load_state(folder / "none", kMine, log));
+  CHECK(base::read_file(log_file, 1U << 20U).size() == before);
 }
 
 TEST_CASE("how the file is written is no part of a key") {

@@ -44,6 +44,15 @@ bool is_option(const CLI::App& app, const std::string& name) {
   return found;
 }
 
+// The name that its variable is made of: an option's first; empty: there is no such option.
+std::string first_name(const CLI::App& app, const std::string& name) {
+  std::string first;
+  for_each_option(app, [&](const CLI::Option& option) {
+    if (first.empty() && option.check_lname(name)) first = option.get_lnames().front();
+  });
+  return first;
+}
+
 std::vector<std::string> option_names(const CLI::App& app) {
   std::vector<std::string> names;
   for_each_option(app, [&](const CLI::Option& option) {
@@ -189,11 +198,12 @@ void apply_config_file(const CLI::App& app, const std::vector<std::string>& argu
     if (item.name == "++" || item.name == "--") continue;  // CLI11's marks of where a table begins and ends
     std::string name = item.name;
     std::replace(name.begin(), name.end(), '_', '-');
-    if (!is_option(app, name)) {
+    const std::string first = first_name(app, name);
+    if (first.empty()) {
       throw Error(ErrorKind::usage,
                   path + ": " + base::printable(name) + ": no such option" + did_you_mean(name, option_names(app)));
     }
-    ::setenv(environment_name(name).c_str(), joined(item.inputs).c_str(), 0);
+    ::setenv(environment_name(first).c_str(), joined(item.inputs).c_str(), 0);
   }
 }
 
