@@ -130,7 +130,7 @@ constexpr std::array<Row, 23> kRows{{
      .high = INT64_MAX,
      .aliases = {"base_seed"},
      .fallback = "from the hash",
-     .help = "of the start noise: what torch's CPU generator gives for it, float32, drawn whole"},
+     .help = "of the start noise, as torch's CPU generator gives it, float32, drawn whole"},
     {.name = "loras",
      .member = &Fields::loras,
      .most = 64,

@@ -35,7 +35,7 @@ bool is_runs_too(const Row& row) {
   return row.group == settings::Group::encoding && !row.in_checkpoint;
 }
 
-// So that what is wrong is told with the flag's name.
+// So that what is wrong is told with the flag's name. The check says in --help what the flag takes.
 void check_here(CLI::Option& option, const Row& row) {
   if (holds_whole(row)) option.check(CLI::Range(row.low, row.high));
   std::vector<std::string> choices;
@@ -48,7 +48,7 @@ void add_setting_flag(CLI::App& sub, const Row& row, Json& job) {
   CLI::Option* option = sub.add_option_function<std::string>(
       settings::flag_names(row),
       [&job, &row, field](const std::string& text) { job[field] = settings::value_of_flag(row, text); },
-      settings::flag_help(row));
+      is_runs_too(row) ? std::string(row.help) : settings::flag_help(row));
   option->type_name(type_name(row));
   if (is_runs_too(row)) check_here(*option, row);
   if (job.contains(field)) {
@@ -82,8 +82,8 @@ void add_setting_flags(CLI::App& sub, Json& job, bool (*wanted)(const Row& row))
 void add_encoding_flags(CLI::App& sub, settings::Encoding& encoding) {
   const Row& crf = settings::row("crf");
   const Row& codec = settings::row("codec");
-  check_here(*sub.add_option("--crf", encoding.crf, settings::flag_help(crf))->capture_default_str(), crf);
-  check_here(*sub.add_option("--codec", encoding.codec, settings::flag_help(codec))->capture_default_str(), codec);
+  check_here(*sub.add_option("--crf", encoding.crf, std::string(crf.help))->capture_default_str(), crf);
+  check_here(*sub.add_option("--codec", encoding.codec, std::string(codec.help))->capture_default_str(), codec);
 }
 
 }  // namespace nightreel::app
