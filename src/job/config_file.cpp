@@ -1,7 +1,6 @@
 #include "job/config_file.h"
 
-#include "job/fields.h"
-#include "nightreel/base/error.h"
+#include "nightreel/base/fields.h"
 #include "nightreel/job/checkpoint.h"
 
 namespace nightreel::job {
@@ -38,7 +37,7 @@ const Json& ConfigFile::at(const std::string& field) const {
 
 std::int64_t ConfigFile::integer(const std::string& field, std::int64_t low, std::int64_t high) const {
   try {
-    return read_integer(at(field), low, high);
+    return base::read_integer(at(field), low, high);
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::model) throw;
     refuse(field, e.what());
@@ -53,7 +52,7 @@ std::int64_t ConfigFile::integer(const std::string& field, std::int64_t low, std
 double ConfigFile::number(const std::string& field, double low, double high, double otherwise) const {
   if (!has(field)) return otherwise;
   try {
-    return read_number(at(field), low, high);
+    return base::read_number(at(field), low, high);
   } catch (const Error& e) {
     refuse(field, e.what());
   }

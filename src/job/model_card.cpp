@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "job/config_file.h"
-#include "job/fields.h"
+#include "nightreel/base/fields.h"
 #include "nightreel/job/checkpoint.h"
 #include "nightreel/job/published.h"
 
@@ -52,7 +52,7 @@ std::array<std::int64_t, 3> patch_size(const ConfigFile& config) {
   const Json& value = config.json().at("patch_size");
   if (!value.is_array() || value.size() != 3) config.refuse("patch_size", "three integers are needed");
   try {
-    for (std::size_t i = 0; i < 3; ++i) patch.at(i) = read_integer(value[i], 1, 64);
+    for (std::size_t i = 0; i < 3; ++i) patch.at(i) = base::read_integer(value[i], 1, 64);
   } catch (const Error& e) {
     config.refuse("patch_size", e.what());
   }
@@ -178,19 +178,16 @@ ModelKind kind_of(const ConfigFile& index, const ModelCard& card) {
                                     std::to_string(2 * t.out_channels + card.vae_temporal) + ")");
 }
 
-Overrides read_stated(const ModelCard& card) {
+settings::Stated read_stated(const ModelCard& card) {
   const std::string path = card.folder + "/nightreel.json";
   std::error_code error;
   std::error_code no_link;
-  Overrides stated;
   // A link to nothing is no leave to go without.
-  if (!fs::exists(path, error) && !error && !fs::is_symlink(path, no_link)) return stated;
+  if (!fs::exists(path, error) && !error && !fs::is_symlink(path, no_link)) return {};
   const ConfigFile config(path);
+  settings::Stated stated;
   try {
-    std::vector<std::string> known;
-    append_names(kOverrideFields, known);
-    refuse_unknown(config.json(), known);
-    read_fields(config.json(), kOverrideFields, stated);
+    stated = settings::read_stated(config.json(), settings::Source::checkpoint);
   } catch (const Error& e) {
     throw Error(ErrorKind::model, printable(path) + ": " + e.what());
   }

@@ -1,7 +1,6 @@
 #include "nightreel/job/recipe.h"
 
-#include "job/fields.h"
-#include "nightreel/base/error.h"
+#include "nightreel/base/fields.h"
 #include "nightreel/job/published.h"
 
 namespace nightreel::job {
@@ -22,24 +21,13 @@ Settings diffusers_defaults() {
   return s;
 }
 
-void overlay(const Overrides& stated, Settings& s) {
-  s.negative_prompt = stated.negative_prompt.value_or(s.negative_prompt);
-  s.height = stated.height.value_or(s.height);
-  s.width = stated.width.value_or(s.width);
-  s.num_frames = stated.num_frames.value_or(s.num_frames);
-  s.fps = stated.fps.value_or(s.fps);
-  s.num_inference_steps = stated.num_inference_steps.value_or(s.num_inference_steps);
-  s.guidance_scale = stated.guidance_scale.value_or(s.guidance_scale);
-  if (stated.guidance_scale_2) s.guidance_scale_2 = stated.guidance_scale_2;
-}
-
 Recipe checkpoint_recipe(const ModelCard& card) {
   Recipe recipe{"checkpoint", diffusers_defaults(), "", std::nullopt};
   Settings& s = recipe.defaults;
   s.flow_shift = card.flow_shift;
   s.sampler = card.sampler;
   if (card.two_experts()) s.boundary_ratio = card.boundary_ratio;
-  overlay(card.stated, s);
+  settings::overlay(card.stated, s);
   return recipe;
 }
 
@@ -59,7 +47,7 @@ Recipe official_recipe(const PublishedModel& model, const ModelCard& card) {
   s.sampler = "unipc";
   if (card.flow_shift != model.flow_shift) {
     recipe.note += (recipe.note.empty() ? "" : "; ") + std::string("scheduler_config.json says flow_shift ") +
-                   number_text(card.flow_shift) + ", published is " + number_text(model.flow_shift);
+                   base::number_text(card.flow_shift) + ", published is " + base::number_text(model.flow_shift);
   }
   return recipe;
 }

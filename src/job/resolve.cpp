@@ -4,8 +4,7 @@
 
 #include <algorithm>
 
-#include "job/fields.h"
-#include "nightreel/base/error.h"
+#include "nightreel/base/fields.h"
 #include "nightreel/job/job_file.h"
 
 namespace nightreel::job {
@@ -13,6 +12,7 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
+using base::refuse;
 
 void check_multiple(std::string_view field, std::int64_t value, std::int64_t unit) {
   if (value % unit == 0) return;
@@ -58,8 +58,8 @@ void check_experts(const Job& job, const Settings& s, const ModelCard& card) {
     }
     return;
   }
-  if (job.boundary_ratio) refuse("boundary_ratio", "this model has one expert: leave it out");
-  if (job.overrides.guidance_scale_2) refuse("guidance_scale_2", "this model has one expert: leave it out");
+  if (job.states("boundary_ratio")) refuse("boundary_ratio", "this model has one expert: leave it out");
+  if (job.states("guidance_scale_2")) refuse("guidance_scale_2", "this model has one expert: leave it out");
   for (std::size_t i = 0; i < s.loras.size(); ++i) {
     if (s.loras[i].expert != "low") continue;
     refuse("loras", fmt::format("[{}]: expert: low: this model has one expert: leave it out", i));
@@ -89,27 +89,11 @@ void check_images(const Settings& s, const ModelCard& card) {
 
 Settings fill_in(const Job& job, const Recipe& recipe) {
   Settings s = recipe.defaults;
-  const Overrides& o = job.overrides;
-  s.prompt = job.prompt;
-  s.negative_prompt = o.negative_prompt.value_or(s.negative_prompt);
-  s.image = job.image;
-  s.last_image = job.last_image;
-  s.height = o.height.value_or(s.height);
-  s.width = o.width.value_or(s.width);
-  s.num_frames = o.num_frames.value_or(s.num_frames);
-  s.fps = o.fps.value_or(s.fps);
-  s.num_inference_steps = o.num_inference_steps.value_or(s.num_inference_steps);
-  s.guidance_scale = o.guidance_scale.value_or(s.guidance_scale);
-  if (o.guidance_scale_2) s.guidance_scale_2 = o.guidance_scale_2;
+  settings::overlay(job, s);
   const bool is_480p = std::min(s.height, s.width) == 480 && std::max(s.height, s.width) == 832;
-  if (is_480p) s.flow_shift = recipe.flow_shift_480p.value_or(s.flow_shift);
-  s.flow_shift = job.flow_shift.value_or(s.flow_shift);
-  if (job.boundary_ratio) s.boundary_ratio = job.boundary_ratio;
-  s.sampler = job.sampler.value_or(s.sampler);
-  s.sigmas = job.sigmas;
+  if (is_480p && !job.states("flow_shift")) s.flow_shift = recipe.flow_shift_480p.value_or(s.flow_shift);
   if (!s.sigmas.empty()) s.num_inference_steps = static_cast<std::int64_t>(s.sigmas.size());
-  s.seed = job.seed.value_or(job.default_seed);
-  s.loras = job.loras;
+  if (!job.states("seed")) s.seed = job.default_seed;
   return s;
 }
 

@@ -305,7 +305,6 @@ void Drain::send(JobInHand& job) {
   request.hash = job.lease.hash;
   request.archive_content = p_.options.archive;
   request.checkpoint_every = p_.options.checkpoint_every;
-  request.crf = p_.options.crf;
   request.memory = p_.memory.bytes;
   job.files.emplace(p_.publisher, attempt, p_.log);
   job.watch.wait();

@@ -234,7 +234,7 @@ class Run {
 
   // Finished videos are kept whatever made them; only, nobody shall take them for this run's.
   void look_for_kept(queue::RedisQueue& jobs, const Loaded& loaded) {
-    Making making = making_of(loaded.ready.value_or(protocol::ReadyEvent()), options_.crf);
+    Making making = making_of(loaded.ready.value_or(protocol::ReadyEvent()));
     making.model_digest = loaded.digest;
     kept_ = made_otherwise(plan_, out_, making);
     const auto is_again = [&](const Kept& one) {

@@ -33,7 +33,7 @@ class Member(Renderer):
     def job(self, job, token, steps, checkpoint):
         settings = {**SETTINGS, **SIZE, "num_inference_steps": steps}
         self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, video="", sheet="",
-                  archive="", archive_content="latents", checkpoint=str(checkpoint), checkpoint_every=1, crf=18)
+                  archive="", archive_content="latents", checkpoint=str(checkpoint), checkpoint_every=1)
 
 
 def groups_of(members, deadline_ms=ALL_MS):

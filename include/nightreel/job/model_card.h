@@ -13,9 +13,11 @@
 #include <string_view>
 #include <vector>
 
-#include "nightreel/job/job.h"
+#include "nightreel/settings/stated.h"
 
 namespace nightreel::job {
+
+using base::Json;
 
 enum class ModelKind {
   t2v,    // text to video
@@ -56,7 +58,7 @@ struct ModelCard {
   std::optional<double> boundary_ratio;
   std::string sampler;                                // as scheduler_config.json has it: unipc, dpm++, euler
   double flow_shift = 1.0;                            // likewise
-  Overrides stated;                                   // nightreel.json
+  settings::Stated stated;                            // nightreel.json
   std::map<std::string, std::uint64_t> weight_bytes;  // component -> bytes of its safetensors files
 
   std::int64_t height_multiple() const { return vae_spatial * transformer.patch_size[1]; }
