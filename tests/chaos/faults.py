@@ -29,7 +29,7 @@ STORAGE_POINTS = [
         "open.videos.mp4.part", "write.archive.h5.part", "fsync.videos.mp4.part", "rename.videos.mp4.part", "rename.archive.h5.part", "fsync.checkpoints.h5.part",
         "rename.checkpoints.h5"))]
 
-# Where a holder that sleeps past its lease could still do harm: drawn thrice as often as the others.
+# Where a holder that sleeps past its lease could still do harm.
 TELLING = ["rank.before.send.begin_publish", "rank.before.send.complete", "rank.before.link.videos.json",
            "rank.before.link.videos.mp4"]
 
@@ -38,13 +38,13 @@ REPLY_POINTS = [point for point in RANK_POINTS if point.startswith("rank.before.
 
 WEIGHTS = {"renderer_kill": 14, "renderer_stop": 6, "rank_kill": 7, "rank_stop": 8, "rank_term": 3, "usr1_twice": 3,
            "usr1_once": 2, "mpirun_kill": 2, "redis_kill": 6, "redis_stop": 3, "client_kill": 8, "script_flush": 5,
-           "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 18, "renderer_killed_at": 8, "storage_error": 9,
+           "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 8, "rank_stale_at": 12, "renderer_killed_at": 8, "storage_error": 9,
            "reply_lost": 14}
 GROUP_WEIGHTS = {**WEIGHTS, "rank_stop_long": 12}
 LULLS = 0.5  # of the traps that go off: nothing else happens until what came of it can be told from all else
 PAUSE_S, GROUP_PAUSE_S = 0.2, 0.6  # between two faults, on average: a group that was hit takes longer to stand again
 # What ends a run would end the long sleep of one of its ranks, and so would the end of a shorter one.
-NOT_WHILE_ASLEEP = {"rank_stop_long", "rank_stop", "rank_stopped_at", "rank_kill", "rank_term", "usr1_once", "usr1_twice",
+NOT_WHILE_ASLEEP = {"rank_stop_long", "rank_stop", "rank_stopped_at", "rank_stale_at", "rank_kill", "rank_term", "usr1_once", "usr1_twice",
                     "mpirun_kill", "rank_killed_at"}
 PAST_LEASE_S = LEASE_S + 1.5
 PAST_GROUP_S = GROUP_SILENCE_S + 3
@@ -64,7 +64,7 @@ def draw(seed, count, groups=False):
     pause_s = GROUP_PAUSE_S if groups else PAUSE_S
     return [{"kind": kind, "pause": dice.expovariate(1 / pause_s), "pick": dice.random(), "length": dice.random(),
              "lull": dice.random() < LULLS,
-             "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS + 2 * TELLING,
+             "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS, "rank_stale_at": TELLING,
                                    "renderer_killed_at": RENDERER_POINTS,
                                    "reply_lost": REPLY_POINTS}.get(kind, STORAGE_POINTS)),
              "error": dice.choice(["eio", "enospc", "erofs", "did-eio"]), "idle_too": dice.random() < 0.1} for kind in kinds]
@@ -160,7 +160,8 @@ class Injector:
         self.record(kind, ranks, 0, f"{point} {action}")
         self.records[-1]["ms"] = int(ms)
         if action == "stop":
-            length = about_a_lease(int(ms) % 100 / 100)
+            share = int(ms) % 100 / 100
+            length = LEASE_S + 0.3 + 1.2 * share if kind == "rank_stale_at" else about_a_lease(share)
             self.records[-1]["until_ms"] = int(ms) + int(1000 * length)
             self.after(length, lambda: self.signal(pid, signal.SIGCONT))
         if lull:
@@ -325,6 +326,10 @@ class Injector:
     def rank_stopped_at(self, fault):
         self.arm("rank_stopped_at", fault["point"], "stop", fault["lull"])
         self.lead_to(fault["point"])
+
+    def rank_stale_at(self, fault):
+        """Its job is another's when it wakes, and nothing else tells the two apart."""
+        self.arm("rank_stale_at", fault["point"], "stop", lull=True)
 
     def renderer_killed_at(self, fault):
         self.arm("renderer_killed_at", fault["point"], "kill")
