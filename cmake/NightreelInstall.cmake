@@ -69,6 +69,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/scripts/mpirun ${PROJECT_SOURCE_DIR}/scr
   DESTINATION ${nightreel_data}/scripts USE_SOURCE_PERMISSIONS COMPONENT nightreel)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/jobs ${PROJECT_SOURCE_DIR}/models DESTINATION ${nightreel_data}
   COMPONENT nightreel)
+install(FILES ${PROJECT_SOURCE_DIR}/share/nightreel/job.schema.json DESTINATION ${nightreel_data} COMPONENT nightreel)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION ${nightreel_doc} COMPONENT nightreel)
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/packaging/copyright
   ${manual}/changelog.gz DESTINATION ${nightreel_doc}

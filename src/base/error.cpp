@@ -59,7 +59,8 @@ Error Error::of_lines(ErrorKind kind, const std::string& lines) {
   std::string text;
   for (std::size_t at = 0; at <= lines.size();) {
     const std::size_t end = std::min(lines.find('\n', at), lines.size());
-    text += (at == 0 ? "" : "\n") + printable(std::string_view(lines).substr(at, end - at), std::string::npos);
+    if (at > 0) text += '\n';
+    text += printable(std::string_view(lines).substr(at, end - at), std::string::npos);
     at = end + 1;
   }
   return Error(kind, text, Lines());

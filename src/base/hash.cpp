@@ -103,15 +103,17 @@ std::string sha256_hex(std::string_view data) {
 
 namespace {
 
+// Whether it came to the file's end.
 template <typename Hash>
-void update_from_file(Hash& hash, const std::string& path) {
+bool update_from_file(Hash& hash, const std::string& path, const std::function<bool()>& stopped = nullptr) {
   const Fd fd = open_regular(path);
   std::vector<char> buffer(1U << 20U);
   for (;;) {
+    if (stopped && stopped()) return false;
     const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw_errno("cannot read", path);
-    if (n == 0) return;
+    if (n == 0) return true;
     hash.update(buffer.data(), static_cast<std::size_t>(n));
   }
 }
@@ -119,8 +121,12 @@ void update_from_file(Hash& hash, const std::string& path) {
 }  // namespace
 
 std::string sha256_file(const std::string& path) {
+  return *sha256_file(path, nullptr);
+}
+
+std::optional<std::string> sha256_file(const std::string& path, const std::function<bool()>& stopped) {
   Sha256 hash;
-  update_from_file(hash, path);
+  if (!update_from_file(hash, path, stopped)) return std::nullopt;
   const auto digest = hash.digest();
   return hex(digest.data(), digest.size());
 }

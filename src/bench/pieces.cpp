@@ -14,7 +14,6 @@
 #include "nightreel/bench/piece.h"
 #include "nightreel/bench/random_weights.h"
 #include "nightreel/card/card.h"
-#include "nightreel/job/resolve.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -32,8 +31,7 @@ constexpr double kTimestep = 612.5;  // one that is not whole, in the middle
 
 /// Frames, rows, columns.
 std::array<std::int64_t, 3> latent_size(const Workload& workload, const card::Card& card) {
-  const auto& settings = workload.settings;
-  const std::vector<std::int64_t> shape = card.latent_shape(job::video_of(settings));
+  const std::vector<std::int64_t> shape = card.latent_shape(workload.settings);
   return {shape[1], shape[2], shape[3]};
 }
 

@@ -42,7 +42,7 @@ struct Named {
 constexpr std::array<Named, 3> kNames{
     {{"t2v-a14b", "Wan2.2-T2V-A14B"}, {"i2v-a14b", "Wan2.2-I2V-A14B"}, {"ti2v-5b", "Wan2.2-TI2V-5B"}}};
 
-// What the published models share is not in the table of job/published.h.
+// What the published models share is not in the table of card/published.h.
 json transformer_config(const card::PublishedModel& model) {
   return {{"_class_name", "WanTransformer3DModel"},
           {"attention_head_dim", 128},

@@ -100,14 +100,23 @@ ModelKind kind_of(const Card& card, bool expand_timesteps) {
                    ") nor image-to-video (" + std::to_string(with_picture) + ")");
 }
 
-Json read_stated(const std::string& folder) {
-  const std::string path = folder + "/nightreel.json";
+settings::Stated read_stated(const Card& card) {
+  const std::string path = card.folder + "/nightreel.json";
   std::error_code error;
   std::error_code no_link;
   // A link to nothing is no leave to go without.
-  if (!fs::exists(path, error) && !error && !fs::is_symlink(path, no_link)) return Json::object();
-  Json stated = base::read_json(path);
-  if (!stated.is_object()) throw Error(ErrorKind::model, printable(path) + ": not a JSON object");
+  if (!fs::exists(path, error) && !error && !fs::is_symlink(path, no_link)) return {};
+  const Json json = base::read_json(path);
+  if (!json.is_object()) throw Error(ErrorKind::model, printable(path) + ": not a JSON object");
+  settings::Stated stated;
+  try {
+    stated = settings::read_stated(json, settings::Source::checkpoint);
+  } catch (const Error& e) {
+    throw Error(ErrorKind::model, printable(path) + ": " + e.what());
+  }
+  if (stated.guidance_scale_2 && !card.two_experts()) {
+    refuse_field(path, "guidance_scale_2", "this model has one expert");
+  }
   return stated;
 }
 
@@ -186,7 +195,7 @@ Card read(const std::string& folder) {
   card.kind = kind_of(card, index.expand_timesteps);
   read_image_encoder(card);
   if (const auto* model = find_published(card)) card.published = model->name;
-  card.stated = read_stated(folder);
+  card.stated = read_stated(card);
   measure_weights(card);
   return card;
 }

@@ -1,12 +1,9 @@
 #include "card/config_reader.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <cmath>
 
 #include "card/foreign_fields.h"
-#include "nightreel/base/error.h"
+#include "nightreel/base/fields.h"
 #include "nightreel/card/checkpoint.h"
 
 namespace nightreel::card {
@@ -56,12 +53,11 @@ bool ConfigReader::has(const std::string& field) {
 
 std::int64_t ConfigReader::check_integer(const std::string& field, const Json& value, std::int64_t low,
                                          std::int64_t high) const {
-  if (!value.is_number_integer()) refuse(field, "an integer is needed, not " + shown(value));
-  const bool beyond = value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(high);
-  if (beyond || value.get<std::int64_t>() < low || value.get<std::int64_t>() > high) {
-    refuse(field, fmt::format("{} is out of range: {} to {}", shown(value), low, high));
+  try {
+    return base::read_integer(value, low, high);
+  } catch (const base::Error& e) {
+    refuse(field, e.what());
   }
-  return value.get<std::int64_t>();
 }
 
 std::int64_t ConfigReader::integer(const std::string& field, std::int64_t otherwise, std::int64_t high,
@@ -72,10 +68,11 @@ std::int64_t ConfigReader::integer(const std::string& field, std::int64_t otherw
 double ConfigReader::number(const std::string& field, double low, double high, double otherwise) {
   const Json& given = value(field);
   if (given.is_null()) return otherwise;
-  if (!given.is_number()) refuse(field, "a number is needed, not " + shown(given));
-  const double number = given.get<double>();
-  if (number >= low && number <= high) return number;
-  refuse(field, fmt::format("{} is out of range: {} to {}", shown(given), low, high));
+  try {
+    return base::read_number(given, low, high);
+  } catch (const base::Error& e) {
+    refuse(field, e.what());
+  }
 }
 
 double ConfigReader::fraction(const std::string& field, double otherwise) {

@@ -23,23 +23,21 @@ constexpr int kInsufficientSize = 7;
 constexpr int kDriverNotLoaded = 9;
 constexpr unsigned kMigEnabled = 1;
 
-struct Memory {
-  unsigned long long total, free, used;
-};
-struct Process {
-  unsigned pid;
-  unsigned long long used_memory;
-  unsigned gpu_instance, compute_instance;
-};
-
-struct CloseLibrary {
-  void operator()(void* library) const { ::dlclose(library); }
-};
-
 }  // namespace
 
 struct Nvml::Library {
-  std::unique_ptr<void, CloseLibrary> object;
+  struct Close {
+    void operator()(void* library) const { ::dlclose(library); }
+  };
+  struct Memory {
+    unsigned long long total, free, used;
+  };
+  struct Process {
+    unsigned pid;
+    unsigned long long used_memory;
+    unsigned gpu_instance, compute_instance;
+  };
+  std::unique_ptr<void, Close> object;
   int (*init)() = nullptr;
   int (*shutdown)() = nullptr;
   const char* (*error_string)(int) = nullptr;
@@ -186,7 +184,7 @@ std::vector<pid_t> Nvml::processes(const std::string& uuid) const {
   if (!available()) throw Error(ErrorKind::environment, "no NVIDIA driver on this host");
   Handle device = nullptr;
   library_->check(library_->by_uuid(uuid.c_str(), &device), "cannot open " + base::printable(uuid));
-  std::vector<Process> found(16);
+  std::vector<Library::Process> found(16);
   while (true) {
     unsigned count = static_cast<unsigned>(found.size());
     const int code = library_->processes(device, &count, found.data());
@@ -198,7 +196,7 @@ std::vector<pid_t> Nvml::processes(const std::string& uuid) const {
     found.resize(static_cast<std::size_t>(count) + found.size());
   }
   std::vector<pid_t> pids;
-  for (const Process& one : found) pids.push_back(static_cast<pid_t>(one.pid));
+  for (const Library::Process& one : found) pids.push_back(static_cast<pid_t>(one.pid));
   return pids;
 }
 

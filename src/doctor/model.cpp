@@ -5,7 +5,6 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/card/card.h"
-#include "nightreel/job/stated.h"
 
 namespace nightreel::doctor {
 namespace {
@@ -26,7 +25,6 @@ std::string decimal_gigabytes(std::uint64_t bytes) {
 CardFacts card_facts(const std::string& folder) {
   const card::Card card = card::read(folder);
   card::check_supported(card);
-  job::stated_by(card);
   CardFacts facts;
   const std::string kind(card::name(card.kind));
   facts.name = card.published.empty() ? kind : card.published + " (" + kind + ")";

@@ -1,10 +1,5 @@
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <array>
-
-#include "job/fields.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/settings/flags.h"
 
 namespace nightreel::job {
 namespace {
@@ -33,33 +28,11 @@ class Command {
     word("--" + name);
     word(value);
   }
-  void option(const std::string& name, double value) { option(name, number_text(value)); }
-  void option(const std::string& name, std::int64_t value) { option(name, std::to_string(value)); }
   const std::string& text() const { return text_; }
 
  private:
   std::string text_;
 };
-
-void add_files(const Settings& s, Command& command) {
-  if (!s.image.empty()) command.option("image", s.image);
-  if (!s.last_image.empty()) command.option("last-image", s.last_image);
-  if (!s.loras.empty()) command.option("loras", to_json(s).at("loras").dump());
-}
-
-void add_sampling(const Settings& s, Command& command) {
-  if (s.sigmas.empty()) {
-    command.option("num-inference-steps", s.num_inference_steps);
-  } else {
-    command.option("sigmas", fmt::format("{}", fmt::join(s.sigmas, ",")));
-  }
-  command.option("guidance-scale", s.guidance_scale);
-  if (s.guidance_scale_2) command.option("guidance-scale-2", *s.guidance_scale_2);
-  command.option("flow-shift", s.flow_shift);
-  if (s.boundary_ratio) command.option("boundary-ratio", *s.boundary_ratio);
-  command.option("sampler", s.sampler);
-  command.option("seed", std::to_string(s.seed));
-}
 
 }  // namespace
 
@@ -69,14 +42,7 @@ std::string generate_command(const Settings& settings, const std::string& model_
   command.word("nightreel");
   command.word("generate");
   command.option("model", model_folder);
-  command.option("prompt", settings.prompt);
-  command.option("negative-prompt", settings.negative_prompt);
-  add_files(settings, command);
-  command.option("height", settings.height);
-  command.option("width", settings.width);
-  command.option("num-frames", settings.num_frames);
-  command.option("fps", settings.fps);
-  add_sampling(settings, command);
+  for (const auto& [flag, value] : settings::flags_of(settings)) command.option(flag, value);
   for (const auto& word : more) command.word(word);
   command.word("-o");
   command.word(output);

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "job/fields.h"
+#include "nightreel/base/fields.h"
 #include "nightreel/base/links.h"
 #include "nightreel/base/resolved_file.h"
 
@@ -14,6 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using base::printable;
+using base::refuse;
 
 constexpr std::size_t kMaxPath = 4096;
 constexpr const char* kPeftWeights = "adapter_model.safetensors";

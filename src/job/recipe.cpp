@@ -1,9 +1,7 @@
 #include "nightreel/job/recipe.h"
 
-#include "job/fields.h"
-#include "nightreel/base/error.h"
+#include "nightreel/base/fields.h"
 #include "nightreel/card/published.h"
-#include "nightreel/job/stated.h"
 
 namespace nightreel::job {
 namespace {
@@ -23,24 +21,13 @@ Settings diffusers_defaults() {
   return s;
 }
 
-void overlay(const Overrides& stated, Settings& s) {
-  s.negative_prompt = stated.negative_prompt.value_or(s.negative_prompt);
-  s.height = stated.height.value_or(s.height);
-  s.width = stated.width.value_or(s.width);
-  s.num_frames = stated.num_frames.value_or(s.num_frames);
-  s.fps = stated.fps.value_or(s.fps);
-  s.num_inference_steps = stated.num_inference_steps.value_or(s.num_inference_steps);
-  s.guidance_scale = stated.guidance_scale.value_or(s.guidance_scale);
-  if (stated.guidance_scale_2) s.guidance_scale_2 = stated.guidance_scale_2;
-}
-
-Recipe checkpoint_recipe(const card::Card& card, const Overrides& stated) {
+Recipe checkpoint_recipe(const card::Card& card) {
   Recipe recipe{"checkpoint", diffusers_defaults(), "", std::nullopt};
   Settings& s = recipe.defaults;
   s.flow_shift = card.scheduler.flow_shift;
   s.sampler = card.scheduler.sampler;
   if (card.two_experts()) s.boundary_ratio = card.boundary_ratio;
-  overlay(stated, s);
+  settings::overlay(card.stated, s);
   return recipe;
 }
 
@@ -60,7 +47,8 @@ Recipe official_recipe(const card::PublishedModel& model, const card::Card& card
   s.sampler = "unipc";
   if (card.scheduler.flow_shift != model.flow_shift) {
     recipe.note += (recipe.note.empty() ? "" : "; ") + std::string("scheduler_config.json says flow_shift ") +
-                   number_text(card.scheduler.flow_shift) + ", published is " + number_text(model.flow_shift);
+                   base::number_text(card.scheduler.flow_shift) + ", published is " +
+                   base::number_text(model.flow_shift);
   }
   return recipe;
 }
@@ -75,7 +63,6 @@ RecipeChoice recipe_choice(std::string_view text) {
 }
 
 Recipe recipe_for(const card::Card& card, RecipeChoice choice) {
-  const Overrides stated = stated_by(card);  // judged whichever recipe it is
   const card::PublishedModel* model = card::find_published(card.published);
   if (choice == RecipeChoice::official && model == nullptr) {
     throw Error(ErrorKind::model,
@@ -84,7 +71,7 @@ Recipe recipe_for(const card::Card& card, RecipeChoice choice) {
                     "--recipe checkpoint");
   }
   const bool official = model != nullptr && choice != RecipeChoice::checkpoint;
-  return official ? official_recipe(*model, card) : checkpoint_recipe(card, stated);
+  return official ? official_recipe(*model, card) : checkpoint_recipe(card);
 }
 
 }  // namespace nightreel::job

@@ -83,6 +83,10 @@ av::EncoderOptions encoder_options(std::int64_t height, std::int64_t width, cons
 
 }  // namespace
 
+void check_codec(const std::string& name) {
+  find_codec(name);
+}
+
 void check_frames(const Frames& frames) {
   const auto sane = [](std::int64_t size) { return size > 0 && size <= kMaxPictureSide; };
   const bool sides = sane(frames.height) && sane(frames.width);

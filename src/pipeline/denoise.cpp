@@ -10,7 +10,6 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/resolve.h"
 #include "pipeline/parallel_plan.h"
 
 namespace nightreel::pipeline {
@@ -155,7 +154,7 @@ Denoiser::Denoiser(std::unique_ptr<model::Transformer> high, std::unique_ptr<mod
       keep_keys_(options.keep_keys.value_or(!options.device.is_cuda())) {}
 
 void Denoiser::check(const job::Settings& settings) const {
-  options_.card.check(job::video_of(settings));
+  options_.card.check(settings);
   if (!std::isfinite(settings.guidance_scale) || !std::isfinite(settings.guidance_scale_2.value_or(0))) {
     throw Error(ErrorKind::job, "guidance_scale: must be a finite number");
   }
@@ -204,7 +203,7 @@ std::unique_ptr<sample::Sampler> Denoiser::new_sampler(const job::Settings& sett
 }
 
 std::vector<std::int64_t> Denoiser::latent_shape(const job::Settings& settings) const {
-  std::vector<std::int64_t> shape = options_.card.latent_shape(job::video_of(settings));
+  std::vector<std::int64_t> shape = options_.card.latent_shape(settings);
   shape.insert(shape.begin(), 1);
   return shape;
 }

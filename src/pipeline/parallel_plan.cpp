@@ -4,9 +4,9 @@
 #include <ATen/ATen.h>
 
 #include <functional>
-#include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
+#include "nightreel/settings/key.h"
 
 namespace nightreel::pipeline {
 
@@ -20,12 +20,12 @@ struct Fact {
   std::int64_t value;
 };
 
-/// All that ranks must agree on to stay in step, by the names of a job's fields.
+/// All that ranks must agree on to stay in step, by the names of a job's fields. How the file is written is rank 0's
+/// business.
 std::vector<Fact> facts_of(const job::Settings& settings, std::int64_t first_step) {
   std::vector<Fact> facts{{"the step to go on from", first_step}};
-  const nlohmann::json fields = job::to_json(settings);
-  for (const auto& [name, value] : fields.items()) {
-    facts.push_back({name, static_cast<std::int64_t>(std::hash<std::string>()(value.dump()))});
+  for (const auto& [name, value] : settings::sampling_facts(settings)) {
+    facts.push_back({name, static_cast<std::int64_t>(std::hash<std::string>()(value))});
   }
   return facts;
 }

@@ -95,7 +95,6 @@ std::string encode(const RenderRequest& r) {
                          {"hash", r.hash},
                          {"archive_content", r.archive_content},
                          {"checkpoint_every", r.checkpoint_every},
-                         {"crf", r.crf},
                          {"memory", r.memory}});
 }
 
@@ -111,7 +110,6 @@ RenderRequest render_request(const Message& message) {
     if (body.contains("hash")) get(body, "hash", r.hash);
     get(body, "archive_content", r.archive_content);
     get(body, "checkpoint_every", r.checkpoint_every);
-    get(body, "crf", r.crf);
     if (body.contains("memory")) get(body, "memory", r.memory);
   });
 }

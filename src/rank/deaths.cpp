@@ -27,6 +27,17 @@ void Deaths::died() {
   since_last_ = base::Stopwatch();
 }
 
+void Deaths::died_of_host(const std::vector<std::string>& jobs) {
+  died();
+  ++of_host_;
+  starved_.insert(jobs.begin(), jobs.end());
+}
+
+void Deaths::video_finished() {
+  in_a_row_ = of_host_ = 0;
+  starved_.clear();
+}
+
 bool Deaths::may_restart() const {
   const double pause_s = first_pause_s_ * static_cast<double>(1U << static_cast<unsigned>(std::max(0, in_a_row_ - 1)));
   return !too_many() && since_last_.seconds() >= std::min(pause_s, kLongestPause_s);

@@ -45,6 +45,19 @@ void Drain::run(report::RankSummary& summary) {
   note_rejects();
 }
 
+/// Where no renderer of this rank gets anywhere.
+void Drain::step_down() const {
+  if (!in_hand_.empty()) return;
+  const bool of_host = last_blame_ == Blame::host && deaths_.host_has_too_little();
+  if (!of_host && !deaths_.too_many()) return;
+  const std::string why =
+      of_host ? "renderers ended again and again for want of the host's memory, without one finished "
+                "video between them"
+              : std::to_string(deaths_.in_a_row()) + " renderer deaths in a row without one finished step";
+  throw Error(last_blame_ == Blame::host ? ErrorKind::host_memory : ErrorKind::renderer,
+              "stepped down after " + why + "; the last: " + last_death_);
+}
+
 bool Drain::turn() {
   if (p_.signals.asked() == Ask::stop) {
     summary_->stopped_early = true;
@@ -53,12 +66,7 @@ bool Drain::turn() {
   listen();
   look_at_jobs();
   settle_all();
-  const bool of_host = last_blame_ == Blame::host && deaths_.in_a_row() >= Deaths::kMostOfHost;
-  if (in_hand_.empty() && (of_host || deaths_.too_many())) {
-    throw Error(of_host ? ErrorKind::host_memory : ErrorKind::renderer,
-                "stepped down after " + std::to_string(deaths_.in_a_row()) +
-                    " renderer deaths in a row without one finished step; the last: " + last_death_);
-  }
+  step_down();
   if (in_hand_.empty() && p_.signals.asked() == Ask::finish) {
     summary_->stopped_early = true;
     return false;
@@ -297,7 +305,6 @@ void Drain::send(JobInHand& job) {
   request.hash = job.lease.hash;
   request.archive_content = p_.options.archive;
   request.checkpoint_every = p_.options.checkpoint_every;
-  request.crf = p_.options.crf;
   request.memory = p_.memory.bytes;
   job.files.emplace(p_.publisher, attempt, p_.log);
   job.watch.wait();

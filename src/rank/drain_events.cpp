@@ -112,7 +112,7 @@ void Drain::on_done(const protocol::DoneEvent& event) {
     p_.log.warn("lora-keys",
                 job->job.id + ": left out, this model has no such parts: " + base::printable(keys, kShownKeys));
   }
-  deaths_.step_finished();
+  deaths_.video_finished();
   job->count_work();
   p_.past.add(job->settings, job->worked_s);
   if (job->over || job->ending.kind != Ending::Kind::none) return;
@@ -162,11 +162,10 @@ void Drain::on_death(const std::string& how, Blame blame) {
   ready_ = false;
   merged_.clear();  // the next one has loaded the weights as they are on disk
   in_a_row_ = 0;
-  deaths_.died();
-  if (deaths_.too_many() && p_.renderer.shrink()) deaths_ = Deaths(p_.limits.first_pause_s);
   std::vector<Phase> phases;
   for (const JobInHand& job : in_hand_) phases.push_back(job.phase);
   const std::vector<Charge> charges = charge_death(phases);
+  count_death(charges);
   auto charge = charges.begin();
   for (JobInHand& job : in_hand_) {
     Charge mine = *charge++;
@@ -182,6 +181,16 @@ void Drain::on_death(const std::string& how, Blame blame) {
     job.ending.poison = blame != Blame::host;
     job.ending.alone = mine == Charge::bystander;
   }
+}
+
+void Drain::count_death(const std::vector<Charge>& charges) {
+  std::vector<std::string> busy;
+  auto charge = charges.begin();
+  for (const JobInHand& job : in_hand_) {
+    if (*charge++ == Charge::attempt) busy.push_back(job.job.id);
+  }
+  last_blame_ == Blame::host ? deaths_.died_of_host(busy) : deaths_.died();
+  if (deaths_.too_many() && p_.renderer.shrink()) deaths_ = Deaths(p_.limits.first_pause_s);
 }
 
 void Drain::look_at_jobs() {

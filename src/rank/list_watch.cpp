@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "nightreel/base/error.h"
+
 namespace nightreel::rank {
 namespace {
+
+using base::Error;
 
 constexpr std::chrono::seconds kEvery{60};
 constexpr std::size_t kShown = 10;
@@ -13,6 +17,14 @@ std::string first_ids(const std::vector<std::string>& ids) {
   std::string out;
   for (std::size_t i = 0; i < std::min(ids.size(), kShown); ++i) out += (i == 0 ? "" : ", ") + ids[i];
   return out + (ids.size() > kShown ? ", …" : "");
+}
+
+void let_others_end(queue::JobQueue& jobs, const std::string& run) {
+  try {
+    jobs.set_content(run);
+  } catch (const Error&) {
+    return;  // they see that themselves
+  }
 }
 
 }  // namespace
@@ -59,6 +71,24 @@ bool ListWatch::is_over(queue::JobQueue& jobs) {
   }
   jobs.set_content(to_.run);
   return true;
+}
+
+void ListWatch::look_as_counted(queue::JobQueue& jobs) {
+  const queue::Counts counts = jobs.counts(to_.run);
+  if (counts.drained() && !counts.content) {
+    is_over(jobs);
+  } else if (due()) {
+    look(jobs);
+  }
+}
+
+void ListWatch::tend(queue::JobQueue& jobs) {
+  try {
+    look_as_counted(jobs);
+  } catch (const Error& e) {
+    if (!std::exchange(told_, true)) log_.warn("list", e.what());
+    if (e.kind() == base::ErrorKind::environment) let_others_end(jobs, to_.run);
+  }
 }
 
 }  // namespace nightreel::rank

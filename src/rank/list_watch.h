@@ -29,16 +29,22 @@ class ListWatch {
   /// Nothing waits in the queue: whether that is the end of the list, too. If so every rank of the run hears it in its
   /// next counts; if not, what is missing waits again.
   bool is_over(queue::JobQueue& jobs);
+  /// At a moment when its run has nothing else to do: one of the two, as the queue's counts say. A queue that is away
+  /// or refuses is told of once in the log; where nothing can be brought back any more (the queue is another model's)
+  /// the run's other ranks need not wait for this one.
+  void tend(queue::JobQueue& jobs);
   /// What counts for a job at the end (OwnList::word).
   queue::JobView word(const queue::JobView& now) const { return list_.word(now); }
 
  private:
+  void look_as_counted(queue::JobQueue& jobs);
   void bring_back(queue::JobQueue& jobs, const std::vector<queue::LostJob>& lost);
   OwnList list_;
   queue::BringBack to_;
   base::Logger log_;
   Now now_;
   queue::Clock::time_point last_{};
+  bool told_ = false;  // that it could not be tended
 };
 
 }  // namespace nightreel::rank

@@ -35,8 +35,8 @@ std::string input_that_differs(const Json& told, const job::Settings& settings, 
 
 }  // namespace
 
-Making making_of(const protocol::ReadyEvent& renderer, int crf) {
-  return {renderer.model_digest, text_in(renderer.model, "dtype"), crf};
+Making making_of(const protocol::ReadyEvent& renderer) {
+  return {renderer.model_digest, text_in(renderer.model, "dtype")};
 }
 
 std::string difference(const Json& sidecar, const Making& making, const job::Settings& settings,
@@ -44,7 +44,7 @@ std::string difference(const Json& sidecar, const Making& making, const job::Set
   if (tells_another(sidecar, "model_digest", making.model_digest)) return "the model";
   const std::string dtype = text_in(sidecar.value("model", Json::object()), "dtype");
   if (!dtype.empty() && !making.dtype.empty() && dtype != making.dtype) return "dtype";
-  if (tells_another(sidecar, "crf", making.crf)) return "crf";
+  if (tells_another(sidecar, "crf", settings.crf)) return "crf";  // 0.1 did not count it among the settings
   const std::string setting = setting_that_differs(sidecar.value("settings", Json::object()), settings);
   if (!setting.empty()) return setting;
   return input_that_differs(sidecar.value("inputs", Json::object()), settings, content_of);

@@ -3,9 +3,21 @@
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/input_files.h"
+#include "nightreel/media/video.h"
 #include "nightreel/queue/submit_jobs.h"
 
 namespace nightreel::rank {
+namespace {
+
+// Before weights are loaded: a build of libavcodec may lack one.
+void check_codecs(const Plan& plan) {
+  media::check_codec(plan.recipe.defaults.codec);
+  for (const auto& job : plan.jobs) {
+    if (job.states("codec")) media::check_codec(job.codec);
+  }
+}
+
+}  // namespace
 
 Plan make_plan(const RunOptions& options) {
   queue::check_queue_name(options.queue);
@@ -15,7 +27,10 @@ Plan make_plan(const RunOptions& options) {
   plan.card = card::read(options.model);
   card::check_supported(plan.card);
   plan.recipe = job::recipe_for(plan.card, options.recipe);
+  plan.recipe.defaults.crf = options.encoding.crf;
+  plan.recipe.defaults.codec = options.encoding.codec;
   job::check_jobs(plan.jobs, plan.card, plan.recipe);
+  check_codecs(plan);
   media::check_input_files(plan.jobs);
   return plan;
 }

@@ -84,6 +84,9 @@ std::optional<queue::Published> Publisher::standing(const std::string& id, const
 
 void Publisher::check(const Finished& f, const std::string& video) const {
   const media::VideoInfo info = media::check_video(video);
+  if (info.codec != f.settings.codec) {
+    throw Error(ErrorKind::storage, video + ": its codec is " + info.codec + ", not " + f.settings.codec);
+  }
   if (info.frames == f.done.frames && info.height == f.settings.height && info.width == f.settings.width) return;
   throw Error(ErrorKind::storage, video + ": " + std::to_string(info.frames) + " frames of " +
                                       std::to_string(info.width) + "x" + std::to_string(info.height) + ", not " +
@@ -93,7 +96,7 @@ void Publisher::check(const Finished& f, const std::string& video) const {
 
 void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const queue::Published& published) const {
   const Json& model = maker_.renderer.model;
-  std::vector<std::string> more{"--threads", std::to_string(maker_.threads), "--crf", std::to_string(maker_.crf)};
+  std::vector<std::string> more{"--threads", std::to_string(maker_.threads)};
   const auto dtype = model.find("dtype");
   if (dtype != model.end() && dtype->is_string()) more.insert(more.end(), {"--dtype", *dtype});
   if (maker_.renderer.device == "cpu") more.insert(more.end(), {"--device", "cpu"});
@@ -131,7 +134,8 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
                      {"launcher_job", maker_.launcher_job},
                      {"cpu_capability", maker_.renderer.cpu_capability},
                      {"threads", maker_.renderer.threads},
-                     {"crf", maker_.crf},
+                     {"crf", f.settings.crf},
+                     {"codec", f.settings.codec},
                      {"inputs", f.inputs},
                      {"attempt", f.lease.attempt},
                      {"resumed_step", f.done.resumed_step},

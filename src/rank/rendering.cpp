@@ -32,7 +32,6 @@ Maker maker_for(const cluster::World& world, const RunOptions& options, const Lo
   maker.rank = world.rank();
   maker.launcher_job = cluster::launcher_job_id(cluster::process_environment());
   maker.threads = options.threads;
-  maker.crf = options.crf;
   maker.archive = options.archive != "none";
   maker.overwrite = options.overwrite;
   return maker;

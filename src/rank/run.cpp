@@ -15,12 +15,12 @@
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/judgement.h"
 #include "rank/kept.h"
+#include "rank/last_look.h"
 #include "rank/least_memory.h"
 #include "rank/list_watch.h"
 #include "rank/plan.h"
 #include "rank/progress_display.h"
 #include "rank/rendering.h"
-#include "rank/standing.h"
 #include "rank/startup.h"
 
 namespace nightreel::rank {
@@ -30,7 +30,6 @@ using base::Error;
 using base::ErrorKind;
 
 constexpr std::chrono::milliseconds kLeaveTogether{2000};
-constexpr double kWaitForOthers_s = 0.45;
 constexpr double kTendList_s = 0.3;
 constexpr int kStoppedEarly = 75;
 constexpr double kReadAll_s = 86400;  // what ranks that died have not read
@@ -233,34 +232,9 @@ class Run {
     list_->begin(jobs);
   }
 
-  // While the others still work: what they find at its end is this rank's word (DrainParts::listed).
-  void tend_list(queue::JobQueue& jobs) {
-    if (!list_ || signals_.asked() == Ask::stop) return;
-    try {
-      const queue::Counts counts = jobs.counts(run_);
-      if (counts.drained() && !counts.content) {
-        list_->is_over(jobs);
-      } else if (list_->due()) {
-        list_->look(jobs);
-      }
-    } catch (const Error& e) {
-      if (!std::exchange(list_told_, true)) log_.warn("list", e.what());
-      // Nothing can be brought back any more (the queue is another model's): the others need not wait for it.
-      if (e.kind() == ErrorKind::environment) let_others_end(jobs);
-    }
-  }
-
-  void let_others_end(queue::JobQueue& jobs) const {
-    try {
-      jobs.set_content(run_);
-    } catch (const Error&) {
-      return;  // they see that themselves
-    }
-  }
-
   // Finished videos are kept whatever made them; only, nobody shall take them for this run's.
   void look_for_kept(queue::RedisQueue& jobs, const Loaded& loaded) {
-    Making making = making_of(loaded.ready.value_or(protocol::ReadyEvent()), options_.crf);
+    Making making = making_of(loaded.ready.value_or(protocol::ReadyEvent()));
     making.model_digest = loaded.digest;
     kept_ = made_otherwise(plan_, out_, making);
     const auto is_again = [&](const Kept& one) {
@@ -297,40 +271,21 @@ class Run {
     for (;;) {
       if (auto all = exchange.test()) return all;
       if (signals_.asked() == Ask::stop && !stopping) stopping.emplace();
-      if (stopping && stopping->seconds() > kWaitForOthers_s) return std::nullopt;
+      if (stopping && stopping->seconds() > LastLook::kWhenStopped_s) return std::nullopt;
       if (since_list.seconds() > kTendList_s) {
-        tend_list(jobs);
+        // What the others find at its end is this rank's word (DrainParts::listed).
+        if (list_ && signals_.asked() != Ask::stop) list_->tend(jobs);
         since_list = base::Stopwatch();
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
   }
 
-  // Whether what is done stands in OUT, by the run's own eyes: looked at anew for `again_s` where that is not sure.
-  // Told to stop it takes no time.
-  std::optional<Error> last_look(queue::RedisQueue& jobs, double limit_s, double again_s = 0) {
-    const base::Stopwatch since;
-    const auto stopped = [&] { return since.seconds() > (signals_.asked() == Ask::stop ? kWaitForOthers_s : limit_s); };
-    try {
-      Standing standing(out_, jobs, {world_.place().host}, log_);
-      const auto ids = answered_for(jobs, options_, plan_);
-      Stands found = standing.look(ids, stopped);
-      for (; found == Stands::unsure && since.seconds() < again_s && !stopped(); found = standing.look(ids, stopped)) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(500));
-      }
-      if (found == Stands::all) return std::nullopt;
-      return Error(ErrorKind::interrupted,
-                   found == Stands::unsure
-                       ? "whether all videos stand in OUT could not be seen: run the same command again"
-                       : "videos of done jobs did not stand in OUT: run the same command again, it makes them");
-    } catch (const Error& e) {
-      return e;
-    }
-  }
-
   int end(queue::RedisQueue& jobs, const std::string& digest, const report::RankSummary& mine) {
     // Most of it while others still render: at the end they wait for no long reading.
-    if (world_.rank() == 0 && signals_.asked() == Ask::go_on) last_look(jobs, kReadAll_s);
+    const auto ids = [&] { return answered_for(jobs, options_, plan_); };
+    LastLook last_look(out_, jobs, world_.place().host, signals_, log_);
+    if (world_.rank() == 0 && signals_.asked() == Ask::go_on) last_look(ids, kReadAll_s);
     const auto all = everybodys(jobs, mine);
     if (signals_.asked() != Ask::stop) jobs.set_patience(queue::Patience());
     report::RunSummary summary = new_summary(digest);
@@ -340,7 +295,7 @@ class Run {
       } else {
         summary.ranks.push_back(mine);
       }
-      const auto amiss = all ? last_look(jobs, kLastLook_s, kLastLook_s) : std::nullopt;
+      const auto amiss = all ? last_look(ids, kLastLook_s, kLastLook_s) : std::nullopt;
       const auto own = [this](const queue::JobView& now) { return list_ ? list_->word(now) : now; };
       judge(jobs, ids_, options_.failed_ok, summary, own);
       add_to(summary, amiss);
@@ -382,7 +337,6 @@ class Run {
   std::string sharing_;  // see Device
   base::Logger log_;
   std::optional<ListWatch> list_;  // the first rank's
-  bool list_told_ = false;         // that it could not be tended
 };
 
 }  // namespace

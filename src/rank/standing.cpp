@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include "nightreel/base/error.h"
@@ -11,21 +10,6 @@
 
 namespace nightreel::rank {
 namespace {
-
-// Nothing where it was stopped.
-std::optional<std::string> sha256_of(const std::string& path, const std::function<bool()>& stopped) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) base::throw_errno("cannot open", path);
-  base::Sha256 hash;
-  std::vector<char> buffer(1U << 20U);
-  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0) {
-    if (stopped()) return std::nullopt;
-    hash.update(buffer.data(), static_cast<std::size_t>(file.gcount()));
-  }
-  if (file.bad()) base::throw_errno("cannot read", path);
-  const auto digest = hash.digest();
-  return base::hex(digest.data(), digest.size());
-}
 
 // An NFS client believes for a while what it has heard of a name; reading the folder makes it ask.
 void read_anew(const std::string& folder) {
@@ -62,7 +46,7 @@ Stands Standing::look(const std::vector<std::string>& ids, const std::function<b
 }
 
 Stands Standing::read(const queue::JobView& job, const std::string& stamp, const std::function<bool()>& stopped) {
-  const auto sha256 = sha256_of(out_.final_names(job.id, false).video, stopped);
+  const auto sha256 = base::sha256_file(out_.final_names(job.id, false).video, stopped);
   if (!sha256 || out_.stamp_of_set(job.id) != stamp) return Stands::unsure;
   return judge(job, stamp, *sha256);
 }

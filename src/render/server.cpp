@@ -116,7 +116,7 @@ class Server {
       const auto& request = finished->work.request;
       try {
         jobs_.observer_for(finished->work).progress("encode", 0, 0);
-        const OutputFiles files{request.video, request.sheet, request.archive, request.archive_content, request.crf};
+        const OutputFiles files{request.video, request.sheet, request.archive, request.archive_content};
         maker_->write(request.settings, request.spec, files, finished->rendered);
         jobs_.done(*finished);
       } catch (const std::exception& e) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "nightreel/base/log.h"
 #include "nightreel/job/settings.h"
 #include "nightreel/pipeline/denoise.h"
 
@@ -14,6 +15,7 @@ namespace nightreel::render {
 struct StateKey {
   std::string settings_hash;
   std::string model_digest;
+  std::string hash_of_0_1 = {};  // by which version 0.1 named the same state; empty: it could not make it
 };
 
 /// `inputs_hash`: of the pictures' pixels and the LoRAs' numbers, which may change behind the paths that the settings
@@ -25,8 +27,12 @@ StateKey state_key(const job::Settings& settings, const std::string& inputs_hash
 void save_state(const std::string& path, const StateKey& key, const pipeline::DenoiseState& state,
                 const nlohmann::json& plan = {});
 
-/// Nothing where there is no file, or where it is another's or broken: it is then set aside as PATH.broken, and the job
-/// starts afresh.
-std::optional<pipeline::DenoiseState> load_state(const std::string& path, const StateKey& key);
+/// Nothing where there is no file, or where it is another's or broken: it is then set aside as PATH.broken, `log` is
+/// told why on one line, and the job starts afresh.
+std::optional<pipeline::DenoiseState> load_state(const std::string& path, const StateKey& key,
+                                                 const base::Logger& log = {});
+
+/// Why a state that can be read is not the key's; empty: it is.
+std::string misfit(const std::string& settings_hash, const std::string& model_digest, const StateKey& key);
 
 }  // namespace nightreel::render

@@ -244,7 +244,9 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   const base::Stopwatch picture_watch;
   in_memory("picture", settings, begun, [&] { begun.image = pipeline.encode_pictures(settings, prepared.pictures); });
   if (!settings.image.empty()) begun.timings["image"] = picture_watch.seconds();
-  if (decides()) begun.state = load_state(checkpointing.path, parts_->key(settings, prepared, checkpointing.job));
+  if (decides()) {
+    begun.state = load_state(checkpointing.path, parts_->key(settings, prepared, checkpointing.job), parts_->log);
+  }
   if (agreement()) begun.state = agreement()->same_state(begun.state);
   begun.resumed_step = begun.state ? begun.state->sampler.next_step : 0;
   return begun;
@@ -390,10 +392,7 @@ void VideoMaker::write(const job::Settings& settings, const protocol::Json& spec
   const base::Stopwatch watch;
   const media::Frames frames = view(rendered.frames_FHW3);
   if (!files.video.empty()) {
-    media::VideoOptions options;
-    options.fps = settings.fps;
-    options.crf = files.crf;
-    media::write_video(files.video, frames, options);
+    media::write_video(files.video, frames, {settings.fps, static_cast<int>(settings.crf), settings.codec});
   }
   if (!files.sheet.empty()) media::write_sheet(files.sheet, frames);
   if (!files.archive.empty()) {

@@ -53,6 +53,7 @@ TEST_CASE("run: a value that no run can use is told with its flag") {
                                                                {"--threads", "0"},
                                                                {"--threads", "many"},
                                                                {"--crf", "52"},
+                                                               {"--codec", "av1"},
                                                                {"--lease", "1"},
                                                                {"--archive", "all"},
                                                                {"--max-attempts", "0"},

@@ -56,6 +56,10 @@ TEST_CASE("files are hashed, and a missing one is an error") {
   test::TempFolder folder;
   CHECK(sha256_file(folder.write("a", std::string(3000000, 'x'))) == sha256_hex(std::string(3000000, 'x')));
   CHECK(test::thrown_by([&] { sha256_file(folder / "none"); }).kind == ErrorKind::storage);
+  int asked = 0;
+  CHECK(sha256_file(folder / "a", [&] { return ++asked > 99; }) == sha256_file(folder / "a"));
+  CHECK(asked >= 3);
+  CHECK(!sha256_file(folder / "a", [&] { return --asked < 2; }));
 }
 
 TEST_CASE("random names have their length and do not come twice") {

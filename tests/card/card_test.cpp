@@ -325,10 +325,11 @@ TEST_CASE("the models in the repository have cards: two experts each, recipes th
     CHECK(card.boundary_ratio == 0.8);
     CHECK_FALSE(card.has_image_encoder);
     CHECK_NOTHROW(check_supported(card));
-    CHECK(card.stated.value("height", 999) <= 64);
-    CHECK(card.stated.value("width", 999) <= 64);
-    CHECK(card.stated.value("num_frames", 999) <= 17);
-    CHECK(card.stated.value("num_inference_steps", 999) <= 20);
+    for (const char* field : {"height", "width", "num_frames", "num_inference_steps"}) CHECK(card.stated.states(field));
+    CHECK(card.stated.height <= 64);
+    CHECK(card.stated.width <= 64);
+    CHECK(card.stated.num_frames <= 17);
+    CHECK(card.stated.num_inference_steps <= 20);
     for (const char* part : {"transformer", "transformer_2", "vae", "text_encoder"}) {
       CHECK(card.weight_bytes.at(part) > 0);
     }

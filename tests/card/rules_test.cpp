@@ -7,14 +7,21 @@
 namespace nightreel::card {
 namespace {
 
+using settings::Settings;
 using test::card_of;
 using test::thrown_by;
 
-Video video(std::int64_t height, std::int64_t width, std::int64_t frames, bool first = false, bool last = false) {
-  return {height, width, frames, first, last, std::nullopt, std::nullopt, {}};
+Settings video(std::int64_t height, std::int64_t width, std::int64_t frames, bool first = false, bool last = false) {
+  Settings wanted;
+  wanted.height = height;
+  wanted.width = width;
+  wanted.num_frames = frames;
+  wanted.image = first ? "/first.png" : "";
+  wanted.last_image = last ? "/last.png" : "";
+  return wanted;
 }
 
-std::string refusal(const Card& card, const Video& wanted) {
+std::string refusal(const Card& card, const Settings& wanted) {
   const auto error = thrown_by([&] { card.check(wanted); });
   CHECK(error.kind == base::ErrorKind::job);
   return error.message;
@@ -35,7 +42,7 @@ TEST_CASE("the shorter rotary table of two experts is the limit") {
   test::CheckpointFiles files = test::t2v_a14b();
   files["transformer_2/config.json"]["rope_max_seq_len"] = 40;
   const Card card = card_of(files);
-  Video wanted = video(640, 640, 81);
+  Settings wanted = video(640, 640, 81);
   wanted.boundary_ratio = 0.9;
   CHECK_NOTHROW(card.check(wanted));
   wanted.width = 656;
@@ -43,9 +50,9 @@ TEST_CASE("the shorter rotary table of two experts is the limit") {
 }
 
 TEST_CASE("each kind of model takes its own pictures") {
-  const Video text = video(480, 832, 81);
-  const Video first = video(480, 832, 81, true);
-  const Video both = video(480, 832, 81, true, true);
+  const Settings text = video(480, 832, 81);
+  const Settings first = video(480, 832, 81, true);
+  const Settings both = video(480, 832, 81, true, true);
   const Card t2v = card_of(test::small_t2v());
   const Card i2v = card_of(test::wan21_14b(36, 0));
   const Card flf2v = card_of(test::wan21_14b(36, 514));
@@ -68,11 +75,11 @@ TEST_CASE("each kind of model takes its own pictures") {
 
 TEST_CASE("what belongs to two experts goes with no model of one, and the other way round") {
   const Card one = card_of(test::small_t2v());
-  Video wanted = video(480, 832, 81);
+  Settings wanted = video(480, 832, 81);
   wanted.guidance_scale_2 = 3;
   CHECK(refusal(one, wanted) == "guidance_scale_2: this model has one expert: leave it out");
   wanted.guidance_scale_2.reset();
-  wanted.lora_experts = {"both", "low"};
+  wanted.loras = {{"/a.safetensors"}, {"/b.safetensors", 1.0, "low"}};
   CHECK(refusal(one, wanted) == "loras: [1]: expert: low: this model has one expert: leave it out");
   const Card two = card_of(test::t2v_a14b());
   CHECK(refusal(two, wanted) ==

@@ -27,7 +27,8 @@ import faults
 import stub_engine
 from night import FRAMES, PREFIX, SIZE, SOURCE, Events, Night, Watcher
 
-NO_PROGRESS_S = 90
+NO_PROGRESS_S = 120
+BREATHE_S = 15  # without progress, after which no fault comes until there is some: a slow machine starts slowly
 COLOURS, SHAPES = ("red", "green", "blue", "white"), ("circle", "square", "cross")
 WAYS = ("left", "right", "up", "down")
 CRASH = re.compile(r"signal (?:6|7|8|11)\b|terminate called|AddressSanitizer|exit code 4\b")
@@ -75,7 +76,8 @@ class Chaos:
         while not self.enough() and not self.stuck():
             self.keep_running()
             self.injector.tick()
-            self.injector.step()
+            if time.monotonic() - self.changed < BREATHE_S:
+                self.injector.step()
             if time.monotonic() - topped > 0.5:
                 topped = time.monotonic()
                 self.top_up()

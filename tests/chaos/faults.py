@@ -29,17 +29,22 @@ STORAGE_POINTS = [
         "open.videos.mp4.part", "write.archive.h5.part", "fsync.videos.mp4.part", "rename.videos.mp4.part", "rename.archive.h5.part", "fsync.checkpoints.h5.part",
         "rename.checkpoints.h5"))]
 
+# Where a holder that sleeps past its lease could still do harm.
+TELLING = ["rank.before.send.begin_publish", "rank.before.send.complete", "rank.before.link.videos.json",
+           "rank.before.link.videos.mp4"]
+
 # Sent and done, the reply lost: the rank must ask again, and hear the same.
 REPLY_POINTS = [point for point in RANK_POINTS if point.startswith("rank.before.send.")]
 
 WEIGHTS = {"renderer_kill": 14, "renderer_stop": 6, "rank_kill": 7, "rank_stop": 8, "rank_term": 3, "usr1_twice": 3,
            "usr1_once": 2, "mpirun_kill": 2, "redis_kill": 6, "redis_stop": 3, "client_kill": 8, "script_flush": 5,
-           "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 8, "renderer_killed_at": 8, "storage_error": 9,
+           "client_pause": 6, "rank_killed_at": 9, "rank_stopped_at": 8, "rank_stale_at": 12, "renderer_killed_at": 8, "storage_error": 9,
            "reply_lost": 14}
 GROUP_WEIGHTS = {**WEIGHTS, "rank_stop_long": 12}
+LULLS = 0.5  # of the traps that go off: nothing else happens until what came of it can be told from all else
 PAUSE_S, GROUP_PAUSE_S = 0.2, 0.6  # between two faults, on average: a group that was hit takes longer to stand again
 # What ends a run would end the long sleep of one of its ranks, and so would the end of a shorter one.
-NOT_WHILE_ASLEEP = {"rank_stop_long", "rank_stop", "rank_stopped_at", "rank_kill", "rank_term", "usr1_once", "usr1_twice",
+NOT_WHILE_ASLEEP = {"rank_stop_long", "rank_stop", "rank_stopped_at", "rank_stale_at", "rank_kill", "rank_term", "usr1_once", "usr1_twice",
                     "mpirun_kill", "rank_killed_at"}
 PAST_LEASE_S = LEASE_S + 1.5
 PAST_GROUP_S = GROUP_SILENCE_S + 3
@@ -58,7 +63,8 @@ def draw(seed, count, groups=False):
     kinds = dice.choices(list(weights), list(weights.values()), k=count)
     pause_s = GROUP_PAUSE_S if groups else PAUSE_S
     return [{"kind": kind, "pause": dice.expovariate(1 / pause_s), "pick": dice.random(), "length": dice.random(),
-             "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS,
+             "lull": dice.random() < LULLS,
+             "point": dice.choice({"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS, "rank_stale_at": TELLING,
                                    "renderer_killed_at": RENDERER_POINTS,
                                    "reply_lost": REPLY_POINTS}.get(kind, STORAGE_POINTS)),
              "error": dice.choice(["eio", "enospc", "erofs", "did-eio"]), "idle_too": dice.random() < 0.1} for kind in kinds]
@@ -67,7 +73,7 @@ def draw(seed, count, groups=False):
 def every_point():
     """One kill and one freeze at each point of a job's life, one after the other."""
     kinds = {"rank_killed_at": RANK_POINTS, "rank_stopped_at": RANK_POINTS, "renderer_killed_at": RENDERER_POINTS}
-    return [{"kind": kind, "pause": 0.5, "point": point, "idle_too": False}
+    return [{"kind": kind, "pause": 0.5, "point": point, "idle_too": False, "lull": False}
             for kind, points in kinds.items() for point in points]
 
 
@@ -87,6 +93,7 @@ class Injector:
         self.next_at, self.log_read = 0.0, 0
         self.missed = 0
         self.told_to_finish = None  # the mpirun that has had a USR1
+        self.redis_down = None  # the record of a kill, until the server is back
         self.asleep_until = 0.0  # a rank, for so long that its group must do without it
 
     def record(self, kind, ranks, length=0.0, detail=""):
@@ -115,18 +122,18 @@ class Injector:
 
     # ---- traps ------------------------------------------------------------------------------------------------------
 
-    def arm(self, kind, point, action):
+    def arm(self, kind, point, action, lull=False):
         trap = self.night.traps / point
         if trap.exists():
             return False
         new = self.night.traps / f".{point}"
         new.write_text(action)
         os.rename(new, trap)
-        self.armed[point] = (kind, time.monotonic() + self.TRAP_S)
+        self.armed[point] = (kind, time.monotonic() + self.TRAP_S, lull)
         return True
 
     def look_at_traps(self, now, all_away):
-        for point, (_, until) in list(self.armed.items()):
+        for point, (_, until, _) in list(self.armed.items()):
             if now > until or all_away:
                 try:
                     os.unlink(self.night.traps / point)
@@ -145,7 +152,7 @@ class Injector:
             self.went_off(*line.split())
 
     def went_off(self, ms, pid, point, action):
-        kind, _ = self.armed.pop(point, ("trap", 0))
+        kind, _, lull = self.armed.pop(point, ("trap", 0, False))
         rank, pid = self.rank_of(int(pid)), int(pid)
         ranks = "all" if action == "kill" and point.startswith("rank") or rank is None else {rank}
         if action == "cut":
@@ -153,9 +160,12 @@ class Injector:
         self.record(kind, ranks, 0, f"{point} {action}")
         self.records[-1]["ms"] = int(ms)
         if action == "stop":
-            length = about_a_lease(int(ms) % 100 / 100)
+            share = int(ms) % 100 / 100
+            length = LEASE_S + 0.3 + 1.2 * share if kind == "rank_stale_at" else about_a_lease(share)
             self.records[-1]["until_ms"] = int(ms) + int(1000 * length)
             self.after(length, lambda: self.signal(pid, signal.SIGCONT))
+        if lull:
+            self.next_at = time.monotonic() + PAST_LEASE_S + LEASE_S / 2
 
     @staticmethod
     def rank_of(pid):
@@ -258,16 +268,21 @@ class Injector:
         self.mpirun("usr1_twice", "all", signal.SIGUSR1, signal.SIGUSR1)
 
     def redis_kill(self, fault):
-        """Away for less than half a lease, which may cost nobody anything."""
-        if any(undo == self.redis_up for _, undo in self.later):
+        """Away for less than half a lease, which may cost nobody anything; more where a busy machine starts it slowly."""
+        if self.redis_down:
             return
         self.record("redis_kill", set(), fault["length"])
+        self.redis_down = self.records[-1]
         self.night.server.kill()
         self.after(fault["length"], self.redis_up)
 
     def redis_up(self):
+        down, self.redis_down = self.redis_down, None
         self.night.server.start()
         self.night.server.wait()
+        down["until_ms"] = now_ms()
+        if down["until_ms"] - down["ms"] > 1000 * LEASE_S / 2:
+            down["ranks"] = "all"
 
     def redis_stop(self, _):
         """Stalled past the lease: whoever asks after it may find all leases gone."""
@@ -309,15 +324,19 @@ class Injector:
         self.lead_to(fault["point"])
 
     def rank_stopped_at(self, fault):
-        self.arm("rank_stopped_at", fault["point"], "stop")
+        self.arm("rank_stopped_at", fault["point"], "stop", fault["lull"])
         self.lead_to(fault["point"])
+
+    def rank_stale_at(self, fault):
+        """Its job is another's when it wakes, and nothing else tells the two apart."""
+        self.arm("rank_stale_at", fault["point"], "stop", lull=True)
 
     def renderer_killed_at(self, fault):
         self.arm("renderer_killed_at", fault["point"], "kill")
 
     def reply_lost(self, fault):
         """Costs nobody anything: what was done is told again."""
-        self.arm("reply_lost", fault["point"], "cut")
+        self.arm("reply_lost", fault["point"], "cut", fault["lull"])
 
     def storage_error(self, fault):
         self.arm("storage_error", fault["point"], fault["error"])

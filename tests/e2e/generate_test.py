@@ -26,6 +26,13 @@ REFUSED = [
     (["--sampler", "ddim"], "sampler"),
     (["--recipe", "best"], "best"),
     (["--crf", "52"], "--crf"),
+    (["--codec", "av1"], "--codec"),
+    (["--size", "832"], "--size: '832' is no WIDTH*HEIGHT"),
+    (["--size", "64*64", "--height", "64"], "--size"),
+    (["--num-frames", "many"], "--num-frames: 'many' is no whole number"),
+    (["--task", "t2v-A14B"], "--task: no such option; name the checkpoint's folder with --model"),
+    (["--offload_model", "True"], "--offload-model: no such option; leave it out"),
+    (["--ulysses_size=4"], "nightreel run --ranks-per-video"),
     (["--loras", "{"], "--loras: "),
     (["--height", "2048"], "rope_max_seq_len"),
     (["-o", "/dev/null"], "/dev/null: no regular file"),
@@ -39,6 +46,8 @@ OTHERS_REFUSED = [
     (["decode", "-o", "x.mp4"], "archive is required"),
     (["decode", "x.h5"], "--output is required"),
     (["decode", "x.h5", "-o", "x.mp4", "--crf", "52"], "--crf"),
+    (["decode", "x.h5", "-o", "x.mp4", "--task", "t2v"], "--task: no such option"),
+    (["bench", "--task", "t2v"], "--task: no such option; name the checkpoint's folder with --model"),
     (["decode", "x.h5", "-o", "x.mp4", "--codec", "av1"], "--codec"),
     (["decode", "x.h5", "-o", "x.mp4", "--gpu-memory", "much"], "'much' is no size"),
     (["decode", "x.h5", "-o", "x.mp4"], "x.h5: is no file"),
@@ -94,6 +103,24 @@ class Generate(program.ProgramTest):
         for same in ("b.mp4", "again.mp4"):
             self.assertEqual((self.folder / same).read_bytes(), video.read_bytes(), same)
         self.assertEqual(sorted(file.name for file in self.folder.iterdir()), ["a.h5", "a.mp4", "again.mp4", "b.mp4"])
+
+    def test_wans_own_command_line_makes_the_same_video(self):
+        self.assert_ended(self.generate("a.mp4", "--num_frames", 5), 0)
+        wan = engine("generate", "--ckpt_dir", SOURCE / "models/shapes", "--size", "64*64", "--frame_num", 5, "--sample_steps", 4,
+                     "--base_seed", 7, "--prompt", CIRCLE[1], "--save_file", "b.mp4", cwd=self.folder)
+        self.assert_ended(wan, 0)
+        self.assertEqual((self.folder / "b.mp4").read_bytes(), (self.folder / "a.mp4").read_bytes())
+
+    def test_hevc_is_written_with_the_tag_that_all_players_take(self):
+        self.assert_ended(self.generate("a.mp4", "--num-frames", 5, "--codec", "hevc", "--archive", "latents", "--archive-file",
+                                        self.folder / "a.h5"), 0)
+        self.assert_ended(engine("decode", "a.h5", "-o", "b.mp4", "--codec", "hevc", "--crf", 30, cwd=self.folder), 0)
+        for name in ("a.mp4", "b.mp4"):
+            seen = subprocess.run(["ffprobe", "-v", "error", "-count_frames", "-show_entries",
+                                   "stream=codec_name,codec_tag_string,nb_read_frames,pix_fmt", "-of", "json", self.folder / name],
+                                  capture_output=True, text=True, check=True)
+            self.assertEqual(json.loads(seen.stdout)["streams"], [{"codec_name": "hevc", "codec_tag_string": "hvc1",
+                                                                   "pix_fmt": "yuv420p", "nb_read_frames": "5"}])
 
     def archive(self, name, latents=None, settings=None, model=None):
         """An archive as somebody else might write it."""

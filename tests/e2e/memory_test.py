@@ -51,7 +51,7 @@ class WaveRenderer(Renderer):
                     "guidance_scale": 4.0, "guidance_scale_2": 3.0, "flow_shift": 5.0, "boundary_ratio": 0.85,
                     "sampler": "unipc", "sigmas": [], "seed": token, "image": "", "last_image": "", "loras": [], **SIZE}
         wanted = {"video": "", "sheet": "", "archive": "", "checkpoint": "", "archive_content": "latents",
-                  "checkpoint_every": 0, "crf": 18, **files}
+                  "checkpoint_every": 0, **files}
         self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
 
 

@@ -19,11 +19,13 @@ JOBS = [
     {"id": "plain", "prompt": "a red circle moves right on a black background", "num_inference_steps": 4},
     small("quoted", prompt="-it's a \"red\" circle; $HOME `id` \\ \u65e5\u672c", negative_prompt="", seed=2**63 - 1, fps=12.5,
           guidance_scale=1.5, sampler="unipc"),
-    {"id": "sigmas", "prompt": "x", "sigmas": [1, 0.9375, 0.625], "num_frames": 5, "seed": 0, "priority": 3},
+    {"id": "sigmas", "prompt": "x", "sigmas": [1, 0.9375, 0.625], "num_frames": 5, "seed": 0, "priority": 3, "crf": 30},
+    small("hevc", codec="hevc"),
 ]
+EXACT = [job for job in JOBS if job.get("codec") != "hevc"]  # x265 promises no bytes
 FIELDS = {"id", "job", "job_hash", "settings", "generate", "model", "model_digest", "versions", "host", "rank", "ranks",
-          "gpu", "gpu_uuid", "renderers", "launcher_job", "cpu_capability", "threads", "attempt", "timings", "frames", "bytes",
-          "sha256"}
+          "gpu", "gpu_uuid", "renderers", "launcher_job", "cpu_capability", "threads", "crf", "codec", "attempt", "timings", "frames",
+          "bytes", "sha256"}
 
 NO_STATE = b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 20  # where the state of the first job would be saved
 
@@ -123,8 +125,14 @@ class Outputs(program.ProgramTest):
                               text=True, check=True)
         return seen.stdout.split("\0")[:-1]
 
+    def test_a_jobs_own_crf_goes_before_the_runs(self):
+        for name, crf in (("plain", 20), ("sigmas", 30), ("hevc", 20)):
+            sidecar = self.sidecar(name)
+            self.assertEqual((sidecar["crf"], sidecar["settings"]["crf"]), (crf, crf))
+            self.assertIn(f" --crf {crf} --codec {sidecar['codec']} ", sidecar["generate"])
+
     def test_the_generate_command_makes_the_same_bytes_again(self):
-        for job in JOBS:
+        for job in EXACT:
             with self.subTest(job["id"]):
                 command = self.sidecar(job["id"])["generate"]
                 ended = engine(*self.words_of(command), cwd=self.folder)
@@ -144,7 +152,8 @@ class Outputs(program.ProgramTest):
                 video, settings = self.made / f"videos/{job['id']}.mp4", self.sidecar(job["id"])["settings"]
                 facts = ffprobe(video)
                 (stream,) = facts["streams"]
-                expected = {"codec_name": "h264", "pix_fmt": "yuv420p", "color_space": "bt709", "color_range": "tv",
+                expected = {"codec_name": job.get("codec", "h264"), "pix_fmt": "yuv420p",
+                            "color_space": "bt709", "color_range": "tv",
                             "color_primaries": "bt709", "color_transfer": "bt709", "width": settings["width"],
                             "height": settings["height"], "nb_read_frames": str(settings["num_frames"])}
                 self.assertEqual({name: stream[name] for name in expected}, expected)
@@ -178,11 +187,11 @@ class Outputs(program.ProgramTest):
                 self.assertLess(lost, 8 + before.std() / 4, "the video shows other pictures")
 
     def test_decoding_the_archive_makes_the_same_bytes(self):
-        for job in JOBS:
+        for job in EXACT:
             with self.subTest(job["id"]):
                 video = self.folder / "again.mp4"
                 ended = engine("decode", self.made / f"archive/{job['id']}.h5", "-o", video, "--threads", "1",
-                               "--crf", "20")
+                               "--crf", job.get("crf", 20))
                 self.assert_ended(ended, 0)
                 self.assertEqual(sha256(video), self.sidecar(job["id"])["sha256"])
 

@@ -33,7 +33,7 @@ class Member(Renderer):
     def job(self, job, token, steps, checkpoint):
         settings = {**SETTINGS, **SIZE, "num_inference_steps": steps}
         self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, video="", sheet="",
-                  archive="", archive_content="latents", checkpoint=str(checkpoint), checkpoint_every=1, crf=18)
+                  archive="", archive_content="latents", checkpoint=str(checkpoint), checkpoint_every=1)
 
 
 def groups_of(members, deadline_ms=ALL_MS):
@@ -134,10 +134,12 @@ class RenderGroupTest(ProgramTest):
             members[0].wait_for("checkpoint", job="video", step=2)
             members[1].signal(number)
         for _, members in groups.values():
-            for member in (members[0], members[2]):
-                failed = member.wait_for("failed", job="", kind="comm")
-                self.assertIn(f"rank 1 of 3 did not come within {LOST_MS} ms", failed["message"])
-                self.assertEqual(member.end(), 3)
+            named = f"rank 1 of 3 did not come within {LOST_MS} ms"
+            failed = [member.wait_for("failed", job="", kind="comm")["message"] for member in (members[0], members[2])]
+            self.assertIn(named, failed[0])
+            # The store goes with rank 0's process: a member that came later to the same call may see that first.
+            self.assertRegex(failed[1], f"{named}|lost the store, which lives in rank 0's process")
+            self.assertEqual([member.end() for member in (members[0], members[2])], [3, 3])
         groups_of(fresh)
         for token, state in enumerate(groups):
             for member in fresh:

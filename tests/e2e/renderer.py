@@ -45,9 +45,8 @@ class Renderer:
     def render(self, job, token, steps=4, changed=None, **files):
         settings = {**SETTINGS, "num_inference_steps": steps, "prompt": SETTINGS["prompt"] + job, **(changed or {})}
         wanted = {"video": "", "sheet": "", "archive": "", "checkpoint": "", "archive_content": "latents",
-                  "checkpoint_every": 0, "crf": 18, **{name: str(value) for name, value in files.items()}}
+                  "checkpoint_every": 0, **{name: str(value) for name, value in files.items()}}
         wanted["checkpoint_every"] = int(wanted["checkpoint_every"])
-        wanted["crf"] = int(wanted["crf"])
         self.send("render", job=job, token=token, settings=settings, spec={"prompt": settings["prompt"]}, **wanted)
 
     def wait_for(self, kind, /, seconds=180, **fields):

@@ -63,7 +63,7 @@ SETTINGS = {"prompt": "a red circle moves right on a black background", "negativ
 def render(job, token, **changed):
     request = {"v": 1, "type": "render", "job": job, "token": token, "settings": SETTINGS, "spec": {"prompt": "a"},
                "video": f"@/{job}.mp4", "sheet": f"@/{job}.jpg", "archive": f"@/{job}.h5", "checkpoint": f"@/{job}-state.h5",
-               "archive_content": "latents", "checkpoint_every": 1, "crf": 18, "memory": 0}
+               "archive_content": "latents", "checkpoint_every": 1, "memory": 0}
     return {**request, **changed}
 
 

@@ -47,7 +47,7 @@ TEST_CASE("the command spells out every setting") {
   CHECK(generate_command(some_settings(), "/models/wan", {"--threads", "2"}, "a.mp4") ==
         "nightreel generate --model /models/wan --prompt 'a red circle' --negative-prompt '' --height 480 --width 832 "
         "--num-frames 81 --fps 16 --num-inference-steps 40 --guidance-scale 4 --guidance-scale-2 3.5 --flow-shift 12 "
-        "--boundary-ratio 0.875 --sampler unipc --seed 9223372036854775807 --threads 2 -o a.mp4");
+        "--boundary-ratio 0.875 --sampler unipc --seed 9223372036854775807 --crf 18 --codec h264 --threads 2 -o a.mp4");
 }
 
 TEST_CASE("the shell hands on the texts as they were, whatever stands in them") {

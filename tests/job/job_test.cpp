@@ -55,19 +55,19 @@ TEST_CASE("every field is read, with its type") {
       "guidance_scale": 4, "guidance_scale_2": 3.5, "flow_shift": 12, "boundary_ratio": 0.875, "sampler": "dpm++",
       "sigmas": [1, 0.9375, 0.8333, 0.625], "seed": 9223372036854775807,
       "loras": [{"path": "lora.safetensors"}, {"path": "lora.safetensors", "scale": -0.5, "expert": "high"}],
-      "priority": -5, "max_attempts": 7, "timeout_s": 0.5})",
+      "crf": 0, "codec": "hevc", "priority": -5, "max_attempts": 7, "timeout_s": 0.5})",
                             {folder.path(), ""});
   CHECK(job.prompt == "p");
-  CHECK(job.overrides.negative_prompt == "");
+  CHECK(job.negative_prompt == "");
   CHECK(job.image == folder / "in/a.png");
   CHECK(job.last_image == folder / "in/b.jpg");
-  CHECK(job.overrides.height == 480);
-  CHECK(job.overrides.width == 832);
-  CHECK(job.overrides.num_frames == 81);
-  CHECK(job.overrides.fps == 23.976);
-  CHECK(job.overrides.num_inference_steps == 4);
-  CHECK(job.overrides.guidance_scale == 4.0);
-  CHECK(job.overrides.guidance_scale_2 == 3.5);
+  CHECK(job.height == 480);
+  CHECK(job.width == 832);
+  CHECK(job.num_frames == 81);
+  CHECK(job.fps == 23.976);
+  CHECK(job.num_inference_steps == 4);
+  CHECK(job.guidance_scale == 4.0);
+  CHECK(job.guidance_scale_2 == 3.5);
   CHECK(job.flow_shift == 12.0);
   CHECK(job.boundary_ratio == 0.875);
   CHECK(job.sampler == "dpm++");
@@ -79,6 +79,8 @@ TEST_CASE("every field is read, with its type") {
   CHECK(job.loras[0].expert == "both");
   CHECK(job.loras[1].scale == -0.5);
   CHECK(job.loras[1].expert == "high");
+  CHECK(job.crf == 0);
+  CHECK(job.codec == "hevc");
   CHECK(job.priority == -5);
   CHECK(job.max_attempts == 7);
   CHECK(job.timeout_s == 0.5);
@@ -86,10 +88,8 @@ TEST_CASE("every field is read, with its type") {
 
 TEST_CASE("what a job leaves out stays open") {
   const Job job = parse(R"({"prompt": "p"})");
-  CHECK_FALSE(job.overrides.negative_prompt);
-  CHECK_FALSE(job.overrides.height);
-  CHECK_FALSE(job.overrides.guidance_scale_2);
-  CHECK_FALSE(job.seed);
+  CHECK(job.names == std::vector<std::string_view>{"prompt"});
+  CHECK_FALSE(job.guidance_scale_2);
   CHECK_FALSE(job.max_attempts);
   CHECK(job.image.empty());
   CHECK(job.priority == 0);

@@ -10,7 +10,7 @@ load_tests = side_by_side.loader(threads=3)
 PLACES = ("bin/nightreel", "libexec/nightreel/nightreel-engine", "libexec/nightreel/nightreel-hdf5", "share/man/man1/nightreel.1.gz",
           "share/bash-completion/completions/nightreel", "share/zsh/vendor-completions/_nightreel",
           "share/fish/vendor_completions.d/nightreel.fish", "lib/systemd/system/nightreel-night.service",
-          "lib/systemd/system/nightreel-night.timer", "share/nightreel/jobs/demo.jsonl",
+          "lib/systemd/system/nightreel-night.timer", "share/nightreel/jobs/demo.jsonl", "share/nightreel/job.schema.json",
           "share/nightreel/models/shapes/model_index.json", "share/nightreel/models/shapes-i2v/model_index.json",
           "share/nightreel/jobs/pictures/shapes/red_circle.png", "share/nightreel/scripts/mpirun/run.sh",
           "share/nightreel/scripts/k8s-mpijob/overlays/cpu-demo/kustomization.yaml", "share/doc/nightreel/README.md",

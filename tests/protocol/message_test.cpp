@@ -27,7 +27,8 @@ RenderRequest some_request() {
   r.checkpoint = "/out/c.h5";
   r.archive_content = "frames";
   r.checkpoint_every = 7;
-  r.crf = 23;
+  r.settings.crf = 23;
+  r.settings.codec = "hevc";
   r.hash = "0a1b";
   r.memory = 85899345920U;
   return r;
@@ -77,7 +78,8 @@ TEST_CASE("the values survive, not only the text") {
   CHECK(r.settings.prompt == "日本 \"x\"\n");
   CHECK(r.settings.seed == 9223372036854775807U);
   CHECK(r.spec.dump() == R"({"guidance_scale":5.0,"prompt":"日本"})");
-  CHECK(r.crf == 23);
+  CHECK(r.settings.crf == 23);
+  CHECK(r.settings.codec == "hevc");
   CHECK(r.hash == "0a1b");
   const FailedEvent failed = failed_event(decode_event(encode(FailedEvent{"", 0, ErrorKind::numeric, "NaN"})));
   CHECK(failed.kind == ErrorKind::numeric);

@@ -152,29 +152,3 @@ TEST_CASE_FIXTURE(Fixture, "a list is content until a job of its run is claimed 
   raw.command({"FLUSHALL"});
   CHECK(!content("run-1"));
 }
-
-TEST_CASE_FIXTURE(Fixture, "a server's clock that steps back keeps nobody waiting longer") {
-  constexpr std::int64_t kHour = 3'600'000;
-  queue.submit({a_job("delayed", 0, 9), a_job("held", 0, 9)}, {});
-  queue.fail(claim().ref, {"storage", "m", false, false});
-  claim();
-  // As if all this had been before the clock went back by an hour: the times of then are an hour ahead of now.
-  const auto ahead = [&](const std::string& set, const std::string& id, std::int64_t ms) {
-    raw.command({"ZINCRBY", test::kPrefix + set, std::to_string(ms), id});
-  };
-  ahead("delay", "delayed", kHour);
-  ahead("run", "held", kHour);
-  raw.command({"INCRBY", test::kPrefix + "clock", std::to_string(kHour)});
-  queue.claim(request("/out"));
-  const std::int64_t clock = raw.command({"GET", test::kPrefix + "clock"}).integer();
-  CHECK(raw.command({"ZSCORE", test::kPrefix + "run", "held"}).integer() - clock <= 30'000);
-  std::optional<Lease> again;
-  CHECK(test::comes([&] { return (again = queue.claim(request()).lease).has_value(); }));
-  CHECK(again->ref.id == "delayed");
-
-  // Less than a second is no step, and what is due later by right stays so.
-  raw.command({"ZADD", test::kPrefix + "run", std::to_string(clock + 2 * kHour), "held"});
-  raw.command({"INCRBY", test::kPrefix + "clock", "600"});
-  queue.claim(request());
-  CHECK(raw.command({"ZSCORE", test::kPrefix + "run", "held"}).integer() == clock + 2 * kHour);
-}

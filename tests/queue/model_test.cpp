@@ -174,6 +174,15 @@ class Model {
     jobs[job.id] = fresh;
   }
 
+  PutBack put_back(const std::string& id, bool as_looked_at) {
+    const auto found = jobs.find(id);
+    if (found == jobs.end() || found->second.state != JobState::done || !as_looked_at) return PutBack::changed;
+    found->second.state = JobState::pending;
+    found->second.attempts = 0;
+    found->second.ended_token.clear();
+    return PutBack::pending;
+  }
+
   std::int64_t leased(const std::string& run) const {
     return std::count_if(jobs.begin(), jobs.end(), [&](const auto& entry) {
       return entry.second.state == JobState::running && entry.second.run == run;
@@ -238,9 +247,23 @@ class Walk {
       case 9:
         return lose();
       case 10:
-        return pick(3) == 0 ? vanish() : pick(2) == 0 ? cancel() : retry();
+        return seldom();
       default:
         return due();
+    }
+  }
+
+  void seldom() {
+    if (pick(40) == 0) return lose_all();
+    switch (pick(4)) {
+      case 0:
+        return vanish();
+      case 1:
+        return cancel();
+      case 2:
+        return retry();
+      default:
+        return put_back();
     }
   }
 
@@ -341,6 +364,37 @@ class Walk {
     raw_.command({"DEL", kPrefix + "job:" + job.id});
     expect(queue_.bring_back({{job, attempts}}, to).at(0) == BroughtBack::back, "a lost job comes back");
     model_.brought_back(job, to.out, attempts);
+  }
+
+  // A video is gone, or is another file than the queue knows.
+  void put_back() {
+    last_ = "put back";
+    const std::string id = some_id();
+    const bool as_looked_at = pick(4) != 0;
+    const auto got = queue_.put_back(id, as_looked_at ? "s" : "other", std::chrono::milliseconds(0));
+    expect(got == model_.put_back(id, as_looked_at), "what is put back");
+  }
+
+  // The server forgets everything, and a run brings back what it knows to be open, or done without a video.
+  void lose_all() {
+    last_ = "lose all";
+    const std::string before = queue_.incarnation();
+    raw_.command({"FLUSHALL"});
+    std::vector<LostJob> lost;
+    for (const auto& [id, job] : model_.jobs) {
+      if (job.state == JobState::failed || job.state == JobState::cancelled) continue;
+      lost.push_back({a_job(id, job.priority, job.own_limit), job.attempts});
+      lost.back().job.identity = job.identity;
+      lost.back().job.lora_set = job.lora_set;
+    }
+    model_.jobs.clear();
+    model_.bound.clear();
+    last_token_ = 0;  // numbers begin anew, in another incarnation: leases of before are stale all the same
+    if (lost.empty()) return;
+    const BringBack to{"run-1", "/a", "", before};
+    for (const BroughtBack one : queue_.bring_back(lost, to)) expect(one == BroughtBack::back, "a lost queue's job");
+    for (const LostJob& one : lost) model_.brought_back(one.job, to.out, one.attempts);
+    expect(before.empty() || queue_.incarnation() != before, "another incarnation");
   }
 
   // Every delay ends; the next claim would promote them, here a claim that wants more jobs than there are.

@@ -6,6 +6,8 @@
 #include <csignal>
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
@@ -20,12 +22,17 @@ namespace nightreel::test {
 
 class TestServer {
  public:
-  explicit TestServer(const std::string& more = "appendonly yes\nappendfsync always\n") : more_(more) { start(); }
+  using Environment = std::vector<std::pair<std::string, std::string>>;
+  explicit TestServer(const std::string& more = "appendonly yes\nappendfsync always\n", Environment environment = {})
+      : more_(more), environment_(std::move(environment)) {
+    start();
+  }
 
   void start() {
     base::ChildOptions plan;
     plan.argv = {"redis-server", "-"};
     plan.stderr_path = folder_.path() + "/log";
+    plan.set_env = environment_;
     plan.die_with_thread = false;  // threads of tests start it again, and end before it
     child_ = base::Child(plan);
     base::write_line(child_.stdin_fd(), "port 0\nunixsocket " + address().unix_path + "\ndir " + folder_.path() +
@@ -67,6 +74,7 @@ class TestServer {
  private:
   TempFolder folder_;
   std::string more_;
+  Environment environment_;
   base::Child child_;
 };
 

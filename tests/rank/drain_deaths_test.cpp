@@ -73,6 +73,14 @@ TEST_CASE_FIXTURE(Night, "a host that has memory for no job ends the rank's work
   CHECK(jobs.counts("").failed == 0);
 }
 
+TEST_CASE_FIXTURE(Night, "a host that has memory for steps and for nothing behind them ends the rank's work too") {
+  for (const char* id : {"a", "b", "c"}) add(id, "at=denoise:2 do=eat times=9");
+  const auto summary = drain();
+  CHECK(summary.error_kind == "host_memory");
+  CHECK(contains(summary.error, "for want of the host's memory, without one finished video"));
+  CHECK(jobs.counts("").failed == 0);
+}
+
 TEST_CASE("which ends are the host's") {
   const rank::HostMemorySigns none;
   const auto why = [](const std::string& how, const std::string& words, rank::HostMemorySigns now,

@@ -280,11 +280,19 @@ TEST_CASE_FIXTURE(Fixture, "a set that is whole is replaced where it is asked fo
 
 TEST_CASE_FIXTURE(Fixture,
                   "the sidecar keeps what the next run compares: crf, and what was in the files that the job names") {
-  maker.crf = 23;
+  finished.settings.crf = 23;
   finished.inputs = {{"/loras/style.safetensors", "00ff"}};
   CHECK(publish() == Outcome::published);
   CHECK(sidecar_field("crf") == 23);
   CHECK(sidecar_field("inputs").dump() == R"({"/loras/style.safetensors":"00ff"})");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a video of another codec than the settings say is not published") {
+  finished.settings.codec = "hevc";
+  const auto error = thrown_by([&] { publish(); });
+  CHECK(error.kind == base::ErrorKind::storage);
+  CHECK(contains(error.message, "its codec is h264, not hevc"));
+  CHECK_FALSE(exists(to.video));
 }
 
 TEST_CASE_FIXTURE(Fixture, "of two jobs with one id in one OUT one gets all names, and the other fails by name") {

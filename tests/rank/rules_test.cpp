@@ -57,6 +57,23 @@ TEST_CASE("a finished step ends the row of deaths") {
   CHECK(deaths.too_many());
 }
 
+TEST_CASE("a host has too little when three deaths were for that, of more than one job, and no video was finished") {
+  Deaths deaths(0);
+  for (int i = 0; i < Deaths::kMostOfHost; ++i) {
+    deaths.died_of_host({"large"});
+    deaths.step_finished();
+    deaths.died();
+    CHECK(!deaths.host_has_too_little());  // that one job wants too much
+  }
+  deaths.died_of_host({"small"});
+  CHECK(deaths.host_has_too_little());
+  deaths.video_finished();
+  CHECK(!deaths.host_has_too_little());
+  CHECK(deaths.in_a_row() == 0);
+  for (int i = 0; i < Deaths::kMostOfHost; ++i) deaths.died_of_host({});  // while it loads
+  CHECK(deaths.host_has_too_little());
+}
+
 namespace {
 
 report::RankSummary rank_that(bool stopped_early, const std::string& error_kind = "") {

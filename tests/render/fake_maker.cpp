@@ -118,7 +118,7 @@ void FakeMaker::write(const job::Settings& settings, const protocol::Json& spec,
   if (on_call) on_call({"write", settings.prompt, nullptr});
   require_right(spec == protocol::Json{{"prompt", settings.prompt}}, "job");
   diary->add("files of " + settings.prompt + ": " + files.video + " " + files.sheet + " " + files.archive + " " +
-             files.archive_content + " " + std::to_string(files.crf));
+             files.archive_content + " " + std::to_string(settings.crf));
   rendered.timings["encode"] = 0.5;
 }
 

@@ -5,10 +5,12 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/base/hash.h"
 #include "nightreel/media/checkpoint.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
@@ -165,4 +167,59 @@ TEST_CASE("a key tells settings, pictures, LoRAs, models and jobs apart") {
         render::state_key(settings, "pictures", "digest", "another").settings_hash);
   settings.seed = 1;
   CHECK(render::state_key(settings, "pictures", "digest").settings_hash != key.settings_hash);
+}
+
+TEST_CASE("a state that does not fit is named on one line, with the reason") {
+  const test::TempFolder folder;
+  const std::string log_file = folder / "log";
+  const auto log = base::Logger::to_stderr_and_file(base::LogFormat::text, "test", log_file);
+  const std::string path = folder / "state";
+  const auto told = [&](const StateKey& key, const std::string& content) {
+    if (content.empty()) {
+      save_state(path, kMine, half_done());
+    } else {
+      base::replace_file(path, content);
+    }
+    const std::size_t before = base::read_file(log_file, 1U << 20U).size();
+    CHECK_FALSE(load_state(path, key, log));
+    const std::string lines = base::read_file(log_file, 1U << 20U).substr(before);
+    CHECK(std::count(lines.begin(), lines.end(), '\n') == 1);
+    CHECK(test::contains(lines, "saved-state"));
+    CHECK(test::contains(lines, "it is set aside as " + path + ".broken, and the video begins anew"));
+    return lines;
+  };
+  CHECK(test::contains(told({"settings", "another"}, ""), path + ": is of another model: it is set aside"));
+  CHECK(test::contains(told({"other", "digest"}, ""), ": is of another job, or of other settings or inputs: it is"));
+  CHECK(test::contains(told(kMine, "cut off"), ": is no checkpoint, or its start is lost: it is set aside"));
+  save_state(path, kMine, half_done());
+  const std::size_t before = base::read_file(log_file, 1U << 20U).size();
+  CHECK(load_state(path, kMine, log));
+  CHECK_FALSE(load_state(folder / "none", kMine, log));
+  CHECK(base::read_file(log_file, 1U << 20U).size() == before);
+}
+
+TEST_CASE("how the file is written is no part of a key") {
+  job::Settings settings;
+  const StateKey key = render::state_key(settings, "pictures", "digest", "a job");
+  settings.fps = 30;
+  settings.crf = 40;
+  settings.codec = "hevc";
+  CHECK(render::state_key(settings, "pictures", "digest", "a job").settings_hash == key.settings_hash);
+}
+
+TEST_CASE("a state that version 0.1 left is gone on from") {
+  job::Settings settings;
+  settings.prompt = "a red circle";
+  settings.fps = 8;
+  // e027eb8: sha256 of all settings' JSON and the inputs; no word of the job.
+  const std::string of_0_1 =
+      R"({"boundary_ratio":null,"flow_shift":3.0,"fps":8.0,"guidance_scale":5.0,"guidance_scale_2":null,"height":0,)"
+      R"("image":"","last_image":"","loras":[],"negative_prompt":"","num_frames":0,"num_inference_steps":0,)"
+      R"("prompt":"a red circle","sampler":"unipc","seed":0,"sigmas":[],"width":0})";
+  const StateKey old{base::sha256_hex(of_0_1 + "pictures f32"), "digest"};
+  const test::TempFolder folder;
+  save_state(folder / "state", old, half_done());
+  CHECK(load_state(folder / "state", render::state_key(settings, "pictures f32", "digest", "a job")));
+  settings.fps = 9;
+  CHECK_FALSE(load_state(folder / "state", render::state_key(settings, "pictures f32", "digest", "a job")));
 }

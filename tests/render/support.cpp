@@ -109,7 +109,7 @@ protocol::RenderRequest request_for(const std::string& job, std::uint64_t token)
   request.hash = job + ".hash";
   request.archive_content = "latents";
   request.checkpoint_every = 7;
-  request.crf = 23;
+  request.settings.crf = 23;
   return request;
 }
 

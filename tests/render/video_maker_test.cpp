@@ -364,8 +364,8 @@ TEST_CASE("files are written as asked, and a folder that is not there is an erro
   const TempFolder folder;
   const VideoMaker maker(shapes_on_cpu());
   Rendered video = rendered_alone();
-  maker.write(red_circle(), {{"prompt", "as given"}},
-              {folder / "a.mp4", folder / "a.jpg", folder / "a.h5", "frames", 18}, video);
+  maker.write(red_circle(), {{"prompt", "as given"}}, {folder / "a.mp4", folder / "a.jpg", folder / "a.h5", "frames"},
+              video);
   CHECK(fs::file_size(folder / "a.mp4") > 0);
   CHECK(fs::file_size(folder / "a.jpg") > 0);
   CHECK(video.timings.count("encode") == 1);

@@ -7,7 +7,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,6 +35,8 @@ std::array<unsigned char, 32> sha256(std::string_view data);
 std::string sha256_hex(std::string_view data);
 /// Throws Error{storage}.
 std::string sha256_file(const std::string& path);
+/// Likewise; nothing where `stopped`, asked before each MiB, said so.
+std::optional<std::string> sha256_file(const std::string& path, const std::function<bool()>& stopped);
 
 /// XXH3, 128 bits, seed 0, canonical byte order, as 32 hex digits.
 class Xxh128 {

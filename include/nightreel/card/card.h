@@ -14,6 +14,8 @@
 
 #include "nightreel/base/json.h"
 #include "nightreel/card/configs.h"
+#include "nightreel/settings/settings.h"
+#include "nightreel/settings/stated.h"
 
 namespace nightreel::card {
 
@@ -28,18 +30,6 @@ std::string_view name(ModelKind kind);
 /// Rows of a prompt's embeddings: max_sequence_length of diffusers' WanPipeline.
 inline constexpr std::int64_t kTextLen = 512;
 
-/// What of a video's settings a checkpoint has a say in.
-struct Video {
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  std::int64_t num_frames = 0;
-  bool first_picture = false;
-  bool last_picture = false;
-  std::optional<double> boundary_ratio;
-  std::optional<double> guidance_scale_2;
-  std::vector<std::string> lora_experts;  // high, low, both
-};
-
 struct Card {
   std::string folder;
   ModelKind kind = ModelKind::t2v;
@@ -53,7 +43,7 @@ struct Card {
   ClipPictureConfig picture;
   SchedulerConfig scheduler;
   std::optional<double> boundary_ratio;
-  base::Json stated = base::Json::object();           // nightreel.json, as it stands: the recipe's to read
+  settings::Stated stated;                            // nightreel.json
   std::map<std::string, std::uint64_t> weight_bytes;  // component -> bytes of its files
 
   const TransformerConfig& transformer() const { return transformers.front(); }
@@ -69,12 +59,12 @@ struct Card {
   std::int64_t frames_step() const { return vae.scale_factor_temporal * transformer().patch_size[0]; }
   std::int64_t least_frames() const { return 1 + vae.scale_factor_temporal * (transformer().patch_size[0] - 1); }
   /// [channels, frames, rows, columns] of the latents of a video of these sizes.
-  std::vector<std::int64_t> latent_shape(const Video& video) const;
+  std::vector<std::int64_t> latent_shape(const settings::Settings& video) const;
 
   /// Throws Error{job} for a video that this model does not make: sizes, frames, pictures, experts.
-  void check(const Video& video) const;
+  void check(const settings::Settings& video) const;
   /// The same of the sizes alone.
-  void check_size(const Video& video) const;
+  void check_size(const settings::Settings& video) const;
 };
 
 /// The folder's card, in either layout (checkpoint.h).

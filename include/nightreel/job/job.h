@@ -6,57 +6,29 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "nightreel/base/json.h"
 #include "nightreel/job/settings.h"
+#include "nightreel/settings/id.h"
+#include "nightreel/settings/stated.h"
 
 namespace nightreel::job {
 
 using base::Json;
 
-inline constexpr std::size_t kMaxPrompt = 64U << 10U;  // bytes of UTF-8
-inline constexpr std::size_t kMaxJob = 192U << 10U;    // bytes of the whole object, as dumped
-inline constexpr std::int64_t kMaxPriority = 1000000;
-inline constexpr std::int64_t kMaxSteps = 1000;
+inline constexpr std::size_t kMaxJob = 192U << 10U;  // bytes of the whole object, as dumped
 
-/// What a job, or a checkpoint's nightreel.json, may say instead of the recipe.
-struct Overrides {
-  std::optional<std::string> negative_prompt;
-  std::optional<std::int64_t> height;
-  std::optional<std::int64_t> width;
-  std::optional<std::int64_t> num_frames;
-  std::optional<double> fps;
-  std::optional<std::int64_t> num_inference_steps;
-  std::optional<double> guidance_scale;
-  std::optional<double> guidance_scale_2;
-};
-
-struct Job {
+/// Its settings as stated: `id` always (given, or the hash's first 16 digits), `image`, `last_image` and the LoRAs'
+/// paths resolved: absolute, no symbolic links.
+struct Job : settings::Stated {
   Json spec;                       // as given
   std::string hash;                // sha256 of spec.dump(), 64 hex digits
-  std::string id;                  // given, or the hash's first 16 digits
   std::uint64_t default_seed = 0;  // the hash's first 8 bytes, big-endian, & 2^63-1
   std::string folder;              // that relative paths count from
   std::string input_root;          // that its files lie under; empty: anywhere
   std::string origin;              // "FILE:LINE" for messages; empty where it came from elsewhere
-
-  std::string prompt;
-  std::string image;       // resolved: absolute, no symbolic links; empty: none
-  std::string last_image;  // resolved; empty: none
-  Overrides overrides;
-  std::optional<double> flow_shift;
-  std::optional<double> boundary_ratio;
-  std::optional<std::string> sampler;  // unipc, dpm++, euler
-  std::vector<double> sigmas;          // falling, in (0, 1]
-  std::optional<std::uint64_t> seed;
-  std::vector<Lora> loras;  // paths resolved
-  std::int64_t priority = 0;
-  std::optional<std::int64_t> max_attempts;
-  std::optional<double> timeout_s;
 
   /// Equal for equal content: the hash, and where the job names files, which files these are.
   std::string identity() const;
@@ -69,8 +41,7 @@ struct PathRules {
   bool files = true;       // false: a job that names a file is refused
 };
 
-/// [A-Za-z0-9_][A-Za-z0-9._-]{0,127} that does not begin with "inbox-": never hidden, never an option, never a path.
-bool is_id(std::string_view text);
+using settings::is_id;
 
 /// The object's fields checked, its paths resolved, its files looked for. Throws Error{job}.
 Job make_job(Json spec, const PathRules& rules);

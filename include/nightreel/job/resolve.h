@@ -17,9 +17,6 @@ namespace nightreel::job {
 /// neither has one, two experts share guidance_scale, as in diffusers.
 Settings resolve(const Job& job, const card::Card& card, const Recipe& recipe);
 
-/// What of the settings a checkpoint has a say in (Card::check).
-card::Video video_of(const Settings& settings);
-
 /// resolve() for each, before any renderer starts. Throws one Error{usage} with a line "FILE:LINE: field: reason" for
 /// each misfit.
 void check_jobs(const std::vector<Job>& jobs, const card::Card& card, const Recipe& recipe);

@@ -49,6 +49,9 @@ class VideoWriter {
   std::unique_ptr<State> state_;
 };
 
+/// Throws for a codec that no VideoWriter could write here.
+void check_codec(const std::string& name);
+
 /// All frames at once.
 void write_video(const std::string& path, const Frames& frames, const VideoOptions& options);
 

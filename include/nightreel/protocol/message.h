@@ -36,7 +36,6 @@ struct RenderRequest {
   std::string hash = {};              // of the job: a state of another one is not gone on from
   std::string archive_content;        // none, latents, frames
   std::int64_t checkpoint_every = 0;  // steps; 0: about a minute's worth
-  int crf = 18;
   std::uint64_t memory = 0;  // bytes to plan with at most, which equal GPUs of a run have in common; 0: its own
 };
 

@@ -70,6 +70,7 @@ class Drain {
  private:
   // The loop (drain.cpp).
   bool turn();
+  void step_down() const;
   bool drained();
   bool nothing_left(const queue::Counts& counts) const;
   bool is_over(const queue::Counts& counts);
@@ -105,6 +106,7 @@ class Drain {
   void on_done(const protocol::DoneEvent& event);
   void on_failed(const protocol::FailedEvent& event);
   void moved(JobInHand& job);
+  void count_death(const std::vector<Charge>& charges);
   void on_death(const std::string& how, Blame blame = Blame::jobs);
   void end_renderer(const std::string& why, Blame blame = Blame::jobs);
   void look_at_jobs();

@@ -16,10 +16,9 @@ namespace nightreel::rank {
 struct Making {
   std::string model_digest;
   std::string dtype;  // that is computed in; empty: not known
-  int crf = 18;
 };
 
-Making making_of(const protocol::ReadyEvent& renderer, int crf);
+Making making_of(const protocol::ReadyEvent& renderer);
 
 /// What is in a file now, as InputHashes has it.
 using ContentOf = std::function<std::string(const std::string& path)>;

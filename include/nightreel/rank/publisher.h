@@ -32,7 +32,6 @@ struct Maker {
   std::vector<RenderedOn> ranks;  // of the whole run, this one among them
   std::string launcher_job;
   int threads = 0;
-  int crf = 18;
   bool archive = true;
   bool overwrite = false;
 };
@@ -66,7 +65,7 @@ class Publisher {
   /// How this rank would make a video otherwise than its sidecar says (making.h); empty: not at all.
   std::string difference(const protocol::Json& sidecar, const job::Settings& settings,
                          const ContentOf& content_of) const {
-    return rank::difference(sidecar, making_of(maker_.renderer, maker_.crf), settings, content_of);
+    return rank::difference(sidecar, making_of(maker_.renderer), settings, content_of);
   }
   /// Checks the video, passes the queue's fence and gives the set its final names; `still_ours`, the lease's own
   /// deadline, is asked before each of them. The queue is still to be told what is `published`. May be called again

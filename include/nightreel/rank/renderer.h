@@ -27,8 +27,8 @@ struct RendererCommand {
   std::string stderr_path;        // its log: libraries print there
   double loading_limit_s = 3600;  // without a word from its start to `ready`
   double silence_limit_s = 30;    // after that a heartbeat comes every second, from a thread that does nothing else
-  std::function<bool(pid_t)>
-      on_gpu;  // whether the driver lists this process on the renderer's GPU; empty: there is none
+  /// Whether the driver lists this process on the renderer's GPU; empty: there is none.
+  std::function<bool(pid_t)> on_gpu = nullptr;
   std::vector<std::string> first_argv = {};  // more arguments, of the first start alone
   base::EnvironmentRule environment = {base::EnvironmentRule::Take::listed, {}};
 };

@@ -80,7 +80,6 @@ struct OutputFiles {
   std::string sheet;
   std::string archive;
   std::string archive_content = "none";  // none, latents, frames
-  int crf = 18;
 };
 
 class Maker {

@@ -11,6 +11,7 @@
 #include "nightreel/base/build_version.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
+#include "nightreel/settings/flags.h"
 
 namespace nightreel::app {
 namespace {
@@ -41,6 +42,15 @@ bool is_option(const CLI::App& app, const std::string& name) {
   bool found = false;
   for_each_option(app, [&](const CLI::Option& option) { found = found || option.check_lname(name); });
   return found;
+}
+
+// The name that its variable is made of: an option's first; empty: there is no such option.
+std::string first_name(const CLI::App& app, const std::string& name) {
+  std::string first;
+  for_each_option(app, [&](const CLI::Option& option) {
+    if (first.empty() && option.check_lname(name)) first = option.get_lnames().front();
+  });
+  return first;
 }
 
 std::vector<std::string> option_names(const CLI::App& app) {
@@ -125,6 +135,9 @@ void check_flag(const CLI::App& app, const CLI::App* chosen, const std::string& 
   if (chosen == nullptr && is_option(app, name)) {
     throw Error(ErrorKind::usage, flag + ": belongs behind the subcommand");
   }
+  const bool generates = chosen != nullptr && is_option(*chosen, "num-frames") && is_option(*chosen, "prompt");
+  const std::string_view instead = generates ? settings::foreign_flag(name) : std::string_view();
+  if (!instead.empty()) throw Error(ErrorKind::usage, flag + ": no such option; " + std::string(instead));
   const auto names = option_names(chosen == nullptr ? app : *chosen);
   throw Error(ErrorKind::usage, flag + ": no such option" + did_you_mean(name, names) + " (--help lists the options)");
 }
@@ -185,11 +198,12 @@ void apply_config_file(const CLI::App& app, const std::vector<std::string>& argu
     if (item.name == "++" || item.name == "--") continue;  // CLI11's marks of where a table begins and ends
     std::string name = item.name;
     std::replace(name.begin(), name.end(), '_', '-');
-    if (!is_option(app, name)) {
+    const std::string first = first_name(app, name);
+    if (first.empty()) {
       throw Error(ErrorKind::usage,
                   path + ": " + base::printable(name) + ": no such option" + did_you_mean(name, option_names(app)));
     }
-    ::setenv(environment_name(name).c_str(), joined(item.inputs).c_str(), 0);
+    ::setenv(environment_name(first).c_str(), joined(item.inputs).c_str(), 0);
   }
 }
 

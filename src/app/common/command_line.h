@@ -23,8 +23,7 @@ using Subcommand = void (*)(CLI::App& app, Action& action);
 /// Subcommands of another executable, for --help and for suggestions: name, description.
 using Elsewhere = std::vector<std::pair<std::string, std::string>>;
 
-/// argv[1..] with underscores in flag names turned into hyphens (Wan writes --frame_num) and `--size 832*480` taken
-/// apart into --width and --height.
+/// argv[1..] with underscores in flag names turned into hyphens, as Wan and diffusers write them (--frame_num).
 std::vector<std::string> normalise_arguments(const std::vector<std::string>& arguments);
 
 /// Gives every option of `app` and its subcommands the variable NIGHTREEL_<NAME IN CAPITALS>.

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "app/common/setting_flags.h"
 #include "app/engine/bench.h"
 #include "app/engine/maker_flags.h"
 #include "nightreel/base/error.h"
@@ -305,30 +306,9 @@ int run_bench(const BenchFlags& flags) {
   return all.at("right").get<bool>() ? 0 : 1;
 }
 
-void add_setting_flags(CLI::App& sub, BenchFlags& flags) {
-  flags.job = {
-      {"prompt", "a red circle moves right on a black background"}, {"num_inference_steps", kSteps}, {"seed", 7}};
-  const auto integer = [&](const char* flag, const char* field, const char* help) {
-    sub.add_option_function<std::int64_t>(
-        flag, [&flags, field](std::int64_t value) { flags.job[field] = value; }, help);
-  };
-  const auto number = [&](const char* flag, const char* field, const char* help) {
-    sub.add_option_function<double>(
-        flag, [&flags, field](double value) { flags.job[field] = value; }, help);
-  };
-  const auto text = [&](const char* flag, const char* field, const char* help) {
-    sub.add_option_function<std::string>(
-        flag, [&flags, field](const std::string& value) { flags.job[field] = value; }, help);
-  };
-  integer("--height", "height", "pixels; default: the recipe's, as for width and num-frames");
-  integer("--width", "width", "pixels");
-  integer("--num-frames,--frame-num", "num_frames", "4n+1");
-  integer("--num-inference-steps,--sample-steps", "num_inference_steps", "of a denoising run; default 4");
-  integer("--seed,--base-seed", "seed", "of the start noise; default 7");
-  number("--guidance-scale,--sample-guide-scale", "guidance_scale", "1 or less: one pass a step instead of two");
-  number("--flow-shift,--sample-shift", "flow_shift", "shift of the noise schedule");
-  text("--prompt", "prompt", "for start");
-  text("--negative-prompt", "negative_prompt", "for start");
+// Files it makes up itself, and it writes none.
+bool is_of_the_pieces(const settings::Row& row) {
+  return row.group == settings::Group::sampling && row.form != settings::Form::path && row.name != "loras";
 }
 
 }  // namespace
@@ -351,7 +331,9 @@ void add_bench_with(CLI::App& app, Action& action, const MorePieces& more) {
   sub->add_option("--reference", flags->reference, "safetensors file with another program's inputs and results");
   sub->add_option("--tolerance", flags->tolerance, "largest deviation that is right; default: the parity tests'")
       ->check(CLI::NonNegativeNumber);
-  add_setting_flags(*sub, *flags);
+  flags->job = {
+      {"prompt", "a red circle moves right on a black background"}, {"num_inference_steps", kSteps}, {"seed", 7}};
+  add_setting_flags(*sub, flags->job, is_of_the_pieces);
   sub->add_flag("--json", flags->as_json, "for programs");
   sub->add_flag("--paced", flags->paced, "as many runs as each line on stdin says, answered by a JSON line");
   sub->callback([&action, flags] { action = [flags] { return run_bench(*flags); }; });

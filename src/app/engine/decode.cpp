@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "app/common/outputs.h"
+#include "app/common/setting_flags.h"
 #include "app/engine/maker_flags.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/render/decode_archive.h"
@@ -19,11 +20,11 @@ void add_decode(CLI::App& app, Action& action) {
   sub->add_option("--threads", o->threads, "CPU threads")->check(CLI::Range(1, 1024))->capture_default_str();
   add_memory_flag(*sub, o->gpu_memory);
   sub->add_option("--fps", o->video.fps, "frames a second; default: the archive's");
-  sub->add_option("--crf", o->video.crf, "quality, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
-  sub->add_option("--codec", o->video.codec, "h264 or hevc")
-      ->check(CLI::IsMember({"h264", "hevc"}))
-      ->capture_default_str();
-  sub->callback([&action, o] {
+  const auto encoding = std::make_shared<settings::Encoding>();
+  add_encoding_flags(*sub, *encoding);
+  sub->callback([&action, o, encoding] {
+    o->video.crf = static_cast<int>(encoding->crf);
+    o->video.codec = encoding->codec;
     action = [o] {
       outlive_readers();
       check_output_file("--output", o->output, ".mp4");

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/common/outputs.h"
+#include "app/common/setting_flags.h"
 #include "app/engine/maker_flags.h"
 #include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
@@ -14,6 +15,7 @@
 #include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/input_files.h"
+#include "nightreel/media/video.h"
 
 namespace nightreel::app {
 namespace {
@@ -29,44 +31,11 @@ struct GenerateOptions {
   std::string recipe;
   std::string archive = "none";
   std::string archive_file;
-  int crf = 18;
 };
 
-template <typename Value>
-void add_field(CLI::App& sub, GenerateOptions& options, const std::string& flags, const char* field, const char* help) {
-  sub.add_option_function<Value>(
-      flags, [&options, field](const Value& value) { options.job[field] = value; }, help);
-}
-
-json list_of_loras(const std::string& text) {
-  try {
-    return base::parse_json(text);
-  } catch (const Error& e) {
-    throw Error(e.kind(), std::string("--loras: ") + e.what());
-  }
-}
-
-void add_job_flags(CLI::App& sub, GenerateOptions& o) {
-  add_field<std::string>(sub, o, "--prompt", "prompt", "what the video shows");
-  add_field<std::string>(sub, o, "--negative-prompt", "negative_prompt", "what it shall not show");
-  add_field<std::string>(sub, o, "--image", "image", "first picture");
-  add_field<std::string>(sub, o, "--last-image", "last_image", "last picture");
-  add_field<std::int64_t>(sub, o, "--height", "height", "pixels");
-  add_field<std::int64_t>(sub, o, "--width", "width", "pixels");
-  add_field<std::int64_t>(sub, o, "--num-frames,--frame-num", "num_frames", "4n+1");
-  add_field<double>(sub, o, "--fps", "fps", "frames a second");
-  add_field<std::int64_t>(sub, o, "--num-inference-steps,--sample-steps", "num_inference_steps", "denoising steps");
-  add_field<double>(sub, o, "--guidance-scale,--sample-guide-scale", "guidance_scale", "of the high-noise expert");
-  add_field<double>(sub, o, "--guidance-scale-2", "guidance_scale_2", "of the low-noise expert");
-  add_field<double>(sub, o, "--flow-shift,--sample-shift", "flow_shift", "shift of the noise schedule");
-  add_field<double>(sub, o, "--boundary-ratio", "boundary_ratio", "where the experts change");
-  add_field<std::string>(sub, o, "--sampler,--sample-solver", "sampler", "unipc, dpm++ or euler");
-  add_field<std::uint64_t>(sub, o, "--seed,--base-seed", "seed", "of the start noise");
-  sub.add_option_function<std::vector<double>>(
-         "--sigmas", [&o](const std::vector<double>& values) { o.job["sigmas"] = values; }, "1,0.9375,…")
-      ->delimiter(',');
-  sub.add_option_function<std::string>(
-      "--loras", [&o](const std::string& text) { o.job["loras"] = list_of_loras(text); }, "JSON list");
+// The queue's settings have nothing to say here.
+bool is_of_the_video(const settings::Row& row) {
+  return row.group != settings::Group::queue;
 }
 
 // A temporary name beside `path`; the file gets its name only when it is whole.
@@ -98,6 +67,7 @@ job::Settings resolve_job(const GenerateOptions& options) {
     const job::Job made = job::make_job(options.job, {std::filesystem::current_path().string(), ""});
     const card::Card card = card::read(options.maker.model);
     job::Settings settings = job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
+    media::check_codec(settings.codec);
     media::check_input_files({made});
     job::fitting_plan(device_memory(options.maker), settings);
     return settings;
@@ -149,7 +119,6 @@ int generate(const GenerateOptions& options) {
   files.video = temporary_name(options.output);
   files.archive = options.archive_file.empty() ? "" : temporary_name(options.archive_file);
   files.archive_content = options.archive;
-  files.crf = options.crf;
   const Leftovers leftovers{{files.video, files.archive}};
   maker.write(settings, options.job, files, rendered);
   if (!files.archive.empty()) put_in_place(files.archive, options.archive_file);
@@ -166,12 +135,9 @@ void add_generate(CLI::App& app, Action& action) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* sub = app.add_subcommand("generate", "one video in this process: no MPI, no Redis");
   add_maker_flags(*sub, options->maker);
-  add_job_flags(*sub, *options);
-  sub->add_option("-o,--output", options->output, "MP4 file; replaced, whole")->required();
+  add_setting_flags(*sub, options->job, is_of_the_video);
+  sub->add_option("-o,--output,--save-file", options->output, "MP4 file; replaced, whole")->required();
   sub->add_option("--recipe", options->recipe, "official or checkpoint");
-  sub->add_option("--crf", options->crf, "quality of the video, 0 to 51")
-      ->check(CLI::Range(0, 51))
-      ->capture_default_str();
   sub->add_option("--archive", options->archive, "none, latents or frames")
       ->check(CLI::IsMember({"none", "latents", "frames"}))
       ->capture_default_str();

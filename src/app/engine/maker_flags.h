@@ -16,9 +16,9 @@ inline void add_memory_flag(CLI::App& sub, std::uint64_t& bytes) {
 
 /// Returns the option --model, which is required.
 inline CLI::Option* add_maker_flags(CLI::App& sub, render::MakerOptions& options) {
-  CLI::Option* model =
-      sub.add_option("--model", options.model, "folder of a Wan model, in Diffusers' layout or the original one")
-          ->required();
+  CLI::Option* model = sub.add_option("--model,--ckpt-dir", options.model,
+                                      "folder of a Wan model, in Diffusers' layout or the original one")
+                           ->required();
   sub.add_option("--device", options.device, "auto, cpu, cuda or cuda:GPU-<uuid>")->capture_default_str();
   sub.add_option("--dtype", options.dtype,
                  "auto (bf16 on a GPU, f32 on a CPU), bf16, f32, or fp8: auto, with weights in fp8")

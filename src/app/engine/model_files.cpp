@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
-#include "nightreel/job/stated.h"
 
 namespace nightreel::app {
 
@@ -15,9 +14,7 @@ card::Card card_of(const std::string& folder) {
   std::error_code error;
   const bool is_file = std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error);
   try {
-    card::Card card = card::read(folder);
-    job::stated_by(card);
-    return card;
+    return card::read(folder);
   } catch (const Error& e) {
     throw Error(is_file && e.kind() == ErrorKind::model ? ErrorKind::usage : e.kind(), e.what());
   } catch (const nlohmann::json::exception& e) {

@@ -4,7 +4,6 @@
 
 #include "app/engine/maker_flags.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/resolve.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
@@ -18,7 +17,7 @@ using base::ErrorKind;
 /// A size that the model does not do is this command line's fault, and a flag by name.
 void check_size(const card::Card& card, const job::Settings& settings) {
   try {
-    card.check_size(job::video_of(settings));
+    card.check_size(settings);
   } catch (const Error& e) {
     std::string why = e.what();
     std::replace(why.begin(), why.begin() + static_cast<std::ptrdiff_t>(std::min(why.find(':'), why.size())), '_', '-');

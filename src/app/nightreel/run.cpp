@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "app/common/setting_flags.h"
 #include "app/nightreel/renderer_env.h"
 #include "app/nightreel/subcommands.h"
 #include "nightreel/base/clock.h"
@@ -131,7 +132,7 @@ void add_run(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"auto", "text", "json"}))
       ->capture_default_str();
   add_renderer_env(*sub, o.renderer_env);
-  sub->add_option("--crf", o.crf, "quality of the videos, 0 to 51")->check(CLI::Range(0, 51))->capture_default_str();
+  add_encoding_flags(*sub, o.encoding);
   sub->callback([&action, flags] { action = [flags] { return start(*flags); }; });
 }
 
