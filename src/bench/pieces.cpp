@@ -74,7 +74,7 @@ AttentionShape self_attention(const card::TransformerConfig& config, const std::
 }
 
 /// What the settings want of pictures, made of nothing.
-pipeline::ImageCondition picture_condition(const job::Settings& settings, const Inputs& inputs,
+pipeline::ImageCondition picture_condition(const settings::Settings& settings, const Inputs& inputs,
                                            const pipeline::Pipeline& pipeline) {
   if (settings.image.empty()) return {};
   pipeline::Pictures pictures;
@@ -89,7 +89,7 @@ pipeline::ImageCondition picture_condition(const job::Settings& settings, const 
 }
 
 /// The passes through a transformer that a step has, on average: guidance takes two, where its expert's scale is not 1.
-double passes_a_step(const pipeline::Pipeline& pipeline, const job::Settings& settings) {
+double passes_a_step(const pipeline::Pipeline& pipeline, const settings::Settings& settings) {
   const auto passes = [&](double scale) { return pipeline::is_guided(settings) && scale != 1 ? 2.0 : 1.0; };
   const double steps = static_cast<double>(settings.num_inference_steps);
   const double high = static_cast<double>(pipeline.high_steps(settings)) / steps;
@@ -188,7 +188,7 @@ class Step final : public Piece {
 
  private:
   pipeline::Pipeline pipeline_;
-  job::Settings settings_;
+  settings::Settings settings_;
   PieceFacts facts_;
   at::Tensor prompt_1TE_, negative_1TE_, latents_CFYX_;
   pipeline::ImageCondition image_;

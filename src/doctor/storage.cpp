@@ -11,6 +11,7 @@
 #include "nightreel/base/publishing.h"
 #include "nightreel/base/random.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::doctor {
 namespace {
@@ -143,7 +144,7 @@ std::uint64_t bytes_a_video(const std::optional<card::Card>& card, const VideoSi
   VideoSize usual{480, 832, 81};
   if (card) {
     model = *card;
-    const job::Settings recipe = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
+    const settings::Settings recipe = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
     usual = {recipe.height, recipe.width, recipe.num_frames};
   }
   const std::int64_t height = size.height > 0 ? size.height : usual.height;

@@ -20,6 +20,8 @@
 namespace nightreel::job {
 namespace {
 
+using settings::Settings;
+
 constexpr std::int64_t kFloat = 4;         // bytes of a float32
 constexpr std::int64_t kTile = 256;        // model::Tiling's height and width
 constexpr std::int64_t kFramesAPiece = 4;  // of pixels, after the first

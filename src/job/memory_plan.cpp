@@ -9,6 +9,7 @@
 namespace nightreel::job {
 namespace {
 
+using settings::Settings;
 using Experts = MemoryPlan::Experts;
 
 // Of a GPU, what no tensor gets: its context, the workspaces of cuBLAS and cuDNN, NCCL's buffers. An assumption, not a

@@ -12,6 +12,7 @@ namespace nightreel::job {
 namespace {
 
 using nlohmann::json;
+using settings::Settings;
 using Experts = MemoryPlan::Experts;
 
 const std::string kFp8 = "--dtype fp8";

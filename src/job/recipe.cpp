@@ -8,6 +8,7 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
+using settings::Settings;
 
 // WanPipeline.__call__ (diffusers, pipelines/wan/pipeline_wan.py); it knows no fps, export_to_video's callers use 16.
 Settings diffusers_defaults() {

@@ -9,6 +9,7 @@ namespace nightreel::job {
 namespace {
 
 using base::Error;
+using settings::Settings;
 
 Settings fill_in(const Job& job, const Recipe& recipe) {
   Settings s = recipe.defaults;

@@ -44,14 +44,14 @@ sample::SamplerState moved(const sample::SamplerState& state, at::Device device)
 
 }  // namespace
 
-bool is_guided(const job::Settings& settings) {
+bool is_guided(const settings::Settings& settings) {
   return settings.guidance_scale > 1;
 }
 
 /// One run: the transformers with the prompts that they were told, and the guidance between them.
 class Denoiser::Run {
  public:
-  Run(const Denoiser& denoiser, const job::Settings& settings, const at::Tensor& prompt_1TE,
+  Run(const Denoiser& denoiser, const settings::Settings& settings, const at::Tensor& prompt_1TE,
       const at::Tensor& negative_1TE, const ImageCondition& image, const base::CancelToken& cancel,
       ParallelPlan* parallel)
       : denoiser_(denoiser),
@@ -135,7 +135,7 @@ class Denoiser::Run {
 
   const Denoiser& denoiser_;
   ParallelPlan* parallel_;
-  const job::Settings& settings_;
+  const settings::Settings& settings_;
   const at::Tensor& prompt_1TE_;
   const at::Tensor& negative_1TE_;
   at::Tensor image_1CFYX_;
@@ -153,7 +153,7 @@ Denoiser::Denoiser(std::unique_ptr<model::Transformer> high, std::unique_ptr<mod
       options_(options),
       keep_keys_(options.keep_keys.value_or(!options.device.is_cuda())) {}
 
-void Denoiser::check(const job::Settings& settings) const {
+void Denoiser::check(const settings::Settings& settings) const {
   options_.card.check(settings);
   if (!std::isfinite(settings.guidance_scale) || !std::isfinite(settings.guidance_scale_2.value_or(0))) {
     throw Error(ErrorKind::job, "guidance_scale: must be a finite number");
@@ -161,7 +161,7 @@ void Denoiser::check(const job::Settings& settings) const {
   new_sampler(settings);
 }
 
-void Denoiser::check_condition(const job::Settings& settings, const ImageCondition& image) const {
+void Denoiser::check_condition(const settings::Settings& settings, const ImageCondition& image) const {
   if (settings.image.empty() && !image.latents_1CFYX.defined()) return;
   std::vector<std::int64_t> shape = latent_shape(settings);
   if (options_.card.expand_timesteps()) {
@@ -184,37 +184,37 @@ void Denoiser::gather_over(comm::Communicator* group) const {
 }
 
 /// The comparison is diffusers': a float32 tensor against boundary_ratio * num_train_timesteps.
-bool Denoiser::is_high(const job::Settings& settings, float timestep) const {
+bool Denoiser::is_high(const settings::Settings& settings, float timestep) const {
   if (!settings.boundary_ratio) return true;
   const double boundary = *settings.boundary_ratio * static_cast<double>(options_.card.scheduler.num_train_timesteps);
   return timestep >= static_cast<float>(boundary);
 }
 
-std::int64_t Denoiser::high_steps(const job::Settings& settings) const {
+std::int64_t Denoiser::high_steps(const settings::Settings& settings) const {
   const auto sampler = new_sampler(settings);
   const auto& timesteps = sampler->timesteps();
   return std::count_if(timesteps.begin(), timesteps.end(), [&](float timestep) { return is_high(settings, timestep); });
 }
 
-std::unique_ptr<sample::Sampler> Denoiser::new_sampler(const job::Settings& settings) const {
+std::unique_ptr<sample::Sampler> Denoiser::new_sampler(const settings::Settings& settings) const {
   const sample::ScheduleSettings wanted{sample::method_of(settings.sampler), settings.num_inference_steps,
                                         settings.flow_shift, settings.sigmas};
   return sample::make_sampler(wanted.method, make_schedule(wanted, options_.card.scheduler.num_train_timesteps));
 }
 
-std::vector<std::int64_t> Denoiser::latent_shape(const job::Settings& settings) const {
+std::vector<std::int64_t> Denoiser::latent_shape(const settings::Settings& settings) const {
   std::vector<std::int64_t> shape = options_.card.latent_shape(settings);
   shape.insert(shape.begin(), 1);
   return shape;
 }
 
 /// As diffusers' randn_tensor with a CPU generator: drawn whole, in float32.
-at::Tensor Denoiser::start_noise(const job::Settings& settings) const {
+at::Tensor Denoiser::start_noise(const settings::Settings& settings) const {
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(settings.seed);
   return at::randn(latent_shape(settings), generator, at::TensorOptions(at::kFloat));
 }
 
-Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
+Denoised Denoiser::run(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                        const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
                        const ImageCondition& image, ParallelPlan* parallel) const {
   const c10::InferenceMode inference;

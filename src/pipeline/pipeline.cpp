@@ -185,9 +185,9 @@ comm::Communicator* Pipeline::group() const {
   return parallel_ ? &parallel_->group() : nullptr;
 }
 
-Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-                           const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
-                           const ImageCondition& image) const {
+Denoised Pipeline::denoise(const settings::Settings& settings, const at::Tensor& prompt_1TE,
+                           const at::Tensor& negative_1TE, const DenoiseObserver& observer,
+                           const std::optional<DenoiseState>& resume, const ImageCondition& image) const {
   if (job::lora_set(settings.loras) != loras_->set()) {
     throw Error(ErrorKind::internal, "denoise: the settings' LoRAs are not in use");
   }
@@ -199,7 +199,7 @@ Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prom
   return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image, parallel_.get());
 }
 
-ImageCondition Pipeline::encode_pictures(const job::Settings& settings, const Pictures& pictures) const {
+ImageCondition Pipeline::encode_pictures(const settings::Settings& settings, const Pictures& pictures) const {
   const c10::InferenceMode inference;
   if (settings.image.empty()) return {};
   const Coding coding{options_.plan.tiled.encode, group()};

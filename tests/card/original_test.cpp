@@ -7,6 +7,7 @@
 #include "nightreel/card/card.h"
 #include "nightreel/card/checkpoint.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/settings/json.h"
 #include "support/error.h"
 
 namespace nightreel::card {

@@ -12,7 +12,7 @@ using job::DeviceMemory;
 using job::MemoryModel;
 using job::MemoryPlan;
 using job::Part;
-using job::Settings;
+using settings::Settings;
 using Experts = job::MemoryPlan::Experts;
 
 namespace {

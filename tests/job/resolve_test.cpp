@@ -10,12 +10,15 @@
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/lora_set.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/settings/json.h"
 #include "support/error.h"
 
 namespace nightreel::job {
 namespace {
 
 using base::ErrorKind;
+using settings::Settings;
+using settings::settings_from_json;
 using test::card_of;
 using test::CheckpointFiles;
 using test::contains;

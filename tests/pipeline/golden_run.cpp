@@ -14,8 +14,8 @@ std::string scheduler_path(const std::string& model_dir) {
   return model_dir + "/scheduler/scheduler_config.json";
 }
 
-job::Settings settings_of(const nlohmann::json& run, const nlohmann::json& scheduler) {
-  job::Settings settings;
+settings::Settings settings_of(const nlohmann::json& run, const nlohmann::json& scheduler) {
+  settings::Settings settings;
   settings.height = run.at("height");
   settings.width = run.at("width");
   settings.num_frames = run.at("num_frames");

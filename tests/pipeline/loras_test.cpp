@@ -25,7 +25,7 @@ using test::GoldenRun;
 
 namespace {
 
-pipeline::OpenLoras open_loras(const std::vector<job::Lora>& loras) {
+pipeline::OpenLoras open_loras(const std::vector<settings::Lora>& loras) {
   pipeline::LoraFiles files;
   return pipeline::open_loras(loras, files);
 }
@@ -178,7 +178,7 @@ TEST_CASE("a file that names two experts does for each what a file of its own do
 TEST_CASE("LoRAs that cannot be used are the job's error, and those of another video the program's own") {
   GoldenRun golden("plain", "run_lora_comfy");
   Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
-  const auto refused = [&](const job::Lora& lora) {
+  const auto refused = [&](const settings::Lora& lora) {
     const auto thrown = test::thrown_by([&] { pipeline.use_loras(open_loras({lora})); });
     CHECK((thrown.kind == base::ErrorKind::job));
     return thrown.message;

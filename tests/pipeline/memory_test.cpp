@@ -50,8 +50,8 @@ std::uint64_t bytes_of(model::Transformer transformer) {
   return bytes;
 }
 
-job::Settings video(std::int64_t height, std::int64_t width, std::int64_t frames) {
-  job::Settings s;
+settings::Settings video(std::int64_t height, std::int64_t width, std::int64_t frames) {
+  settings::Settings s;
   s.height = height;
   s.width = width;
   s.num_frames = frames;
@@ -70,7 +70,7 @@ void check_near(std::uint64_t estimated, std::size_t measured, std::uint64_t bes
 struct Video {
   const char* name;
   std::string dir;
-  job::Settings settings;
+  settings::Settings settings;
 };
 
 std::vector<Video> videos() {
@@ -171,7 +171,7 @@ TEST_CASE("decoding and encoding take about what the plan says, whole and in til
     decode(latents);
     check_near(job::activations_of(m, v.settings, {}).decode, memory.most());
 
-    job::Settings with_picture = v.settings;
+    settings::Settings with_picture = v.settings;
     with_picture.image = "first.png";
     const bool one_frame = m.transformer->in_channels == m.transformer->out_channels;
     const at::Tensor pixels =

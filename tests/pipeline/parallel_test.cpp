@@ -42,7 +42,7 @@ struct Video {
 };
 
 Video render(Pipeline& pipeline, const GoldenRun& golden) {
-  job::Settings settings = golden.settings;
+  settings::Settings settings = golden.settings;
   if (settings.sigmas.empty()) settings.num_inference_steps = kSteps;
   Video video;
   video.embeds = pipeline.encode_prompt(ids_of(golden.tensor("ids"))).embeds_1TE;
@@ -141,7 +141,7 @@ TEST_CASE("what one rank wants after a step is done by all, and one that is canc
 
 TEST_CASE("ranks that were told different videos are told so before the first step") {
   const auto outcomes = sharing(2, kLong, [](Pipeline& pipeline, const GoldenRun& golden, int rank) {
-    job::Settings settings = golden.settings;
+    settings::Settings settings = golden.settings;
     settings.seed += static_cast<std::uint64_t>(rank);
     settings.flow_shift += rank;
     return text_of([&] { pipeline.denoise(settings, golden.prompt(), golden.negative(), {}); });

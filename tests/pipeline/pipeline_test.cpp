@@ -108,7 +108,7 @@ TEST_CASE("pictures that a model does not take, or lacks, are refused by field")
         Case{"first_last", "a.png", "", "last_image: this model needs the first and the last picture"}}) {
     CAPTURE(c.model);
     const GoldenRun golden(c.model);
-    job::Settings settings = golden.settings;
+    settings::Settings settings = golden.settings;
     settings.image = c.image;
     settings.last_image = c.last_image;
     const Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});

@@ -38,7 +38,7 @@ struct Made {
 
 Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token) {
   Made made;
-  job::Settings settings = golden.settings;
+  settings::Settings settings = golden.settings;
   settings.num_inference_steps = kSteps;
   made.embeds = pipeline.encode_prompt({token, 17, 99, 3, 1}).embeds_1TE.cpu();
   const auto image = pipeline.encode_pictures(settings, golden.pictures());

@@ -24,7 +24,7 @@ pipeline::PipelineOptions options_for(const model::ShardSeat& seat, at::Device d
 }
 
 at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
-  job::Settings settings = golden.settings;
+  settings::Settings settings = golden.settings;
   if (settings.sigmas.empty()) settings.num_inference_steps = 4;  // enough for both experts
   pipeline::LoraFiles files;
   pipeline.use_loras(pipeline::open_loras(golden.settings.loras, files));

@@ -76,7 +76,7 @@ TEST_CASE_FIXTURE(Night, "a job that does not fit the renderer's device fails fo
   Rank one = rank();
   one.memory = room_for_one_expert();
   one.memory.model.weights = {};
-  job::Settings settings;
+  settings::Settings settings;
   settings.height = settings.width = 16;
   settings.num_frames = 5;
   one.memory.bytes = job::plan_memory(one.memory.model, settings, 0).peak().bytes();

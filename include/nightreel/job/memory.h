@@ -17,7 +17,7 @@
 #include "nightreel/card/card.h"
 #include "nightreel/job/job.h"
 #include "nightreel/job/recipe.h"
-#include "nightreel/job/settings.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::job {
 
@@ -109,7 +109,7 @@ struct Tiled {
   bool decode = false;
 };
 
-Activations activations_of(const MemoryModel& model, const Settings& settings, const Tiled& tiled);
+Activations activations_of(const MemoryModel& model, const settings::Settings& settings, const Tiled& tiled);
 
 /// Videos of a wave, at most: a swap costs a few seconds, a wave's leases that many videos.
 inline constexpr std::int64_t kWave = 4;
@@ -154,29 +154,31 @@ struct MemoryPlan {
 
 /// The plan that fits `memory` with whole pictures before tiles, and the least traffic. Where none fits, the one that
 /// needs least, and `fits` false.
-MemoryPlan plan_memory(const DeviceMemory& memory, const Settings& settings);
+MemoryPlan plan_memory(const DeviceMemory& memory, const settings::Settings& settings);
 /// The same for a device of so many bytes (0: no limit).
-MemoryPlan plan_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+MemoryPlan plan_memory(const MemoryModel& model, const settings::Settings& settings, std::uint64_t memory);
 
 /// What to go on with when `plan` has run out of memory in a stage, which `memory.failed` tells: the next one that
 /// fits. None tiles the encoder where `plan` does not, since a video that has begun is not to be of two kinds. Nothing
 /// where there is no such plan.
-std::optional<MemoryPlan> next_plan(const DeviceMemory& memory, const Settings& settings, const MemoryPlan& plan);
+std::optional<MemoryPlan> next_plan(const DeviceMemory& memory, const settings::Settings& settings,
+                                    const MemoryPlan& plan);
 
 /// The same, where a plan must fit. Throws Error{job} "memory: …" that says what would fit.
-MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings);
+MemoryPlan fitting_plan(const DeviceMemory& memory, const settings::Settings& settings);
 
 /// fitting_plan() for each job, as check_jobs() throws: a line "FILE:LINE: memory: …" for each that does not fit.
 void check_memory(const std::vector<Job>& jobs, const card::Card& card, const Recipe& recipe,
                   const DeviceMemory& memory);
 
 /// Settings and precisions near these that would fit, for people: "480x832", "49 frames", "--dtype fp8". May be empty.
-std::vector<std::string> what_would_fit(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+std::vector<std::string> what_would_fit(const MemoryModel& model, const settings::Settings& settings,
+                                        std::uint64_t memory);
 
 /// For people, line by line: what lives where, when it moves, what each stage needs.
-std::vector<std::string> describe(const MemoryModel& model, const MemoryPlan& plan, const Settings& settings);
+std::vector<std::string> describe(const MemoryModel& model, const MemoryPlan& plan, const settings::Settings& settings);
 /// In one line, for logs.
-std::string summary(const MemoryPlan& plan, const Settings& settings);
+std::string summary(const MemoryPlan& plan, const settings::Settings& settings);
 /// For programs.
 nlohmann::json to_json(const MemoryPlan& plan);
 

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "nightreel/card/card.h"
-#include "nightreel/job/settings.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::job {
 
@@ -22,9 +22,9 @@ enum class RecipeChoice {
 RecipeChoice recipe_choice(std::string_view text);
 
 struct Recipe {
-  std::string name;   // official, checkpoint
-  Settings defaults;  // all but prompt, seed and files
-  std::string note;   // what a person should know about it; may be empty
+  std::string name;             // official, checkpoint
+  settings::Settings defaults;  // all but prompt, seed and files
+  std::string note;             // what a person should know about it; may be empty
   /// What flow_shift is instead where the size is 480x832 or 832x480; absent: the same.
   std::optional<double> flow_shift_480p;
 };

@@ -15,9 +15,9 @@
 
 #include "nightreel/base/cancel.h"
 #include "nightreel/card/card.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/sample/sampler.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::pipeline {
 
@@ -67,7 +67,7 @@ struct DenoiserOptions {
 };
 
 /// Whether a run looks at the negative prompt: diffusers' do_classifier_free_guidance.
-bool is_guided(const job::Settings& settings);
+bool is_guided(const settings::Settings& settings);
 
 class Denoiser {
  public:
@@ -76,16 +76,16 @@ class Denoiser {
            const DenoiserOptions& options);
 
   /// Throws what run() would throw for the settings alone.
-  void check(const job::Settings& settings) const;
+  void check(const settings::Settings& settings) const;
 
   /// Steps of the expert for high noise, which come first; all of them where there is one expert.
-  std::int64_t high_steps(const job::Settings& settings) const;
+  std::int64_t high_steps(const settings::Settings& settings) const;
 
   /// Embeddings [1, T, E] of the prompt and, where is_guided(), of the negative prompt (else unused).
   /// `image` is there where the settings name pictures, and of their size, else Error{internal}. With `parallel` all
   /// ranks of its group make the same call and have the same latents in the end; what one rank's observer wants after
   /// a step, or a cancelled one, counts for all.
-  Denoised run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
+  Denoised run(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
                const ImageCondition& image = {}, ParallelPlan* parallel = nullptr) const;
 
@@ -99,11 +99,11 @@ class Denoiser {
 
  private:
   class Run;
-  std::unique_ptr<sample::Sampler> new_sampler(const job::Settings& settings) const;
-  bool is_high(const job::Settings& settings, float timestep) const;
-  void check_condition(const job::Settings& settings, const ImageCondition& image) const;
-  std::vector<std::int64_t> latent_shape(const job::Settings& settings) const;
-  at::Tensor start_noise(const job::Settings& settings) const;
+  std::unique_ptr<sample::Sampler> new_sampler(const settings::Settings& settings) const;
+  bool is_high(const settings::Settings& settings, float timestep) const;
+  void check_condition(const settings::Settings& settings, const ImageCondition& image) const;
+  std::vector<std::int64_t> latent_shape(const settings::Settings& settings) const;
+  at::Tensor start_noise(const settings::Settings& settings) const;
 
   std::unique_ptr<model::Transformer> high_;
   std::unique_ptr<model::Transformer> low_;

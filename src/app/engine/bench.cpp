@@ -19,6 +19,7 @@
 #include "nightreel/bench/random_weights.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/pipeline/device.h"
+#include "nightreel/settings/json.h"
 
 namespace nightreel::app {
 namespace {
@@ -225,7 +226,7 @@ json report(const BenchFlags& flags, const bench::Workload& workload, const std:
           {"dtype", workload.dtype == at::kFloat ? "f32" : "bf16"},
           {"threads", flags.maker.threads},
           {"tokens", workload.tokens},
-          {"settings", job::to_json(workload.settings)},
+          {"settings", settings::to_json(workload.settings)},
           {"versions", pipeline::compute_versions()},
           {"matmul_tflops", matmul_tflops ? json(*matmul_tflops) : json()},
           {"pieces", pieces},

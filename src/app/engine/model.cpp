@@ -11,6 +11,7 @@
 #include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/model/digest.h"
+#include "nightreel/settings/json.h"
 
 namespace nightreel::app {
 namespace {
@@ -35,7 +36,7 @@ int info(const InfoOptions& options) {
       {"model", card::to_json(card)},
       {"memory", memory.json},
       {"digest", model::model_digest(options.folder)},
-      {"recipe", {{"name", recipe.name}, {"defaults", job::to_json(recipe.defaults)}, {"note", recipe.note}}}};
+      {"recipe", {{"name", recipe.name}, {"defaults", settings::to_json(recipe.defaults)}, {"note", recipe.note}}}};
   if (options.as_json) {
     std::printf("%s\n", base::dump_json(facts, 2).c_str());
     return 0;

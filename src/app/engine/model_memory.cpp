@@ -15,7 +15,7 @@ using base::Error;
 using base::ErrorKind;
 
 /// A size that the model does not do is this command line's fault, and a flag by name.
-void check_size(const card::Card& card, const job::Settings& settings) {
+void check_size(const card::Card& card, const settings::Settings& settings) {
   try {
     card.check_size(settings);
   } catch (const Error& e) {
@@ -25,8 +25,8 @@ void check_size(const card::Card& card, const job::Settings& settings) {
   }
 }
 
-job::Settings settings_of(const MemoryFlags& flags, const card::Card& card, const job::Recipe& recipe) {
-  job::Settings s = recipe.defaults;
+settings::Settings settings_of(const MemoryFlags& flags, const card::Card& card, const job::Recipe& recipe) {
+  settings::Settings s = recipe.defaults;
   if (flags.height > 0) s.height = flags.height;
   if (flags.width > 0) s.width = flags.width;
   if (flags.num_frames > 0) s.num_frames = flags.num_frames;
@@ -54,7 +54,7 @@ void MemoryFlags::add_to(CLI::App& sub) {
 }
 
 MemoryAnswer memory_answer(const MemoryFlags& flags, const card::Card& card, const job::Recipe& recipe) {
-  const job::Settings settings = settings_of(flags, card, recipe);
+  const settings::Settings settings = settings_of(flags, card, recipe);
   const job::MemoryModel model = model_of(flags, card);
   const job::MemoryPlan plan = job::plan_memory(model, settings, flags.gpu_memory);
   MemoryAnswer answer{job::describe(model, plan, settings), job::to_json(plan)};

@@ -10,6 +10,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
 #include "nightreel/base/process.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
