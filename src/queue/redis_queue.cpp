@@ -276,7 +276,7 @@ ClaimResult RedisQueue::claim(const ClaimRequest& request) {
       run(scripts_->claim,
           {worker_, nonce_, std::to_string(options_.lease.count()), std::to_string(request.max_attempts), request.model,
            request.out, request.run, request.host, std::to_string(request.rank), std::to_string(request.min_pending),
-           request.lora_set, std::to_string(request.in_a_row), text_or_empty(request.above)});
+           request.lora_set, std::to_string(request.in_a_row), text_or_empty(request.above), request.except});
   nonce_.clear();
   const std::string& code = reply.at(0).text();
   if (code == "OTHER_MODEL") throw_other_model(options_.name, reply.at(1).text(), request.model);

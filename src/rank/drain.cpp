@@ -203,6 +203,7 @@ queue::ClaimRequest Drain::request() const {
   queue::ClaimRequest wanted = p_.who;
   wanted.lora_set = merged_;
   wanted.in_a_row = in_a_row_;
+  wanted.except = starved_;
   return wanted;
 }
 

@@ -113,6 +113,7 @@ void Drain::on_done(const protocol::DoneEvent& event) {
                 job->job.id + ": left out, this model has no such parts: " + base::printable(keys, kShownKeys));
   }
   deaths_.video_finished();
+  starved_.clear();
   job->count_work();
   p_.past.add(job->settings, job->worked_s);
   if (job->over || job->ending.kind != Ending::Kind::none) return;
@@ -190,6 +191,9 @@ void Drain::count_death(const std::vector<Charge>& charges) {
     if (*charge++ == Charge::attempt) busy.push_back(job.job.id);
   }
   last_blame_ == Blame::host ? deaths_.died_of_host(busy) : deaths_.died();
+  // Whether the host has too little or the job wants too much, another job tells before this one has used up its
+  // attempts.
+  if (last_blame_ == Blame::host && !busy.empty()) starved_ = busy.front();
   if (deaths_.too_many() && p_.renderer.shrink()) deaths_ = Deaths(p_.limits.first_pause_s);
 }
 

@@ -52,6 +52,7 @@ void Drain::prefer_urgent() {
   queue::ClaimRequest wanted = request();
   wanted.min_pending = 1;
   wanted.above = last->lease.priority;
+  wanted.except.clear();
   queue::ClaimResult claimed;
   ask_queue([&] {
     if (p_.jobs.highest_pending().value_or(*wanted.above) > *wanted.above) claimed = p_.jobs.claim(wanted);

@@ -138,7 +138,10 @@ std::string Renderer::last_words() const {
   const std::uintmax_t size = size_of(command_.stderr_path);
   std::ifstream log(command_.stderr_path, std::ios::binary);
   log.seekg(static_cast<std::streamoff>(std::max(log_from_, size - std::min(size, kLastWords))));
-  std::string words(std::istreambuf_iterator<char>(log), {});
+  std::string words(kLastWords, '\0');
+  // Unlike a stream's iterator this throws nothing where storage fails.
+  log.read(words.data(), static_cast<std::streamsize>(words.size()));
+  words.resize(static_cast<std::size_t>(log.gcount()));
   while (!words.empty() && words.back() == '\n') words.pop_back();
   return base::printable(words, kLastWords);
 }

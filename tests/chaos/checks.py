@@ -28,6 +28,17 @@ def attempts_of(events):
     return jobs
 
 
+def failed_since(events, began):
+    """Jobs that were claimed after `began` and failed an attempt."""
+    claimed, found = set(), []
+    for event in events:
+        if event["event"] == "running" and event["ms"] >= began:
+            claimed.add(event["id"])
+        if event["event"] in ("delayed", "failed") and event["id"] in claimed:
+            found.append(f"failed unhit: job {event['id']}: {event.get('error')}")
+    return found
+
+
 def all_terminal(server, ids):
     found = []
     for job in sorted(ids):

@@ -46,6 +46,12 @@ class Checks(unittest.TestCase):
         charged = [{**event, "event": "delayed"} if event["event"] == "released" else event for event in given_back]
         self.assertEqual(len(self.again(charged, fault(1000, {2}))), 1)
 
+    def test_an_attempt_that_fails_without_any_fault_is_seen(self):
+        quiet = [claim(1000, 2, 1), ended(5000, "delayed"), claim(5100, 3, 2), ended(6000, "done")]
+        self.assertEqual(checks.failed_since(quiet, 5050), [])
+        self.assertEqual(len(checks.failed_since(quiet, 900)), 1)
+        self.assertEqual(checks.failed_since([ended(5000, "delayed")], 900), [])  # it had been claimed before
+
     def test_one_fault_excuses_a_job_once(self):
         thrice = [claim(1000, 2, 1), ended(2000, "delayed"), claim(2010, 2, 2), ended(2020, "delayed"),
                   claim(2030, 2, 3), ended(3000, "done")]

@@ -84,7 +84,10 @@ class PrivateServer:
 
     def address(self):
         """Throws OSError or ValueError where there is none."""
-        return json.loads((self.queue / "address").read_text())
+        said = json.loads((self.queue / "address").read_text())
+        if "port" not in said:  # it rests, or is being started
+            raise ValueError("no server")
+        return said
 
     @property
     def client(self):

@@ -18,6 +18,9 @@ import tempfile
 import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / "tests/chaos"))
+from night import MPIRUN, environment_of, status_of  # noqa: E402  (found by the line above)
+
 SHAPES = SOURCE / "models/shapes"
 
 
@@ -40,15 +43,6 @@ WAIT = [job(f"wait-{number}", f"a {colour} cross moves left on a black backgroun
 KILLS = 3
 
 
-def parent_of(pid):
-    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def environment_of(pid):
-    block = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return dict(entry.decode(errors="replace").split("=", 1) for entry in block if b"=" in entry)
-
-
 class Maker:
     def __init__(self, nightreel, folder):
         self.nightreel, self.folder, self.out = nightreel, folder, folder / "out"
@@ -59,7 +53,7 @@ class Maker:
         return path
 
     def command(self, ranks, jobs):
-        return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(ranks), self.nightreel,
+        return [*MPIRUN, "-np", str(ranks), self.nightreel,
                 "run", str(jobs), "--model", str(SHAPES), "--out", str(self.out), "--checkpoint-every", "2"]
 
     def jobs(self):
@@ -79,7 +73,7 @@ class Maker:
             try:
                 if "nightreel-engine" not in (entry / "cmdline").read_text():
                     continue
-                parent = parent_of(entry.name)
+                parent = status_of(entry.name)[0]
                 if str(self.out) in pathlib.Path(f"/proc/{parent}/cmdline").read_text():
                     found[int(environment_of(parent)["OMPI_COMM_WORLD_RANK"])] = (parent, int(entry.name))
             except (OSError, ValueError, KeyError, IndexError):

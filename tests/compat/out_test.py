@@ -3,18 +3,16 @@ rendered twice, and a half-done video goes on where it was.
 """
 import json
 import pathlib
-import subprocess
 import sys
 import tarfile
-import time
 
 import h5py
 import numpy
-import redis
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 import program
 from program import MPIRUN, NIGHTREEL, SHAPES, nightreel
+from redis_servers import Server
 
 LEFT = pathlib.Path(__file__).resolve().parent / "out-0.1.tar.xz"
 DONE, HALF, OTHERS = ["done-1", "done-2"], ["half-1", "half-2"], ["delayed", *(f"wait-{number}" for number in range(1, 6))]
@@ -31,29 +29,15 @@ class Compat(program.ProgramTest):
 
     def moved(self):
         """Jobs belong to an OUT by its path, so the one that the archive was packed from is written over."""
-        socket = self.folder / "redis.sock"
-        server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir",
-                                   str(self.out / "queue/data"), "--appendonly", "yes", "--save", ""],
-                                  stdout=subprocess.DEVNULL)
+        server = Server(self.out / "queue/data")
         try:
-            client = redis.Redis(unix_socket_path=str(socket), decode_responses=True)
-            while not self.answers(client):
-                self.assertIsNone(server.poll())
-                time.sleep(0.02)
+            client = server.client()
             keys = client.keys("nightreel:{default}:job:*")
             self.assertEqual(len(keys), 11)
             for key in keys:
                 client.hset(key, "out", str(self.out))
-            client.shutdown(nosave=True)
         finally:
-            server.wait()
-
-    @staticmethod
-    def answers(client):
-        try:
-            return client.ping()
-        except redis.RedisError:
-            return False
+            server.kill()  # what it has answered is on disk
 
     def sidecar(self, name):
         return json.loads((self.out / f"videos/{name}.json").read_text())

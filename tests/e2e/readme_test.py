@@ -37,7 +37,7 @@ def help_of(name):
 def flags_of_tools():
     """What the repository's own tools, where a page names them, add to their parsers. Starting them would import LibTorch."""
     named = {path for page in PAGES for path in re.findall(r"\b(?:bench|tests|tools)/[\w/]+\.py\b", page.read_text())}
-    tools = [SOURCE / path for path in sorted({*named, "tests/chaos/chaos.py"})]  # the last by scripts/chaos
+    tools = [SOURCE / path for path in sorted({*named, "tests/chaos/chaos.py", "tests/fuzz/fuzz.py"})]  # by scripts/
     scripts = {SOURCE / path for page in PAGES for path in re.findall(r"\bscripts/[a-z-]+\b", page.read_text())}
     texts = [tool.read_text() for tool in [*tools, *scripts] if tool.is_file()]
     return {flag for text in texts for flag in re.findall(r"add_argument\(\s*\"(--[\w-]+)\"|^ *(--[\w-]+)(?=[|)])", text,

@@ -41,7 +41,7 @@ def section(first, last):
 def is_running(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # gone, before the open or between it and the read
         return False
 
 

@@ -73,17 +73,19 @@ class Model {
   }
 
   // The id that a claim must give; empty: none.
-  std::string next(const std::string& set, std::int64_t in_a_row) const {
+  std::string next(const std::string& set, std::int64_t in_a_row, const std::string& except) const {
     const bool prefers = in_a_row < kMostInARow;
     const auto rank_of = [&](const ModelJob& job) {
       return std::tuple(-job.priority, prefers && job.lora_set == set ? 0 : 1, job.seq);
     };
     std::string best;
     for (const auto& [id, job] : jobs) {
-      if (job.state != JobState::pending) continue;
+      if (job.state != JobState::pending || id == except) continue;
       if (best.empty() || rank_of(job) < rank_of(jobs.at(best))) best = id;
     }
-    return best;
+    const auto excepted = jobs.find(except);
+    const bool waits = excepted != jobs.end() && excepted->second.state == JobState::pending;
+    return best.empty() && waits ? except : best;
   }
 
   void claimed(const Lease& lease, const ClaimRequest& request) {
@@ -284,10 +286,11 @@ class Walk {
     request.run = kRuns[pick(kRuns.size())];
     request.lora_set = kSets[pick(kSets.size())];
     request.in_a_row = pick(static_cast<std::size_t>(kMostInARow) + 2);
+    if (pick(3) == 0) request.except = some_id();
     try {
       const auto result = queue_.claim(request);
       expect(model_.bound.empty() || model_.bound == request.model, "a claim for another model");
-      const std::string want = model_.next(request.lora_set, request.in_a_row);
+      const std::string want = model_.next(request.lora_set, request.in_a_row, request.except);
       expect(result.lease.has_value() == !want.empty(), "whether there is a job to claim");
       if (!result.lease) check_counts(result.counts, request.run);
       if (!result.lease || want.empty()) return;

@@ -21,6 +21,14 @@ TEST_CASE_FIXTURE(Fixture, "the highest priority comes first, then the first") {
   CHECK(!queue.claim(request()).lease);
 }
 
+TEST_CASE_FIXTURE(Fixture, "a job that is wanted only where no other waits gives way to the next, not for ever") {
+  queue.submit({a_job("first", 1), a_job("second"), a_job("third")}, {});
+  ClaimRequest wanted = request();
+  wanted.except = "first";
+  for (const char* id : {"second", "third", "first"}) CHECK(claim(wanted).ref.id == id);
+  CHECK(!queue.claim(wanted).lease);
+}
+
 TEST_CASE_FIXTURE(Fixture, "a lease carries the job, and its fields are public") {
   queue.submit({a_job("a", 0, 2)}, {});
   const auto before = Clock::now();

@@ -95,6 +95,7 @@ struct ClaimRequest {
   std::string lora_set;          // what the rank's weights are merged with: preferred among jobs of equal priority
   std::int64_t in_a_row = 0;     // how many jobs of it the rank has had: after 16 it is preferred no more
   std::optional<std::int64_t> above = {};  // only a job of a higher priority than this one
+  std::string except = {};                 // the id of a job that is wanted only where no other waits
 };
 
 struct Progress {

@@ -134,6 +134,7 @@ class Drain {
   std::list<JobInHand> in_hand_;  // in the order in which they were claimed
   Deaths deaths_;
   std::string last_death_;
+  std::string starved_;  // the job whose renderer died last for want of the host's memory; others go before it
   Blame last_blame_ = Blame::jobs;
   std::string reason_;                    // why the last attempts failed, all for one reason
   std::set<std::string> failing_;         // and of which jobs

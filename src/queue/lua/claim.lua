@@ -1,13 +1,13 @@
 -- ARGV: worker, nonce, lease ms, the run's max_attempts, model digest, OUT, run id, host, rank, least pending jobs, the
--- LoRA set that the rank's weights are merged with, how many jobs of it the rank has had in a row, and '' or a priority
--- above which alone a job is wanted.
+-- LoRA set that the rank's weights are merged with, how many jobs of it the rank has had in a row, '' or a priority above
+-- which alone a job is wanted, and '' or the id of a job that is wanted only where no other waits.
 -- The same worker with the same nonce gets the same job again: a claim whose reply was lost leaks nothing.
 -- Returns {'JOB', id, token, attempt, limit, spec, hash, alone, earlier ('1' or ''), LoRA set, priority, the queue's
 -- earlier incarnations that are known, with spaces between}, {'OTHER_MODEL', digest} or {'NONE', ms until something may
 -- change or -1, then what counts.lua returns for the run}.
 local MOST_IN_A_ROW = 16  -- then the line's order counts again, so that nobody's LoRA makes others wait for ever
 local MOST_LOST = 1000  -- jobs whose hashes are gone (evicted, deleted by hand) that one call drops; the next goes on
-local worker, nonce, lease, model = P .. 'worker:' .. ARGV[1], ARGV[2], number(ARGV[3]), ARGV[5]
+local worker, nonce, lease, model, except = P .. 'worker:' .. ARGV[1], ARGV[2], number(ARGV[3]), ARGV[5], text(ARGV[14])
 local now = now_ms()
 
 local function lease_of(id)
@@ -40,12 +40,14 @@ local function none()
   return {'NONE', wait, unpack(counts(ARGV[7]))}
 end
 
--- The first pending job of the rank's set among those that have the priority of `first`, the first of all; or nil.
+-- The first pending job of the rank's set among those that have the priority of `first`, the first that is wanted; or nil.
 local function of_merged_set(first, score)
   if number(ARGV[12]) >= MOST_IN_A_ROW then return nil end
   local line, lowest = line_of(ARGV[11]), math.floor(score / LINE) * LINE
   for _ = 1, MOST_LOST do
-    local id = redis.call('ZRANGEBYSCORE', line, lowest, lowest + LINE - 1, 'LIMIT', 0, 1)[1]
+    local ids = redis.call('ZRANGEBYSCORE', line, lowest, lowest + LINE - 1, 'LIMIT', 0, 2)
+    local id = ids[1] == except and ids[2] or ids[1]
+    if id == except then return nil end
     if not id or id == first or redis.call('ZSCORE', P .. 'pend', id) then return id end
     redis.call('ZREM', line, id)  -- left behind when its hash was deleted
   end
@@ -54,8 +56,9 @@ end
 
 local function next_in_line()
   for _ = 1, MOST_LOST do
-    local first = redis.call('ZRANGE', P .. 'pend', 0, 0, 'WITHSCORES')
-    local id = first[1] and (of_merged_set(first[1], number(first[2])) or first[1])
+    local two = redis.call('ZRANGE', P .. 'pend', 0, 1, 'WITHSCORES')
+    local at = two[1] == except and two[3] and 3 or 1
+    local id = two[at] and (of_merged_set(two[at], number(two[at + 1])) or two[at])
     if not id or redis.call('EXISTS', job_key(id)) == 1 then return id end
     leave(id, 'pending')
   end
