@@ -50,7 +50,7 @@ auto with_reader(const Workload& workload, const Load& load) {
 model::Transformer load_transformer(const card::Card& card, const Workload& workload) {
   return with_reader(workload, [&](model::TensorReader* reader) {
     model::WeightMap weights = model::WeightMap::open(card.folder + "/" + card.experts.front(), reader);
-    model::Transformer transformer(card.transformer(), weights, workload.device, workload.dtype);
+    model::Transformer transformer(card.transformer(), weights, {workload.device, workload.dtype});
     weights.expect_all_taken();
     return transformer;
   });

@@ -220,7 +220,7 @@ void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
   const c10::InferenceMode inference;
   for (const char* name : {"transformer", "transformer_2"}) {
     write_component(dir + "/" + name, kDiffusionFile, dtype, [&](const std::string& folder, model::WeightMap& weights) {
-      model::Transformer(card::read_transformer_config(folder), weights, at::kMeta, dtype);
+      model::Transformer(card::read_transformer_config(folder), weights, {at::kMeta, dtype});
     });
   }
   write_component(dir + "/vae", kDiffusionFile, at::kFloat, [](const std::string& folder, model::WeightMap& weights) {

@@ -1,6 +1,6 @@
 // What a video needs beside the weights, from the order in which the modules make and drop their tensors.
 //
-// Transformer: src/model/transformer.cpp, run_block(). Per token and channel of the width, in elements of the
+// Transformer: src/model/block.cpp, forward(). Per token and channel of the width, in elements of the
 // activations' precision (e bytes), the tensors that live at once are
 //   attention   x, normed, q|k|v (3), normed q and k (2), turned q and k (2), mixed            10 e
 //   rotation    x, normed, q|k|v, normed q and k, turned k                                      8 e + turning q

@@ -44,7 +44,7 @@ void list_wanted(const std::string& folder, const std::string& component, Weight
   } else if (component == "image_encoder") {
     ClipVision(card::read_clip_vision_config(place), {}, weights, none, at::kFloat);
   } else {
-    Transformer(card::read_transformer_config(place), weights, none, at::kFloat);
+    Transformer(card::read_transformer_config(place), weights, {none, at::kFloat});
   }
 }
 

@@ -36,8 +36,8 @@ struct Expert {
 Expert load_transformer(const card::TransformerConfig& config, const std::string& folder,
                         const PipelineOptions& options) {
   model::WeightMap weights = model::WeightMap::open(folder, options.reader);
-  auto transformer =
-      std::make_unique<model::Transformer>(config, weights, options.device, options.dtype, options.fp8, options.shard);
+  const model::TransformerOptions wanted{options.device, options.dtype, options.fp8, options.shard};
+  auto transformer = std::make_unique<model::Transformer>(config, weights, wanted);
   weights.expect_all_taken();
   weights.read_alone();
   auto loras = std::make_unique<model::LoraMerger>(*transformer, std::move(weights));

@@ -31,7 +31,7 @@ struct LoadedModel {
 
   LoadedModel(const card::TransformerConfig& config, model::WeightMap weights, at::Device device, at::ScalarType dtype,
               bool fp8)
-      : transformer(config, weights, device, dtype, fp8), loras(transformer, std::move(weights)) {}
+      : transformer(config, weights, {device, dtype, fp8}), loras(transformer, std::move(weights)) {}
 };
 
 std::unique_ptr<LoadedModel> load_one(const std::string& folder, at::Device device, at::ScalarType dtype, bool fp8) {

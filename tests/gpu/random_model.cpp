@@ -187,7 +187,7 @@ void write_model(const RandomModel& model, const std::string& folder, const std:
   for (const char* expert : {"/transformer", "/transformer_2"}) {
     if (ends_with(expert, "_2") && !model.two_experts) continue;
     write_component(folder + expert, kDiffusion, model.transformer, model, like, [&](auto& weights) {
-      model::Transformer(card::parse_transformer_config(model.transformer, folder), weights, meta, at::kFloat);
+      model::Transformer(card::parse_transformer_config(model.transformer, folder), weights, {meta, at::kFloat});
     });
   }
   if (model.image_encoder.is_null()) return;

@@ -29,7 +29,7 @@ at::Tensor velocity(const std::string& name, at::Device device, at::ScalarType d
   const std::string folder = test::golden_path(name + "/model/transformer");
   model::WeightMap weights = model::WeightMap::open(folder);
   const model::Transformer transformer(card::parse_transformer_config(base::read_json(folder + "/config.json"), folder),
-                                       weights, device, dtype);
+                                       weights, {device, dtype});
   weights.expect_all_taken();
   const Golden golden(name + "/transformer");
   const at::Tensor image = golden.has("image_0") ? golden.tensor("image_0") : at::Tensor();
@@ -145,7 +145,7 @@ TEST_CASE("LoRAs are merged on the device that computes, also while the weights 
       {model::LoraFile::open(test::golden_path("plain/loras/differences.safetensors")), 1}};
   const auto merged = [&](at::Device computes, at::Device waits, bool fp8) {
     model::WeightMap weights = model::WeightMap::open(folder);
-    model::Transformer transformer(config, weights, computes, at::kBFloat16, fp8);
+    model::Transformer transformer(config, weights, {computes, at::kBFloat16, fp8});
     for (const model::Parameter& weight : transformer.parameters()) {
       model::each_tensor(weight, [&](at::Tensor& tensor) { tensor = tensor.to(waits); });
     }

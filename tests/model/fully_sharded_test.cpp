@@ -37,7 +37,7 @@ model::Transformer load_share(const ShardedCase& c, const model::ShardSeat& seat
   const std::string folder = test::golden_path(std::string(c.name) + "/model/transformer");
   model::WeightMap weights = model::WeightMap::open(folder);
   const auto config = card::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
-  return {config, weights, device, at::kFloat, c.fp8, seat};
+  return {config, weights, {device, at::kFloat, c.fp8, seat}};
 }
 
 model::ShardSeat seat_in(const comm::Communicator& group) {

@@ -74,7 +74,7 @@ struct Small {
 
  private:
   Small(const card::TransformerConfig& config, model::WeightMap weights)
-      : transformer(config, weights, at::kCPU, at::kFloat), merger(transformer, std::move(weights)) {}
+      : transformer(config, weights, {at::kCPU, at::kFloat}), merger(transformer, std::move(weights)) {}
 };
 
 }  // namespace

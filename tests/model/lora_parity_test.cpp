@@ -61,7 +61,7 @@ struct Expert {
 
  private:
   Expert(const card::TransformerConfig& config, model::WeightMap weights, at::ScalarType dtype, bool fp8)
-      : transformer(config, weights, at::kCPU, dtype, fp8), merger(transformer, std::move(weights)) {}
+      : transformer(config, weights, {at::kCPU, dtype, fp8}), merger(transformer, std::move(weights)) {}
 };
 
 std::vector<std::string> sets_of(const std::string& name) {

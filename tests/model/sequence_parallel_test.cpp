@@ -39,7 +39,7 @@ model::Transformer load_cut(const ParallelCase& c, at::Device device) {
   config.attention_head_dim = config.width() / c.heads;
   config.num_attention_heads = c.heads;
   model::WeightMap weights = model::WeightMap::open(folder);
-  model::Transformer transformer(config, weights, device, at::kFloat);
+  model::Transformer transformer(config, weights, {device, at::kFloat});
   weights.expect_all_taken();
   return transformer;
 }

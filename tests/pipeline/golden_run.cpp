@@ -37,8 +37,8 @@ std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, 
                                                      at::ScalarType dtype) {
   if (!std::filesystem::exists(folder)) return nullptr;
   model::WeightMap weights = model::WeightMap::open(folder);
-  auto transformer =
-      std::make_unique<model::Transformer>(card::read_transformer_config(folder), weights, device, dtype);
+  auto transformer = std::make_unique<model::Transformer>(card::read_transformer_config(folder), weights,
+                                                          model::TransformerOptions{device, dtype});
   weights.expect_all_taken();
   return transformer;
 }

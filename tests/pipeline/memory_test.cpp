@@ -32,7 +32,7 @@ std::string shapes_model() {
 model::Transformer load_transformer(const std::string& folder, at::ScalarType dtype, bool fp8 = false) {
   const std::string path = folder + "/config.json";
   model::WeightMap weights = model::WeightMap::open(folder);
-  return {card::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype, fp8};
+  return {card::parse_transformer_config(base::read_json(path), path), weights, {at::kCPU, dtype, fp8}};
 }
 
 template <class Module>
