@@ -9,6 +9,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/model/weights.h"
+#include "nightreel/ops/attention.h"
 #include "nightreel/ops/norm.h"
 
 namespace nightreel::model {
@@ -140,8 +141,7 @@ at::Tensor Umt5Encoder::self_attention(const Layer& layer, const at::Tensor& x_1
   const at::Tensor bias_HR = at::embedding(layer.bias_buckets, buckets_R).t().contiguous();
   const at::Tensor bias_1HSS = bias_HR.unfold(1, x_1SD.size(1), 1).flip(1).unsqueeze(0);
   const at::Tensor mixed_1HSK =
-      at::scaled_dot_product_attention(heads_1HSK(layer.q), heads_1HSK(layer.k), heads_1HSK(layer.v), bias_1HSS,
-                                       /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);
+      ops::attention({heads_1HSK(layer.q), heads_1HSK(layer.k), heads_1HSK(layer.v), bias_1HSS, /*scale=*/1.0});
   return at::linear(mixed_1HSK.transpose(1, 2).flatten(2), layer.o);
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "model/onednn.h"
+#include "nightreel/ops/attention.h"
 
 namespace nightreel::model {
 
@@ -159,7 +160,7 @@ at::Tensor AttentionBlock::operator()(const at::Tensor& x_TYXC, const Bands& ban
   const at::Tensor qkv_TYXC = qkv(norm(x_TYXC));
   const at::Tensor q_T1NC = pixels(qkv_TYXC.slice(3, 0, x_TYXC.size(3)));
   const std::vector<at::Tensor> kv_T1NC = pixels(bands.gather(qkv_TYXC.slice(3, x_TYXC.size(3)))).chunk(2, -1);
-  const at::Tensor mixed_T1NC = at::scaled_dot_product_attention(q_T1NC, kv_T1NC[0], kv_T1NC[1]);
+  const at::Tensor mixed_T1NC = ops::attention({q_T1NC, kv_T1NC[0], kv_T1NC[1]});
   return out(mixed_T1NC.reshape(x_TYXC.sizes())).add_(x_TYXC);
 }
 
