@@ -180,7 +180,7 @@ class Step final : public Piece {
 
   double run() override {
     const base::Stopwatch watch;
-    latents_CFYX_ = pipeline_.denoise(settings_, prompt_1TE_, negative_1TE_, {}, std::nullopt, image_).latents_CFYX;
+    latents_CFYX_ = pipeline_.denoise({settings_, prompt_1TE_, negative_1TE_, image_}).latents_CFYX;
     return watch.seconds() / static_cast<double>(settings_.num_inference_steps);
   }
   at::Tensor result() override { return latents_CFYX_; }

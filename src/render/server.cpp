@@ -32,7 +32,7 @@ class Server {
         maker_(std::move(maker)),
         threads_(threads),
         limits_(limits),
-        loop_(*maker_, rendezvous_, events_, jobs_, to_render_, to_write_, limits) {}
+        loop_({*maker_, rendezvous_, events_, jobs_, to_render_, to_write_}, limits) {}
 
   int run() {
     events_.send(protocol::encode(maker_->facts()));

@@ -68,8 +68,7 @@ Made make(Pipeline& pipeline, const Read& c, std::size_t weights) {
   made.weights = weights;
   made.embeds = pipeline.encode_prompt({5, 17, 99, 3, 1}).embeds_1TE.cpu();
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
-  made.latents =
-      pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+  made.latents = pipeline.denoise({golden.settings, golden.prompt(), golden.negative(), image}).latents_CFYX;
   made.frames = test::decoded(pipeline, made.latents);
   return made;
 }

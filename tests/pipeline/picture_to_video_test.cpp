@@ -46,7 +46,7 @@ TEST_CASE("prompts and picture files become diffusers' latents and frames") {
     const GoldenRun golden(name, recorded);
     const settings::Settings settings = settings_of(name, recorded);
     render::VideoMaker maker({golden.model_dir(), "cpu", "f32", 1});
-    const auto rendered = maker.render(settings, maker.prepare(settings), {}, silent());
+    const auto rendered = maker.render({settings, maker.prepare(settings), {}, silent()});
     CHECK(gap(rendered.latents_CFYX, golden.tensor("latents")[0]) < 2e-4F);
     CHECK(gap(rendered.frames_FHW3.to(at::kFloat) / 255, golden.tensor("frames")) <= 1.0F / 255);
   }
@@ -59,23 +59,23 @@ TEST_CASE("a run that was stopped goes on from its file to the same bits, unless
     settings::Settings settings = settings_of("i2v", "run_last");
     settings.sampler = sampler;
     render::VideoMaker maker({GoldenRun("i2v").model_dir(), "cpu", "f32", 1});
-    const auto whole = maker.render(settings, maker.prepare(settings), {}, silent());
+    const auto whole = maker.render({settings, maker.prepare(settings), {}, silent()});
 
     const render::Checkpointing checkpointing{folder / "state.h5", 1};
     std::int64_t steps = 0;
     render::RenderObserver stopping = silent();
     stopping.saved = [&](std::int64_t step) { steps = step; };
     stopping.stop_asked = [&] { return steps == 6; };
-    const auto stop = [&] { maker.render(settings, maker.prepare(settings), checkpointing, stopping); };
+    const auto stop = [&] { maker.render({settings, maker.prepare(settings), checkpointing, stopping}); };
     CHECK(test::thrown_by(stop).kind == base::ErrorKind::interrupted);
 
-    const auto resumed = maker.render(settings, maker.prepare(settings), checkpointing, silent());
+    const auto resumed = maker.render({settings, maker.prepare(settings), checkpointing, silent()});
     CHECK(resumed.resumed_step >= 6);
     CHECK(at::equal(resumed.latents_CFYX, whole.latents_CFYX));
 
     render::Prepared other = maker.prepare(settings);
     other.inputs_hash = "another";
-    CHECK(maker.render(settings, other, checkpointing, silent()).resumed_step == 0);
+    CHECK(maker.render({settings, other, checkpointing, silent()}).resumed_step == 0);
   }
 }
 

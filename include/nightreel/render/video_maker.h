@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "nightreel/base/log.h"
@@ -16,6 +15,8 @@
 #include "nightreel/render/maker.h"
 
 namespace nightreel::render {
+
+struct LoadedModel;
 
 struct MakerOptions {
   std::string model;                   // folder, in either layout
@@ -48,34 +49,15 @@ class VideoMaker final : public Maker {
   /// A stage that runs out of memory is tried once more with the next plan that needs less there; the second time, and
   /// in a group at once, OutOfMemory is thrown, after which this object is of no use: another one shall begin with what
   /// it tells.
-  Rendered render(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                  const RenderObserver& observer) override;
+  Rendered render(const Video& video) override;
   std::int64_t wave(const settings::Settings& settings) const override;
-  Begun begin(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-              const RenderObserver& observer) override;
-  Rendered finish(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                  const RenderObserver& observer, Begun begun) override;
+  Begun begin(const Video& video) override;
+  Rendered finish(const Video& video, Begun begun) override;
   void write(const settings::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
              Rendered& rendered) const override;
 
  private:
-  struct Parts;
-  /// Null: alone.
-  Agreement* agreement() const;
-  void adopt(const settings::Settings& settings, const Prepared& prepared);
-  template <class Stage>
-  void in_memory(const std::string& stage, const settings::Settings& settings, Begun& begun, const Stage& run);
-  void answer_out_of_memory(const std::string& stage, const settings::Settings& settings, Begun& begun,
-                            const std::string& why);
-  job::MemoryPlan plan_for(const settings::Settings& settings) const;
-  void reshard();
-  /// Whether this renderer has the say: alone, or as rank 0.
-  bool decides() const;
-  Begun encode(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-               const RenderObserver& observer);
-  void denoise(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-               const RenderObserver& observer, std::optional<std::int64_t> pause_after, Rendered& out, Begun& begun);
-  std::unique_ptr<Parts> parts_;
+  std::unique_ptr<LoadedModel> model_;
 };
 
 }  // namespace nightreel::render

@@ -110,7 +110,7 @@ int generate(const GenerateOptions& options) {
       std::fprintf(stderr, "step %lld of %lld\n", static_cast<long long>(step), static_cast<long long>(steps));
     }
   };
-  auto rendered = maker.render(settings, maker.prepare(settings), {}, observer);
+  auto rendered = maker.render({settings, maker.prepare(settings), {}, observer});
   for (const std::string& keys : rendered.unused_keys) {
     std::fprintf(stderr, "loras: left out, this model has no such parts: %s\n",
                  base::printable(keys, std::string::npos).c_str());
