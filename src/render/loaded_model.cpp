@@ -42,7 +42,7 @@ pipeline::PipelineOptions pipeline_options(const MakerOptions& options, at::Devi
   wanted.device = device;
   wanted.dtype = pipeline::choose_dtype(options.dtype, device);
   wanted.fp8 = pipeline::holds_fp8(options.dtype);
-  wanted.shard = options.shard;
+  wanted.shard = {options.shard.rank, options.shard.size};
   return wanted;
 }
 
@@ -90,8 +90,8 @@ std::unique_ptr<LoadedModel> load_model(const MakerOptions& options, std::unique
   facts.load_s = watch.seconds();
   model->facts = facts;
   model->memory = whole;
-  model->planned = options.shard;
-  model->held = options.shard;
+  model->planned = wanted.shard;
+  model->held = wanted.shard;
   model->log = options.log;
   model->device = device;
   return model;

@@ -6,29 +6,18 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "nightreel/base/log.h"
 #include "nightreel/comm/communicator.h"
-#include "nightreel/job/memory.h"
-#include "nightreel/model/fully_sharded.h"
+#include "nightreel/protocol/engine_options.h"
 #include "nightreel/render/maker.h"
 
 namespace nightreel::render {
 
 struct LoadedModel;
 
-struct MakerOptions {
-  std::string model;                   // folder, in either layout
-  std::string device = "auto";         // auto, cpu, cuda, cuda:GPU-<uuid>
-  std::string dtype = "auto";          // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
-  int threads = 2;                     // of LibTorch's CPU kernels
-  std::uint64_t gpu_memory = 0;        // bytes to plan with; 0: what the GPU has free, no limit on a CPU
-  job::StageBytes memory_failed = {};  // plans that have run out of memory (job::DeviceMemory)
-  int host_ranks = 1;                  // renderers of this host, which share its memory
-  model::ShardSeat shard = {};         // in a group that is to come: whose share of the transformers' blocks to keep
-  std::string stage = {};              // folder of this host to copy the checkpoint to and read it from; empty: none
-  base::Logger log = {};               // of loading
+struct MakerOptions : protocol::EngineOptions {
+  base::Logger log = {};  // of loading
 };
 
 class VideoMaker final : public Maker {

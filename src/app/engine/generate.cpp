@@ -5,7 +5,7 @@
 
 #include "app/common/outputs.h"
 #include "app/common/setting_flags.h"
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/base/clock.h"
@@ -134,7 +134,8 @@ int generate(const GenerateOptions& options) {
 void add_generate(CLI::App& app, Action& action) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* sub = app.add_subcommand("generate", "one video in this process: no MPI, no Redis");
-  add_maker_flags(*sub, options->maker);
+  add_loading_flags(*sub, options->maker);
+  sub->get_option("--model")->required();
   add_setting_flags(*sub, options->job, is_of_the_video);
   sub->add_option("-o,--output,--save-file", options->output, "MP4 file; replaced, whole")->required();
   sub->add_option("--recipe", options->recipe, "official or checkpoint");

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "nightreel/base/error.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
