@@ -271,8 +271,8 @@ class Load final : public Piece {
   at::Tensor result() override {
     const at::Tensor prompt_1TE = pipeline_->encode_prompt(prompt_).embeds_1TE;
     const at::Tensor negative_1TE = pipeline_->encode_prompt(negative_).embeds_1TE;
-    const auto denoised = pipeline_->denoise(workload_.settings, prompt_1TE, negative_1TE, {}, std::nullopt,
-                                             picture_condition(workload_.settings, inputs_, *pipeline_));
+    const auto denoised = pipeline_->denoise(
+        {workload_.settings, prompt_1TE, negative_1TE, picture_condition(workload_.settings, inputs_, *pipeline_)});
     std::vector<at::Tensor> pieces_FHW3;
     pipeline_->decode(denoised.latents_CFYX, [&](const at::Tensor& piece) { pieces_FHW3.push_back(piece); });
     return at::cat(pieces_FHW3).to(at::kFloat).div_(255);
