@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "app/engine/model_files.h"
 #include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
