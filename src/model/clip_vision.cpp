@@ -27,8 +27,10 @@ ClipVision ClipVision::load(const std::string& dir, at::Device device, at::Scala
 
 ClipVision ClipVision::load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
                             const std::string& folder, at::Device device, at::ScalarType dtype, TensorReader* reader) {
+  const c10::InferenceMode inference;
   WeightMap weights = WeightMap::open(folder, reader);
-  ClipVision clip(config, picture, weights, device, dtype);
+  ClipVision clip(config, picture, device, dtype);
+  load_parameters(clip.parameters(), weights, device);
   weights.expect_all_taken();
   return clip;
 }
@@ -40,13 +42,6 @@ ClipVision::ClipVision(const card::ClipVisionConfig& config, const card::ClipPic
       device_(device),
       dtype_(dtype),
       layers_(static_cast<std::size_t>(config.num_hidden_layers - 1)) {}
-
-ClipVision::ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, WeightMap& weights,
-                       at::Device device, at::ScalarType dtype)
-    : ClipVision(config, picture, device, dtype) {
-  const c10::InferenceMode inference;
-  load_parameters(parameters(), weights, device);
-}
 
 std::vector<Parameter> ClipVision::parameters() {
   ParameterList list(dtype_);
@@ -92,9 +87,8 @@ at::Tensor ClipVision::normed(const Norm& norm, const at::Tensor& x_NTD) const {
 }
 
 at::Tensor ClipVision::run_layer(const Layer& layer, const at::Tensor& x_NTD) const {
-  const std::vector<at::Tensor> qkv_NTHK = layer.qkv(normed(layer.norm1, x_NTD))
-                                               .unflatten(2, {3, config_.num_attention_heads, -1})
-                                               .unbind(2);
+  const std::vector<at::Tensor> qkv_NTHK =
+      layer.qkv(normed(layer.norm1, x_NTD)).unflatten(2, {3, config_.num_attention_heads, -1}).unbind(2);
   const at::Tensor mixed_NTD = ops::attention(qkv_NTHK[0], qkv_NTHK[1], qkv_NTHK[2]).flatten(2);
   const at::Tensor y_NTD = x_NTD + layer.out(mixed_NTD);
   at::Tensor hidden = layer.fc1(normed(layer.norm2, y_NTD));

@@ -50,7 +50,7 @@ std::vector<std::int64_t> shape_of(const Parameter& parameter) {
 /// mapped, has the same numbers and costs no memory.
 at::Tensor take_on_host(const ListedTensor& wanted, WeightMap& weights) {
   const at::Tensor taken = weights.take(wanted);
-  if (taken.is_cpu() || taken.is_meta()) return taken;
+  if (taken.is_cpu()) return taken;
   const at::Tensor stored = weights.tensor(weights.name_of(wanted));
   return stored.scalar_type() == taken.scalar_type() ? stored : taken.to(at::kCPU);
 }
@@ -134,6 +134,7 @@ ListedTensor ParameterList::listed(const std::string& name, std::vector<std::int
   if (!prefix_.empty()) tensor.also = prefix_ + name;
   if (!kept_) tensor.use = Use::unused;
   tensor.float32 = float32;
+  tensor.block = blocks_;
   tensor.as_stored = as_stored_;
   return tensor;
 }
@@ -208,7 +209,7 @@ void ParameterList::add_linear(Linear& linear, const std::vector<std::string>& n
   Parameter bias{{}, &linear.bias, nullptr, dtype};
   for (const std::string& name : names) {
     weight.parts.push_back(listed(name + ".weight", shape, float32));
-    weight.parts.back().fp8 = may_be_fp8_;
+    weight.parts.back().fp8 = blocks_;
     bias.parts.push_back(listed(name + ".bias", {shape[0]}, float32));
   }
   add(std::move(weight));

@@ -110,10 +110,10 @@ std::vector<Parameter> Transformer::parameters() {
   list.linear(text_out_, embedder + "text_embedder.linear_2", width, width);
   list.linear(proj_out_, "proj_out", width, config_.out_channels * patch_f * patch_y * patch_x);
   list.tensor_f32(table_12D_, "scale_shift_table", {1, 2, width});
-  list.may_be_fp8(true);
+  list.in_blocks(true);
   list.in_fp8(fp8_);
   for (std::size_t i = 0; i < blocks_.size(); ++i) add_block(i, list);
-  list.may_be_fp8(false);
+  list.in_blocks(false);
   list.in_fp8(false);
   list.in_flat(nullptr);
   if (config_.image_dim > 0) add_image_embedder(list);

@@ -39,20 +39,16 @@ Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::
 
 Umt5Encoder Umt5Encoder::load(const card::Umt5Config& config, const std::string& folder, at::Device device,
                               at::ScalarType dtype, TensorReader* reader) {
+  const c10::InferenceMode inference;
   WeightMap weights = WeightMap::open(folder, reader);
-  Umt5Encoder encoder(config, weights, device, dtype);
+  Umt5Encoder encoder(config, device, dtype);
+  load_parameters(encoder.parameters(), weights, device);
   weights.expect_all_taken();
   return encoder;
 }
 
 Umt5Encoder::Umt5Encoder(const card::Umt5Config& config, at::Device device, at::ScalarType dtype)
     : config_(config), device_(device), dtype_(dtype), layers_(static_cast<std::size_t>(config.num_layers)) {}
-
-Umt5Encoder::Umt5Encoder(const card::Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
-    : Umt5Encoder(config, device, dtype) {
-  const c10::InferenceMode inference;
-  load_parameters(parameters(), weights, device);
-}
 
 std::vector<Parameter> Umt5Encoder::parameters() {
   ParameterList list(dtype_);

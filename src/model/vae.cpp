@@ -106,8 +106,10 @@ Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype
 
 Vae Vae::load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
               TensorReader* reader) {
+  const c10::InferenceMode inference;
   WeightMap weights = WeightMap::open(folder, reader);
-  Vae vae(config, weights, device, dtype);
+  Vae vae(config, device, dtype);
+  load_parameters(vae.parameters(), weights, device);
   weights.expect_all_taken();
   return vae;
 }
@@ -119,12 +121,6 @@ Vae::Vae(const card::VaeConfig& config, at::Device device, at::ScalarType dtype)
   parts_ = std::make_unique<Parts>(Parts{VaeDecoder(config), VaeEncoder(config),
                                          at::tensor(config.latents_mean, at::kDouble).to(at::kFloat).to(device),
                                          std_C.reciprocal().to(device)});
-}
-
-Vae::Vae(const card::VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
-    : Vae(config, device, dtype) {
-  const c10::InferenceMode inference;
-  load_parameters(parameters(), weights, device);
 }
 
 std::vector<Parameter> Vae::parameters() {

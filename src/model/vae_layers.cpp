@@ -166,8 +166,7 @@ at::Tensor MidBlock::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) c
   return second(attention(first(x_TYXC, memory), memory.bands()), memory);
 }
 
-Upsample::Upsample(std::int64_t channels, std::int64_t out, bool in_time)
-    : conv{{out, channels, 3, 3}, {}, {}, {}} {
+Upsample::Upsample(std::int64_t channels, std::int64_t out, bool in_time) : conv{{out, channels, 3, 3}, {}, {}, {}} {
   if (in_time) time_conv = Conv{{2 * channels, channels, 3, 1, 1}, {}, {}, {}};
 }
 

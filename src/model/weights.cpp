@@ -232,10 +232,6 @@ bool WeightMap::is_scale(const std::string& name) const {
 at::Tensor WeightMap::take_stored(const std::string& name, at::IntArrayRef shape) {
   taken_.insert(name);
   if (has(scale_name(name))) taken_.insert(scale_name(name));
-  if (listing_) {
-    listed_[name] = shape.vec();
-    return at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kFloat));
-  }
   const std::string problem = misfit(name, shape);
   if (problem.empty()) return read(name);
   misfits_.push_back(problem);

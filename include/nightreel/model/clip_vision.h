@@ -20,7 +20,6 @@
 namespace nightreel::model {
 
 class TensorReader;
-class WeightMap;
 
 class ClipVision {
  public:
@@ -30,9 +29,6 @@ class ClipVision {
   static ClipVision load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
                          const std::string& folder, at::Device device, at::ScalarType dtype,
                          TensorReader* reader = nullptr);
-  ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, WeightMap& weights,
-             at::Device device, at::ScalarType dtype);
-
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, at::Device device,

@@ -86,14 +86,14 @@ class ParameterList {
              std::int64_t out);
   /// A convolution whose kernels do not overlap: a matrix product over flattened patches. `shape` of its weight.
   void convolution(Linear& linear, const std::string& name, const std::vector<std::int64_t>& shape);
-  /// Whether files may have the weights of the linear layers that follow in fp8.
-  void may_be_fp8(bool may) { may_be_fp8_ = may; }
-  /// Whether the module holds them in it.
+  /// Whether the tensors that follow are the blocks': files may have the weights of their linear layers in fp8.
+  void in_blocks(bool blocks) { blocks_ = blocks; }
+  /// Whether the module holds the weights of the linear layers that follow in fp8.
   void in_fp8(bool held) { fp8_ = held; }
   /// Whether the tensors that follow are sharded, and where; null: they are whole.
   void in_flat(FlatParameter* flat) { flat_ = flat; }
   /// Whether the module has what follows, or every file holds it for nobody: the tensors named are not kept then.
-  void kept(bool kept) { kept_ = kept; }
+  void kept(bool has) { kept_ = has; }
   /// What some files put before the names that follow.
   void or_under(const std::string& prefix) { prefix_ = prefix; }
   /// Whether conversion leaves the types of what follows as they are.
@@ -108,7 +108,7 @@ class ParameterList {
                   bool float32 = false);
 
   at::ScalarType dtype_;
-  bool may_be_fp8_ = false;
+  bool blocks_ = false;
   bool fp8_ = false;
   FlatParameter* flat_ = nullptr;
   bool kept_ = true;

@@ -25,6 +25,7 @@ struct ListedTensor {
   std::string also = {};            // another name, of another version or a tied copy: files have either, or both alike
   Use use = Use::held;
   bool float32 = false;    // computed with in float32 whatever the module's type: it is not rounded
+  bool block = false;      // of one of the module's blocks, which ranks may share
   bool fp8 = false;        // a block's matrix: files and modules may have it in fp8
   bool as_stored = false;  // converted to no other type
   bool on_host = false;    // stays on the host, in the type in which it is stored

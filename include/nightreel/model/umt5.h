@@ -19,7 +19,6 @@
 namespace nightreel::model {
 
 class TensorReader;
-class WeightMap;
 
 class Umt5Encoder {
  public:
@@ -29,7 +28,6 @@ class Umt5Encoder {
   /// The same where the configuration has been read.
   static Umt5Encoder load(const card::Umt5Config& config, const std::string& folder, at::Device device,
                           at::ScalarType dtype, TensorReader* reader = nullptr);
-  Umt5Encoder(const card::Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   Umt5Encoder(const card::Umt5Config& config, at::Device device, at::ScalarType dtype);

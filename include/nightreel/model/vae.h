@@ -26,7 +26,6 @@ class Communicator;
 namespace nightreel::model {
 
 class TensorReader;
-class WeightMap;
 
 /// Sizes of the overlapping pieces of a picture in which large frames are coded one after the other, in pixels.
 /// Neighbours are blended over size - stride pixels. Defaults are diffusers'. As in diffusers, encoding with a patch
@@ -48,7 +47,6 @@ class Vae {
   /// The same where the configuration has been read. `reader`: see WeightMap::open.
   static Vae load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
                   TensorReader* reader = nullptr);
-  Vae(const card::VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   Vae(const card::VaeConfig& config, at::Device device, at::ScalarType dtype);

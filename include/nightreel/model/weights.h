@@ -63,11 +63,6 @@ class WeightMap {
   /// before the tensors are used.
   void expect_all_taken() const;
 
-  /// From now on take() gives tensors of the meta device, which have a shape and no numbers, never throws, and nothing
-  /// is read: a module that is made so only says what it needs.
-  void only_list() { listing_ = true; }
-  /// What was taken since: name -> shape.
-  const std::map<std::string, std::vector<std::int64_t>>& listed() const { return listed_; }
   /// The names that were neither taken nor skipped.
   std::vector<std::string> surplus() const;
 
@@ -116,8 +111,6 @@ class WeightMap {
   std::map<std::string, Entry> entries_;
   std::set<std::string> taken_;
   std::vector<std::string> misfits_;
-  bool listing_ = false;
-  std::map<std::string, std::vector<std::int64_t>> listed_;
   mutable std::map<std::string, at::Tensor> copies_;  // of those that have gaps between their rows
 };
 

@@ -10,7 +10,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/settings/json.h"
 
 namespace nightreel::app {
