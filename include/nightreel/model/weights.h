@@ -63,9 +63,6 @@ class WeightMap {
   /// before the tensors are used.
   void expect_all_taken() const;
 
-  /// The names that were neither taken nor skipped.
-  std::vector<std::string> surplus() const;
-
   /// All tensors by name, for digests and listings.
   std::vector<std::string> names() const;
   const StoredTensor& stored(const std::string& name) const { return entries_.at(name).stored; }
@@ -102,6 +99,7 @@ class WeightMap {
   at::Tensor take_stored(const std::string& name, at::IntArrayRef shape);
   void expect_tied(const ListedTensor& wanted, const at::Tensor& numbers);
   std::string misfit(const std::string& name, at::IntArrayRef shape) const;
+  std::vector<std::string> surplus() const;  // neither taken nor skipped
   [[noreturn]] void refuse(const std::vector<std::string>& problems) const;
 
   std::string folder_;
