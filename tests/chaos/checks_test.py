@@ -2,10 +2,13 @@
 import hashlib
 import json
 import pathlib
+import subprocess
 import tempfile
+import types
 import unittest
 
 import checks
+import faults
 
 
 def claim(ms, rank, attempt, job="a"):
@@ -21,6 +24,26 @@ def fault(ms, ranks, until=None):
 
 
 TWICE = [claim(1000, 2, 1), ended(5000, "lease_lost"), claim(5100, 3, 2), ended(6000, "done")]
+
+
+class Launchers(unittest.TestCase):
+    def test_a_launcher_that_was_killed_hits_its_ranks_until_the_last_one_is_gone(self):
+        with tempfile.TemporaryDirectory() as folder, subprocess.Popen(["sleep", "1000"]) as rank:
+            night = types.SimpleNamespace(processes=lambda: {rank.pid: (0, "rank")}, traps=pathlib.Path(folder))
+            injector = faults.Injector(night, [])
+            injector.record("mpirun_kill", "all")
+            injector.run_ended()
+            kill = injector.records[0]
+            for _ in range(3):
+                kill["until_ms"] = 0
+                injector.tick(undo_all=True)
+                self.assertGreater(kill["until_ms"], 0)  # it lives
+            rank.kill()
+            rank.wait()
+            injector.tick(undo_all=True)
+            kill["until_ms"] = 0
+            injector.tick(undo_all=True)
+            self.assertEqual(kill["until_ms"], 0)
 
 
 class Checks(unittest.TestCase):
