@@ -61,6 +61,12 @@ class Checks(unittest.TestCase):
         for kind, count in (("renderer_kill", 1), ("storage_error", 1), ("rank_stop", 0)):
             self.assertEqual(len(self.again(TWICE, {**fault(2000, {2}), "kind": kind})), count, kind)
 
+    def test_short_outages_of_redis_cost_a_lease_together_alone_none(self):
+        away = [{**fault(ms, set(), ms + 900), "kind": "redis_kill"} for ms in (1500, 3000, 60000)]
+        self.assertEqual(self.again(TWICE, *away[:2]), [])
+        self.assertEqual(len(self.again(TWICE, away[0])), 1)
+        self.assertEqual(len(self.again(TWICE, away[0], away[2])), 1)
+
     def test_a_job_that_goes_back_unused_may_have_been_hit_a_little_before_its_claim(self):
         given_back = [claim(3000, 2, 1), ended(3100, "released"), claim(3200, 3, 1), ended(4000, "done")]
         self.assertEqual(self.again(given_back, fault(1000, {2})), [])
