@@ -24,7 +24,7 @@ double real(std::int64_t number) {
   return static_cast<double>(number);
 }
 
-double cells_of_patch(const model::TransformerConfig& config) {
+double cells_of_patch(const card::TransformerConfig& config) {
   return real(config.patch_size[0] * config.patch_size[1] * config.patch_size[2]);
 }
 
@@ -66,7 +66,7 @@ class DecoderWalk {
   double operations_ = 0;
 };
 
-double whole_decode(const model::VaeConfig& config, const std::array<std::int64_t, 3>& latents) {
+double whole_decode(const card::VaeConfig& config, const std::array<std::int64_t, 3>& latents) {
   DecoderWalk walk(latents);
   const std::size_t stages = config.dim_mult.size();
   std::int64_t width = config.decoder_base_dim * config.dim_mult.back();
@@ -89,16 +89,16 @@ double whole_decode(const model::VaeConfig& config, const std::array<std::int64_
 
 }  // namespace
 
-std::int64_t tokens_of(const model::TransformerConfig& config, const std::array<std::int64_t, 3>& latents) {
+std::int64_t tokens_of(const card::TransformerConfig& config, const std::array<std::int64_t, 3>& latents) {
   std::int64_t tokens = 1;
   for (std::size_t axis = 0; axis < 3; ++axis) tokens *= latents[axis] / config.patch_size[axis];
   return tokens;
 }
 
-std::optional<double> pass_operations(const model::TransformerConfig& config, std::int64_t tokens) {
+std::optional<double> pass_operations(const card::TransformerConfig& config, std::int64_t tokens) {
   if (config.image_dim > 0) return std::nullopt;
   const double s = real(tokens);
-  const double t = real(pipeline::kTextRows);
+  const double t = real(card::kTextLen);
   const double d = real(config.width());
   const double block =
       2 * s * (6 * d * d + 2 * d * real(config.ffn_dim)) + 4 * s * s * d + 4 * t * d * d + 4 * s * t * d;
@@ -108,14 +108,14 @@ std::optional<double> pass_operations(const model::TransformerConfig& config, st
   return real(config.num_layers) * block + patches + text + time;
 }
 
-double text_operations(const model::Umt5Config& config, std::int64_t tokens) {
+double text_operations(const card::Umt5Config& config, std::int64_t tokens) {
   const double s = real(tokens);
   const double d = real(config.d_model);
   const double inner = real(config.num_heads * config.d_kv);
   return real(config.num_layers) * (2 * s * (4 * d * inner + 3 * d * real(config.d_ff)) + 4 * s * s * inner);
 }
 
-double decode_operations(const model::VaeConfig& config, const std::array<std::int64_t, 3>& latents, bool tiled) {
+double decode_operations(const card::VaeConfig& config, const std::array<std::int64_t, 3>& latents, bool tiled) {
   if (!tiled) return whole_decode(config, latents);
   const model::Tiling tiling;
   const std::int64_t scale = config.scale_factor_spatial;

@@ -9,25 +9,21 @@
 #include <cstdint>
 #include <optional>
 
-namespace nightreel::model {
-struct TransformerConfig;
-struct Umt5Config;
-struct VaeConfig;
-}  // namespace nightreel::model
+#include "nightreel/card/configs.h"
 
 namespace nightreel::bench {
 
 /// Tokens of latents of [frames, rows, columns].
-std::int64_t tokens_of(const model::TransformerConfig& config, const std::array<std::int64_t, 3>& latents);
+std::int64_t tokens_of(const card::TransformerConfig& config, const std::array<std::int64_t, 3>& latents);
 
 /// One pass over `tokens` tokens for one prompt of 512 rows. Nothing for a model that an image encoder tells about
 /// pictures.
-std::optional<double> pass_operations(const model::TransformerConfig& config, std::int64_t tokens);
+std::optional<double> pass_operations(const card::TransformerConfig& config, std::int64_t tokens);
 
 /// A prompt of `tokens` tokens through the text encoder.
-double text_operations(const model::Umt5Config& config, std::int64_t tokens);
+double text_operations(const card::Umt5Config& config, std::int64_t tokens);
 
 /// Latents of [frames, rows, columns] to pixels, whole or in model::Tiling's tiles.
-double decode_operations(const model::VaeConfig& config, const std::array<std::int64_t, 3>& latents, bool tiled);
+double decode_operations(const card::VaeConfig& config, const std::array<std::int64_t, 3>& latents, bool tiled);
 
 }  // namespace nightreel::bench

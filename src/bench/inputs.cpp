@@ -4,7 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "nightreel/base/error.h"
-#include "nightreel/model/safetensors.h"
+#include "nightreel/model/tensor_file.h"
 #include "nightreel/pipeline/memory_model.h"
 
 namespace nightreel::bench {
@@ -24,12 +24,12 @@ at::Generator generator_for(const std::string& name) {
 }  // namespace
 
 struct Reference::File {
-  model::SafetensorsFile tensors;
+  model::TensorFile tensors;
 };
 
 Reference::Reference(const std::string& path) {
   try {
-    file_ = std::make_unique<const File>(File{model::SafetensorsFile::open(path)});
+    file_ = std::make_unique<const File>(File{model::TensorFile::open_safetensors(path)});
   } catch (const Error& e) {
     throw Error(ErrorKind::usage, e.what());  // no model, but a file that the caller named
   }
@@ -51,7 +51,7 @@ at::Tensor Inputs::tensor(const std::string& name, at::IntArrayRef shape) const 
 }
 
 at::Tensor Inputs::embeddings(const std::string& name, std::int64_t width, std::int64_t tokens) const {
-  at::Tensor embeds_1TE = tensor(name, {1, pipeline::kTextRows, width});
+  at::Tensor embeds_1TE = tensor(name, {1, card::kTextLen, width});
   if (reference_ == nullptr) embeds_1TE.slice(1, tokens).zero_();
   return embeds_1TE;
 }

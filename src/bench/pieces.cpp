@@ -13,8 +13,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/bench/piece.h"
 #include "nightreel/bench/random_weights.h"
-#include "nightreel/job/checkpoint.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -31,13 +30,12 @@ namespace {
 constexpr double kTimestep = 612.5;  // one that is not whole, in the middle
 
 /// Frames, rows, columns.
-std::array<std::int64_t, 3> latent_size(const Workload& workload, const job::ModelCard& card) {
-  const auto& settings = workload.settings;
-  return {(settings.num_frames - 1) / card.vae_temporal + 1, settings.height / card.vae_spatial,
-          settings.width / card.vae_spatial};
+std::array<std::int64_t, 3> latent_size(const Workload& workload, const card::Card& card) {
+  const std::vector<std::int64_t> shape = card.latent_shape(workload.settings);
+  return {shape[1], shape[2], shape[3]};
 }
 
-std::vector<std::int64_t> latent_shape(const Workload& workload, const job::ModelCard& card, std::int64_t channels) {
+std::vector<std::int64_t> latent_shape(const Workload& workload, const card::Card& card, std::int64_t channels) {
   const auto [frames, rows, columns] = latent_size(workload, card);
   return {1, channels, frames, rows, columns};
 }
@@ -49,39 +47,34 @@ auto with_reader(const Workload& workload, const Load& load) {
   return load(workload.random ? &random : nullptr);
 }
 
-model::TransformerConfig transformer_config(const std::string& folder) {
-  const std::string path = folder + "/config.json";
-  return model::parse_transformer_config(job::checkpoint_json(path).json, path);
-}
-
-model::Transformer load_transformer(const std::string& folder, const Workload& workload) {
+model::Transformer load_transformer(const card::Card& card, const Workload& workload) {
   return with_reader(workload, [&](model::TensorReader* reader) {
-    model::WeightMap weights = model::WeightMap::open(folder, reader);
-    model::Transformer transformer(transformer_config(folder), weights, workload.device, workload.dtype);
+    model::WeightMap weights = model::WeightMap::open(card.folder + "/" + card.experts.front(), reader);
+    model::Transformer transformer(card.transformer(), weights, workload.device, workload.dtype);
     weights.expect_all_taken();
     return transformer;
   });
 }
 
 /// As a renderer loads it.
-pipeline::Pipeline load_pipeline(const Workload& workload) {
+pipeline::Pipeline load_pipeline(const card::Card& card, const Workload& workload) {
   return with_reader(workload, [&](model::TensorReader* reader) {
     pipeline::PipelineOptions options;
     options.device = workload.device;
     options.dtype = workload.dtype;
     options.plan = workload.plan;
     options.reader = reader;
-    return pipeline::Pipeline::load(workload.model, options);
+    return pipeline::Pipeline::load(card, options);
   });
 }
 
-AttentionShape self_attention(const model::TransformerConfig& config, const std::array<std::int64_t, 3>& latents,
+AttentionShape self_attention(const card::TransformerConfig& config, const std::array<std::int64_t, 3>& latents,
                               at::ScalarType dtype) {
   return {config.num_attention_heads, tokens_of(config, latents), config.attention_head_dim, dtype, false};
 }
 
 /// What the settings want of pictures, made of nothing.
-pipeline::ImageCondition picture_condition(const job::Settings& settings, const Inputs& inputs,
+pipeline::ImageCondition picture_condition(const settings::Settings& settings, const Inputs& inputs,
                                            const pipeline::Pipeline& pipeline) {
   if (settings.image.empty()) return {};
   pipeline::Pictures pictures;
@@ -96,7 +89,7 @@ pipeline::ImageCondition picture_condition(const job::Settings& settings, const 
 }
 
 /// The passes through a transformer that a step has, on average: guidance takes two, where its expert's scale is not 1.
-double passes_a_step(const pipeline::Pipeline& pipeline, const job::Settings& settings) {
+double passes_a_step(const pipeline::Pipeline& pipeline, const settings::Settings& settings) {
   const auto passes = [&](double scale) { return pipeline::is_guided(settings) && scale != 1 ? 2.0 : 1.0; };
   const double steps = static_cast<double>(settings.num_inference_steps);
   const double high = static_cast<double>(pipeline.high_steps(settings)) / steps;
@@ -107,11 +100,11 @@ double passes_a_step(const pipeline::Pipeline& pipeline, const job::Settings& se
 /// A prompt through the text encoder.
 class Text final : public Piece {
  public:
-  Text(const Workload& workload, const Inputs& inputs)
+  Text(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : encoder_(with_reader(workload,
                              [&](model::TensorReader* reader) {
-                               return model::Umt5Encoder::load(workload.model + "/text_encoder", workload.device,
-                                                               workload.dtype, reader);
+                               return model::Umt5Encoder::load(card.text_encoder, workload.model + "/text_encoder",
+                                                               workload.device, workload.dtype, reader);
                              })),
         dtype_(workload.dtype),
         tokens_(inputs.tokens("ids", workload.tokens, encoder_.config().vocab_size)) {}
@@ -123,7 +116,7 @@ class Text final : public Piece {
   }
   at::Tensor result() override { return hidden_1SE_.to(at::kFloat); }
   PieceFacts facts() const override {
-    const model::Umt5Config& config = encoder_.config();
+    const card::Umt5Config& config = encoder_.config();
     const auto count = static_cast<std::int64_t>(tokens_.size());
     return {true, std::nullopt, AttentionShape{config.num_heads, count, config.d_kv, dtype_, true},
             text_operations(config, count)};
@@ -139,12 +132,12 @@ class Text final : public Piece {
 /// One pass through the transformer from a text of 512 rows, nothing kept from an earlier pass.
 class Pass final : public Piece {
  public:
-  Pass(const Workload& workload, const Inputs& inputs, const job::ModelCard& card)
-      : transformer_(load_transformer(workload.model + "/" + card.experts.front(), workload)),
+  Pass(const Workload& workload, const Inputs& inputs, const card::Card& card)
+      : transformer_(load_transformer(card, workload)),
         keep_keys_(workload.device.is_cpu()),
         dtype_(workload.dtype),
         latents_1CFYX_(inputs.tensor("latents", latent_shape(workload, card, transformer_.config().in_channels))),
-        text_1TE_(inputs.embeddings("embeds", transformer_.config().text_dim, pipeline::kTextRows)),
+        text_1TE_(inputs.embeddings("embeds", transformer_.config().text_dim, card::kTextLen)),
         timestep_1_(at::full({1}, kTimestep, at::kFloat)) {}
 
   double run() override {
@@ -156,7 +149,7 @@ class Pass final : public Piece {
   }
   at::Tensor result() override { return velocity_1CFYX_.to(at::kFloat); }
   PieceFacts facts() const override {
-    const model::TransformerConfig& config = transformer_.config();
+    const card::TransformerConfig& config = transformer_.config();
     const std::array<std::int64_t, 3> latents{latents_1CFYX_.size(2), latents_1CFYX_.size(3), latents_1CFYX_.size(4)};
     return {true, std::nullopt, self_attention(config, latents, dtype_),
             pass_operations(config, tokens_of(config, latents))};
@@ -172,13 +165,13 @@ class Pass final : public Piece {
 /// A guided denoising run, told by the step: both passes, guidance, sampler, and the prompts made ready once.
 class Step final : public Piece {
  public:
-  Step(const Workload& workload, const Inputs& inputs, const job::ModelCard& card)
-      : pipeline_(load_pipeline(workload)), settings_(workload.settings) {
-    const std::int64_t width = card.transformer.text_dim;
+  Step(const Workload& workload, const Inputs& inputs, const card::Card& card)
+      : pipeline_(load_pipeline(card, workload)), settings_(workload.settings) {
+    const std::int64_t width = card.transformer().text_dim;
     prompt_1TE_ = inputs.embeddings("embeds", width, workload.tokens).to(workload.device, workload.dtype);
     negative_1TE_ = inputs.embeddings("negative_embeds", width, workload.tokens).to(workload.device, workload.dtype);
     image_ = picture_condition(settings_, inputs, pipeline_);
-    const model::TransformerConfig config = transformer_config(workload.model + "/" + card.experts.front());
+    const card::TransformerConfig& config = card.transformer();
     const auto latents = latent_size(workload, card);
     facts_ = {true, workload.plan, self_attention(config, latents, workload.dtype),
               pass_operations(config, tokens_of(config, latents))};
@@ -195,7 +188,7 @@ class Step final : public Piece {
 
  private:
   pipeline::Pipeline pipeline_;
-  job::Settings settings_;
+  settings::Settings settings_;
   PieceFacts facts_;
   at::Tensor prompt_1TE_, negative_1TE_, latents_CFYX_;
   pipeline::ImageCondition image_;
@@ -205,14 +198,15 @@ class Step final : public Piece {
 /// and in tiles where the plan says so. Where a reference is to be compared, which has pixels, they stay pixels.
 class VaeDecode final : public Piece {
  public:
-  VaeDecode(const Workload& workload, const Inputs& inputs, const job::ModelCard& card)
+  VaeDecode(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : vae_(with_reader(workload,
                          [&](model::TensorReader* reader) {
-                           return model::Vae::load(workload.model + "/vae", workload.device, at::kFloat, reader);
+                           return model::Vae::load(card.vae, workload.model + "/vae", workload.device, at::kFloat,
+                                                   reader);
                          })),
         plan_(workload.plan),
         as_pixels_(inputs.has_reference()),
-        latents_1CFYX_(inputs.tensor("latents", latent_shape(workload, card, card.z_dim))) {}
+        latents_1CFYX_(inputs.tensor("latents", latent_shape(workload, card, card.vae.z_dim))) {}
 
   double run() override {
     const base::Stopwatch watch;
@@ -224,7 +218,7 @@ class VaeDecode final : public Piece {
   at::Tensor result() override { return as_pixels_ ? video_ : video_.to(at::kFloat).div_(255); }
 
   PieceFacts facts() const override {
-    const model::VaeConfig& config = vae_.config();
+    const card::VaeConfig& config = vae_.config();
     const std::array<std::int64_t, 3> latents{latents_1CFYX_.size(2), latents_1CFYX_.size(3), latents_1CFYX_.size(4)};
     auto [frames, rows, columns] = latents;
     if (plan_.tiled.decode) {
@@ -258,17 +252,17 @@ class VaeDecode final : public Piece {
 /// The whole checkpoint, from its files to a pipeline that can be used; the result is a video made with it.
 class Load final : public Piece {
  public:
-  Load(const Workload& workload, const Inputs& inputs) : workload_(workload), inputs_(inputs.without_reference()) {
-    const std::string path = workload.model + "/text_encoder/config.json";
-    const std::int64_t vocabulary = model::parse_umt5_config(job::checkpoint_json(path).json, path).vocab_size;
-    prompt_ = inputs.tokens("ids", workload.tokens, vocabulary);
-    negative_ = inputs.tokens("negative_ids", workload.tokens, vocabulary);
-  }
+  Load(const Workload& workload, const Inputs& inputs, const card::Card& card)
+      : card_(card),
+        workload_(workload),
+        inputs_(inputs.without_reference()),
+        prompt_(inputs.tokens("ids", workload.tokens, card.text_encoder.vocab_size)),
+        negative_(inputs.tokens("negative_ids", workload.tokens, card.text_encoder.vocab_size)) {}
 
   double run() override {
     pipeline_.reset();  // the last one's end is not this one's beginning
     const base::Stopwatch watch;
-    pipeline_ = std::make_unique<pipeline::Pipeline>(load_pipeline(workload_));
+    pipeline_ = std::make_unique<pipeline::Pipeline>(load_pipeline(card_, workload_));
     synchronise(workload_.device);
     return watch.seconds();
   }
@@ -286,6 +280,7 @@ class Load final : public Piece {
   PieceFacts facts() const override { return {true, workload_.plan, std::nullopt, std::nullopt}; }
 
  private:
+  card::Card card_;
   Workload workload_;
   Inputs inputs_;
   std::vector<std::int64_t> prompt_, negative_;
@@ -317,7 +312,7 @@ const std::vector<PieceKind>& piece_kinds() {
 job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory) {
   const at::Device device = workload.device;
   const pipeline::Precision precision = pipeline::precision_on(device, workload.dtype);
-  const job::DeviceMemory memory{pipeline::memory_model(workload.model, precision),
+  const job::DeviceMemory memory{pipeline::memory_model(card::read(workload.model), precision),
                                  gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device),
                                  {},
                                  device.is_cuda() ? pipeline::host_memory_for(/*renderers=*/1) : 0};
@@ -326,12 +321,12 @@ job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory) {
 
 std::unique_ptr<Piece> make_piece(const std::string& name, const Workload& workload, const Reference* reference) {
   const Inputs inputs(name, reference);
-  const job::ModelCard card = job::read_model_card(workload.model);
-  if (name == "text") return std::make_unique<Text>(workload, inputs);
+  const card::Card card = card::read(workload.model);
+  if (name == "text") return std::make_unique<Text>(workload, inputs, card);
   if (name == "pass") return std::make_unique<Pass>(workload, inputs, card);
   if (name == "step") return std::make_unique<Step>(workload, inputs, card);
   if (name == "vae-decode") return std::make_unique<VaeDecode>(workload, inputs, card);
-  if (name == "load") return std::make_unique<Load>(workload, inputs);
+  if (name == "load") return std::make_unique<Load>(workload, inputs, card);
   throw base::Error(base::ErrorKind::usage, "no piece " + base::printable(name));
 }
 

@@ -18,7 +18,7 @@
 #include "nightreel/base/hash.h"
 #include "nightreel/base/json.h"
 #include "nightreel/base/random.h"
-#include "nightreel/job/published.h"
+#include "nightreel/card/published.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -42,8 +42,8 @@ struct Named {
 constexpr std::array<Named, 3> kNames{
     {{"t2v-a14b", "Wan2.2-T2V-A14B"}, {"i2v-a14b", "Wan2.2-I2V-A14B"}, {"ti2v-5b", "Wan2.2-TI2V-5B"}}};
 
-// What the published models share is not in the table of job/published.h.
-json transformer_config(const job::PublishedModel& model) {
+// What the published models share is not in the table of card/published.h.
+json transformer_config(const card::PublishedModel& model) {
   return {{"_class_name", "WanTransformer3DModel"},
           {"attention_head_dim", 128},
           {"cross_attn_norm", true},
@@ -62,7 +62,7 @@ json transformer_config(const job::PublishedModel& model) {
 
 // Wan 2.1's VAE is diffusers' default; Wan 2.2's is told by its latents. Its statistics, which scale the latents, are
 // those of latents that are normally distributed already.
-json vae_config(const job::PublishedModel& model) {
+json vae_config(const card::PublishedModel& model) {
   json config{{"_class_name", "AutoencoderKLWan"}};
   if (model.z_dim == 16) return config;
   config.update({{"base_dim", 160},
@@ -92,11 +92,11 @@ json text_encoder_config() {
           {"vocab_size", 256384}};
 }
 
-json index_config(const job::PublishedModel& model) {
+json index_config(const card::PublishedModel& model) {
   const bool picture = model.in_channels != model.z_dim;
   const auto component = [](const char* library, const char* name) { return json::array({library, name}); };
   json index{{"_class_name", picture ? "WanImageToVideoPipeline" : "WanPipeline"},
-             {"expand_timesteps", model.kind == job::ModelKind::ti2v},
+             {"expand_timesteps", model.kind == card::ModelKind::ti2v},
              {"scheduler", component("diffusers", "UniPCMultistepScheduler")},
              {"text_encoder", component("transformers", "UMT5EncoderModel")},
              {"tokenizer", component("transformers", "T5TokenizerFast")},
@@ -107,7 +107,7 @@ json index_config(const job::PublishedModel& model) {
   return index;
 }
 
-json scheduler_config(const job::PublishedModel& model) {
+json scheduler_config(const card::PublishedModel& model) {
   return {{"_class_name", "UniPCMultistepScheduler"},
           {"flow_shift", model.flow_shift},
           {"num_train_timesteps", 1000},
@@ -156,8 +156,7 @@ void write_component(const std::string& folder, const char* file, at::ScalarType
   {
     model::WeightMap weights = model::WeightMap::open(folder);
     weights.only_list();
-    const std::string config = folder + "/config.json";
-    make(base::read_json(config), config, weights);
+    make(folder, weights);
     shapes = weights.listed();
   }
   write_sparse(path, shapes, dtype);
@@ -208,7 +207,7 @@ void write_published_configs(const std::string& name, const std::string& dir) {
   if (known == kNames.end()) {
     throw base::Error(base::ErrorKind::usage, "no published model " + base::printable(name));
   }
-  const job::PublishedModel& model = *job::find_published(std::string_view(known->published));
+  const card::PublishedModel& model = *card::find_published(std::string_view(known->published));
   write_config(dir, "model_index.json", index_config(model));
   write_config(dir + "/scheduler", "scheduler_config.json", scheduler_config(model));
   write_config(dir + "/transformer", "config.json", transformer_config(model));
@@ -220,25 +219,24 @@ void write_published_configs(const std::string& name, const std::string& dir) {
 void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
   const c10::InferenceMode inference;
   for (const char* name : {"transformer", "transformer_2"}) {
-    write_component(dir + "/" + name, kDiffusionFile, dtype,
-                    [&](const json& config, const std::string& path, model::WeightMap& weights) {
-                      model::Transformer(model::parse_transformer_config(config, path), weights, at::kMeta, dtype);
-                    });
+    write_component(dir + "/" + name, kDiffusionFile, dtype, [&](const std::string& folder, model::WeightMap& weights) {
+      model::Transformer(card::read_transformer_config(folder), weights, at::kMeta, dtype);
+    });
   }
-  write_component(dir + "/vae", kDiffusionFile, at::kFloat,
-                  [](const json& config, const std::string& path, model::WeightMap& weights) {
-                    model::Vae(model::parse_vae_config(config, path), weights, at::kMeta, at::kFloat);
-                  });
+  write_component(dir + "/vae", kDiffusionFile, at::kFloat, [](const std::string& folder, model::WeightMap& weights) {
+    model::Vae(card::read_vae_config(folder), weights, at::kMeta, at::kFloat);
+  });
   write_component(dir + "/text_encoder", kEncoderFile, dtype,
-                  [&](const json& config, const std::string& path, model::WeightMap& weights) {
-                    model::Umt5Encoder(model::parse_umt5_config(config, path), weights, at::kMeta, dtype);
+                  [&](const std::string& folder, model::WeightMap& weights) {
+                    model::Umt5Encoder(card::read_umt5_config(folder), weights, at::kMeta, dtype);
                   });
 }
 
 at::Tensor RandomWeights::read(const std::string& component, const model::WeightMap& weights, const std::string& name) {
   const model::StoredTensor& stored = weights.stored(name);
-  const auto options =
-      at::TensorOptions(stored.dtype == "F32" ? at::kFloat : at::kBFloat16).device(device_).requires_grad(false);
+  const auto options = at::TensorOptions(stored.type == model::StoredType::f32 ? at::kFloat : at::kBFloat16)
+                           .device(device_)
+                           .requires_grad(false);
   if (is_norm(name)) return at::ones(stored.shape, options);
   at::Generator generator = at::globalContext().defaultGenerator(device_).clone();
   generator.set_current_seed(seed_of(component, name));

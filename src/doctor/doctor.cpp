@@ -198,10 +198,10 @@ class Examination {
     return out;
   }
 
-  std::optional<job::ModelCard> card() const {
+  std::optional<card::Card> card() const {
     if (options_.model.empty()) return std::nullopt;
     try {
-      return job::read_model_card(options_.model);
+      return card::read(options_.model);
     } catch (const Error&) {
       return std::nullopt;  // the model's own check says so
     }

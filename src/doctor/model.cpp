@@ -4,8 +4,7 @@
 #include <sstream>
 
 #include "nightreel/base/clock.h"
-#include "nightreel/job/model_card.h"
-#include "nightreel/job/resolve.h"
+#include "nightreel/card/card.h"
 
 namespace nightreel::doctor {
 namespace {
@@ -24,10 +23,10 @@ std::string decimal_gigabytes(std::uint64_t bytes) {
 }  // namespace
 
 CardFacts card_facts(const std::string& folder) {
-  const job::ModelCard card = job::read_model_card(folder);
-  job::check_supported(card);
+  const card::Card card = card::read(folder);
+  card::check_supported(card);
   CardFacts facts;
-  const std::string kind(job::name(card.kind));
+  const std::string kind(card::name(card.kind));
   facts.name = card.published.empty() ? kind : card.published + " (" + kind + ")";
   for (const auto& [component, bytes] : card.weight_bytes) facts.bytes += bytes;
   return facts;

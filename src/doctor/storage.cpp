@@ -11,6 +11,7 @@
 #include "nightreel/base/publishing.h"
 #include "nightreel/base/random.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::doctor {
 namespace {
@@ -138,26 +139,26 @@ Findings judge_storage(const Places& places, const std::vector<Answer<StorageFac
   return out;
 }
 
-std::uint64_t bytes_a_video(const std::optional<job::ModelCard>& card, const VideoSize& size) {
-  job::ModelCard model;
-  model.z_dim = 16;
+std::uint64_t bytes_a_video(const std::optional<card::Card>& card, const VideoSize& size) {
+  card::Card model;  // Wan 2.1's, as diffusers takes it where nothing is said
   VideoSize usual{480, 832, 81};
   if (card) {
     model = *card;
-    const job::Settings recipe = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
+    const settings::Settings recipe = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
     usual = {recipe.height, recipe.width, recipe.num_frames};
   }
   const std::int64_t height = size.height > 0 ? size.height : usual.height;
   const std::int64_t width = size.width > 0 ? size.width : usual.width;
   const std::int64_t frames = size.num_frames > 0 ? size.num_frames : usual.num_frames;
-  const double latents = 4.0 * static_cast<double>(model.z_dim * ((frames - 1) / model.vae_temporal + 1)) *
-                         static_cast<double>((height / model.vae_spatial) * (width / model.vae_spatial));
+  const double latents =
+      4.0 * static_cast<double>(model.vae.z_dim * ((frames - 1) / model.vae.scale_factor_temporal + 1)) *
+      static_cast<double>((height / model.vae.scale_factor_spatial) * (width / model.vae.scale_factor_spatial));
   // crf 18 takes a tenth to half a bit a pixel. A checkpoint holds the latents and up to four tensors of their size.
   const double video = static_cast<double>(height * width) * static_cast<double>(frames) / 16;
   return static_cast<std::uint64_t>(6 * latents + video);
 }
 
-VideoBytes bytes_of(const std::optional<job::ModelCard>& card, const std::vector<VideoSize>& sample) {
+VideoBytes bytes_of(const std::optional<card::Card>& card, const std::vector<VideoSize>& sample) {
   if (sample.empty()) return {bytes_a_video(card), bytes_a_video(card)};
   VideoBytes bytes;
   double sum = 0;

@@ -9,7 +9,7 @@
 
 #include "doctor/context.h"
 #include "doctor/queued.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 namespace nightreel::doctor {
 
@@ -29,14 +29,14 @@ Findings judge_storage(const Places& places, const std::vector<Answer<StorageFac
 
 /// What a run keeps of one video, in bytes: latents, video, contact sheet; and its checkpoint while it is in hand. What
 /// `size` leaves out is the model's usual size; without a model, 832x480 with 81 frames.
-std::uint64_t bytes_a_video(const std::optional<job::ModelCard>& card, const VideoSize& size = {});
+std::uint64_t bytes_a_video(const std::optional<card::Card>& card, const VideoSize& size = {});
 
 struct VideoBytes {
   std::uint64_t mean = 0;
   std::uint64_t largest = 0;
 };
 /// Of the jobs that were sampled; where there are none, of the usual size.
-VideoBytes bytes_of(const std::optional<job::ModelCard>& card, const std::vector<VideoSize>& sample);
+VideoBytes bytes_of(const std::optional<card::Card>& card, const std::vector<VideoSize>& sample);
 
 /// `jobs`, those queued: absent where no queue could be asked.
 Finding judge_space(std::uint64_t free_bytes, std::optional<std::int64_t> jobs, std::size_t ranks,

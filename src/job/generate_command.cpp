@@ -36,7 +36,7 @@ class Command {
 
 }  // namespace
 
-std::string generate_command(const Settings& settings, const std::string& model_folder,
+std::string generate_command(const settings::Settings& settings, const std::string& model_folder,
                              const std::vector<std::string>& more, const std::string& output) {
   Command command;
   command.word("nightreel");

@@ -9,6 +9,7 @@
 namespace nightreel::job {
 namespace {
 
+using settings::Settings;
 using Experts = MemoryPlan::Experts;
 
 // Of a GPU, what no tensor gets: its context, the workspaces of cuBLAS and cuDNN, NCCL's buffers. An assumption, not a
@@ -230,7 +231,7 @@ MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings) {
                         (fitting.empty() ? "no size of this model's videos fits" : "what would fit: " + fitting));
 }
 
-void check_memory(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe,
+void check_memory(const std::vector<Job>& jobs, const card::Card& card, const Recipe& recipe,
                   const DeviceMemory& memory) {
   BadLines bad(JobFileLimits{}.shown);
   for (const auto& job : jobs) {

@@ -12,37 +12,22 @@ namespace nightreel::job {
 namespace {
 
 using nlohmann::json;
+using settings::Settings;
 using Experts = MemoryPlan::Experts;
 
 const std::string kFp8 = "--dtype fp8";
 constexpr std::array<std::string_view, 3> kAllocators{"none", "expandable_segments", "default"};
 
-json to_json(const VaeSize& v) {
-  return {{"base_dim", v.base_dim},
-          {"decoder_base_dim", v.decoder_base_dim},
-          {"z_dim", v.z_dim},
-          {"dim_mult", v.dim_mult},
-          {"num_res_blocks", v.num_res_blocks},
-          {"temporal_downsample", v.temporal_downsample},
-          {"spatial", v.spatial},
-          {"temporal", v.temporal},
-          {"patch_size", v.patch_size},
-          {"is_residual", v.is_residual}};
+template <class Config>
+json or_null(const std::optional<Config>& config) {
+  return config ? card::to_json(*config) : json();
 }
 
-json to_json(const EncoderSize& e) {
-  return {{"tokens", e.tokens}, {"width", e.width}, {"ffn_dim", e.ffn_dim}, {"heads", e.heads}};
-}
-
-// What the estimate reads of it.
-json to_json(const TransformerSize& t) {
-  return {{"num_layers", t.num_layers},
-          {"num_attention_heads", t.num_attention_heads},
-          {"attention_head_dim", t.attention_head_dim},
-          {"ffn_dim", t.ffn_dim},
-          {"in_channels", t.in_channels},
-          {"out_channels", t.out_channels},
-          {"patch_size", t.patch_size}};
+// What `parse` makes of a part that may be absent.
+template <class Parse>
+auto part_from(const json& j, const Parse& parse) {
+  using Config = decltype(parse(j, ""));
+  return j.is_null() ? std::optional<Config>() : std::optional<Config>(parse(j, "memory"));
 }
 
 Allocator allocator_from(const json& j) {
@@ -53,52 +38,16 @@ Allocator allocator_from(const json& j) {
   return static_cast<Allocator>(found - kAllocators.begin());
 }
 
-EncoderSize encoder_from(const json& j) {
-  return {j.at("tokens"), j.at("width"), j.at("ffn_dim"), j.at("heads")};
-}
-
-VaeSize vae_from(const json& j) {
-  VaeSize v;
-  j.at("base_dim").get_to(v.base_dim);
-  j.at("decoder_base_dim").get_to(v.decoder_base_dim);
-  j.at("z_dim").get_to(v.z_dim);
-  j.at("dim_mult").get_to(v.dim_mult);
-  j.at("num_res_blocks").get_to(v.num_res_blocks);
-  v.temporal_downsample = j.at("temporal_downsample").get<std::vector<bool>>();
-  j.at("spatial").get_to(v.spatial);
-  j.at("temporal").get_to(v.temporal);
-  j.at("patch_size").get_to(v.patch_size);
-  j.at("is_residual").get_to(v.is_residual);
-  return v;
-}
-
-TransformerSize transformer_from(const json& j) {
-  TransformerSize t;
-  j.at("num_layers").get_to(t.num_layers);
-  j.at("num_attention_heads").get_to(t.num_attention_heads);
-  j.at("attention_head_dim").get_to(t.attention_head_dim);
-  j.at("ffn_dim").get_to(t.ffn_dim);
-  j.at("in_channels").get_to(t.in_channels);
-  j.at("out_channels").get_to(t.out_channels);
-  j.at("patch_size").get_to(t.patch_size);
-  return t;
-}
-
-// Sizes by which the arithmetic divides.
-void check_sizes(const MemoryModel& m) {
-  const auto& patch = m.transformer.patch_size;
-  const bool sound = m.vae.spatial > 0 && m.vae.temporal > 0 && m.vae.patch_size > 0 && !m.vae.dim_mult.empty() &&
-                     m.vae.temporal_downsample.size() + 1 >= m.vae.dim_mult.size() && m.shards > 0 && m.group > 0 &&
-                     std::all_of(patch.begin(), patch.end(), [](std::int64_t p) { return p > 0; });
-  if (!sound) throw base::Error(base::ErrorKind::internal, "memory: sizes that no model has");
-}
-
 bool fits(const MemoryModel& model, const Settings& settings, std::uint64_t memory) {
   return plan_memory(model, settings, memory).fits;
 }
 
+std::array<std::int64_t, 3> patch_of(const MemoryModel& model) {
+  return model.transformer.value_or(card::TransformerConfig()).patch_size;
+}
+
 std::optional<Settings> fewer_frames(const MemoryModel& model, Settings s, std::uint64_t memory) {
-  const std::int64_t step = model.vae.temporal * model.transformer.patch_size[0];
+  const std::int64_t step = model.vae.scale_factor_temporal * patch_of(model)[0];
   for (s.num_frames -= step; s.num_frames > 0; s.num_frames -= step) {
     if (fits(model, s, memory)) return s;
   }
@@ -107,8 +56,8 @@ std::optional<Settings> fewer_frames(const MemoryModel& model, Settings s, std::
 
 // Of about the same shape, in sixteenths of its sides.
 std::optional<Settings> smaller(const MemoryModel& model, const Settings& given, std::uint64_t memory) {
-  const std::int64_t rows = model.vae.spatial * model.transformer.patch_size[1];
-  const std::int64_t columns = model.vae.spatial * model.transformer.patch_size[2];
+  const std::int64_t rows = model.vae.scale_factor_spatial * patch_of(model)[1];
+  const std::int64_t columns = model.vae.scale_factor_spatial * patch_of(model)[2];
   for (std::int64_t sixteenths = 15; sixteenths > 0; --sixteenths) {
     Settings s = given;
     s.height = given.height * sixteenths / 16 / rows * rows;
@@ -147,9 +96,9 @@ constexpr std::uint64_t kQuantisedPiece = 11ULL << 24U;
 // largest is that of queries, keys and values together, or of the feed-forward network.
 std::uint64_t unpacked_bytes(const MemoryModel& model) {
   if (model.fp8_products) return kQuantisedPiece;
-  const TransformerSize& t = model.transformer;
-  const std::int64_t width = t.num_attention_heads * t.attention_head_dim;
-  const std::int64_t numbers = width * std::max(3 * width, t.ffn_dim);
+  if (!model.transformer) return 0;
+  const std::int64_t width = model.transformer->width();
+  const std::int64_t numbers = width * std::max(3 * width, model.transformer->ffn_dim);
   const std::int64_t copies = model.element_bytes == sizeof(float) ? 0 : model.element_bytes;
   return static_cast<std::uint64_t>(numbers * (static_cast<std::int64_t>(sizeof(float)) + copies));
 }
@@ -199,10 +148,10 @@ json to_json(const MemoryModel& m) {
           {"element_bytes", m.element_bytes},
           {"both_prompts", m.both_prompts},
           {"keep_keys", m.keep_keys},
-          {"transformer", to_json(m.transformer)},
-          {"vae", to_json(m.vae)},
-          {"text", to_json(m.text)},
-          {"clip", to_json(m.clip)},
+          {"transformer", or_null(m.transformer)},
+          {"vae", card::to_json(m.vae)},
+          {"text", or_null(m.text)},
+          {"clip", or_null(m.clip)},
           {"weights", m.weights},
           {"host_weights", m.host_weights},
           {"linear_weights", m.linear_weights},
@@ -222,10 +171,10 @@ MemoryModel memory_model_from_json(const json& j) {
     j.at("element_bytes").get_to(m.element_bytes);
     j.at("both_prompts").get_to(m.both_prompts);
     j.at("keep_keys").get_to(m.keep_keys);
-    m.transformer = transformer_from(j.at("transformer"));
-    m.vae = vae_from(j.at("vae"));
-    m.text = encoder_from(j.at("text"));
-    m.clip = encoder_from(j.at("clip"));
+    m.transformer = part_from(j.at("transformer"), card::parse_transformer_config);
+    m.vae = card::parse_vae_config(j.at("vae"), "memory");
+    m.text = part_from(j.at("text"), card::parse_umt5_config);
+    m.clip = part_from(j.at("clip"), card::parse_clip_vision_config);
     j.at("weights").get_to(m.weights);
     j.at("host_weights").get_to(m.host_weights);
     j.at("linear_weights").get_to(m.linear_weights);
@@ -237,9 +186,11 @@ MemoryModel memory_model_from_json(const json& j) {
     j.at("group").get_to(m.group);
   } catch (const json::exception& e) {
     throw base::Error(base::ErrorKind::internal, "memory: " + base::printable(e.what()));
+  } catch (const base::Error& e) {
+    throw base::Error(base::ErrorKind::internal, e.what());  // this program's own words, not a checkpoint's
   }
-  check_sizes(m);
-  return m;
+  if (m.shards > 0 && m.group > 0) return m;
+  throw base::Error(base::ErrorKind::internal, "memory: sizes that no model has");
 }
 
 json to_json(const DeviceMemory& memory) {

@@ -1,13 +1,14 @@
 #include "nightreel/job/recipe.h"
 
 #include "nightreel/base/fields.h"
-#include "nightreel/job/published.h"
+#include "nightreel/card/published.h"
 
 namespace nightreel::job {
 namespace {
 
 using base::Error;
 using base::ErrorKind;
+using settings::Settings;
 
 // WanPipeline.__call__ (diffusers, pipelines/wan/pipeline_wan.py); it knows no fps, export_to_video's callers use 16.
 Settings diffusers_defaults() {
@@ -21,20 +22,20 @@ Settings diffusers_defaults() {
   return s;
 }
 
-Recipe checkpoint_recipe(const ModelCard& card) {
+Recipe checkpoint_recipe(const card::Card& card) {
   Recipe recipe{"checkpoint", diffusers_defaults(), "", std::nullopt};
   Settings& s = recipe.defaults;
-  s.flow_shift = card.flow_shift;
-  s.sampler = card.sampler;
+  s.flow_shift = card.scheduler.flow_shift;
+  s.sampler = card.scheduler.sampler;
   if (card.two_experts()) s.boundary_ratio = card.boundary_ratio;
   settings::overlay(card.stated, s);
   return recipe;
 }
 
-Recipe official_recipe(const PublishedModel& model, const ModelCard& card) {
+Recipe official_recipe(const card::PublishedModel& model, const card::Card& card) {
   Recipe recipe{"official", {}, std::string(model.note), model.flow_shift_480p};
   Settings& s = recipe.defaults;
-  s.negative_prompt = (model.shake_in_negative ? "镜头晃动，" : "") + std::string(published_negative_prompt());
+  s.negative_prompt = (model.shake_in_negative ? "镜头晃动，" : "") + std::string(card::published_negative_prompt());
   s.height = model.height;
   s.width = model.width;
   s.num_frames = model.num_frames;
@@ -45,9 +46,10 @@ Recipe official_recipe(const PublishedModel& model, const ModelCard& card) {
   s.flow_shift = model.flow_shift;
   s.boundary_ratio = model.boundary_ratio;
   s.sampler = "unipc";
-  if (card.flow_shift != model.flow_shift) {
+  if (card.scheduler.flow_shift != model.flow_shift) {
     recipe.note += (recipe.note.empty() ? "" : "; ") + std::string("scheduler_config.json says flow_shift ") +
-                   base::number_text(card.flow_shift) + ", published is " + base::number_text(model.flow_shift);
+                   base::number_text(card.scheduler.flow_shift) + ", published is " +
+                   base::number_text(model.flow_shift);
   }
   return recipe;
 }
@@ -61,8 +63,8 @@ RecipeChoice recipe_choice(std::string_view text) {
   throw Error(ErrorKind::usage, "recipe: '" + base::printable(text, 60) + "' is none of official, checkpoint");
 }
 
-Recipe recipe_for(const ModelCard& card, RecipeChoice choice) {
-  const PublishedModel* model = find_published(card.published);
+Recipe recipe_for(const card::Card& card, RecipeChoice choice) {
+  const card::PublishedModel* model = card::find_published(card.published);
   if (choice == RecipeChoice::official && model == nullptr) {
     throw Error(ErrorKind::model,
                 base::printable(card.folder) +

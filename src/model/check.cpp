@@ -4,10 +4,10 @@
 
 #include <cstring>
 
-#include "model/stored_dtype.h"
+#include "model/scalar_type.h"
 #include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
@@ -34,18 +34,17 @@ std::uint64_t count_exponents(std::string_view bytes, Bits exponent) {
 
 /// Makes the component's module without numbers: `weights` then lists what it took.
 void list_wanted(const std::string& folder, const std::string& component, WeightMap& weights) {
-  const std::string path = folder + "/" + component + "/config.json";
-  const auto config = job::checkpoint_json(path).json;
+  const std::string place = folder + "/" + component;
   const at::Device none(at::kMeta);
   weights.only_list();
   if (component == "vae") {
-    Vae(parse_vae_config(config, path), weights, none, at::kFloat);
+    Vae(card::read_vae_config(place), weights, none, at::kFloat);
   } else if (component == "text_encoder") {
-    Umt5Encoder(parse_umt5_config(config, path), weights, none, at::kFloat);
+    Umt5Encoder(card::read_umt5_config(place), weights, none, at::kFloat);
   } else if (component == "image_encoder") {
-    ClipVision(parse_clip_vision_config(config, path), {}, weights, none, at::kFloat);
+    ClipVision(card::read_clip_vision_config(place), {}, weights, none, at::kFloat);
   } else {
-    Transformer(parse_transformer_config(config, path), weights, none, at::kFloat);
+    Transformer(card::read_transformer_config(place), weights, none, at::kFloat);
   }
 }
 
@@ -69,25 +68,35 @@ void check_scale(const WeightMap& weights, const std::string& name, std::vector<
 void read_tensor(const WeightMap& weights, const std::string& name, std::vector<CheckProblem>& problems) {
   const StoredTensor& stored = weights.stored(name);
   const bool wanted = weights.listed().count(name) > 0;
-  if (wanted && !find_dtype(stored.dtype)->type) {
-    problems.push_back({"unreadable", name, "dtype " + stored.dtype + " is not supported"});
+  if (wanted && !scalar_type(stored.type)) {
+    const std::string type(tensorfile::name(stored.type));
+    problems.push_back({"unreadable", name, "dtype " + type + " is not supported"});
   }
-  if (wanted && stored.dtype == "F8_E4M3") check_scale(weights, name, problems);
-  const std::uint64_t broken = count_not_finite(stored.dtype, weights.bytes(name));
+  if (wanted && stored.type == StoredType::f8_e4m3) check_scale(weights, name, problems);
+  const std::uint64_t broken = count_not_finite(stored.type, weights.bytes(name));
   if (broken > 0) problems.push_back({"not_finite", name, std::to_string(broken) + " numbers are NaN or infinite"});
   weights.release(name);
 }
 
 }  // namespace
 
-std::uint64_t count_not_finite(std::string_view dtype, std::string_view bytes) {
-  if (dtype == "F32") return count_exponents<std::uint32_t>(bytes, 0x7f800000);
-  if (dtype == "BF16") return count_exponents<std::uint16_t>(bytes, 0x7f80);
-  if (dtype == "F16") return count_exponents<std::uint16_t>(bytes, 0x7c00);
-  if (dtype == "F64") return count_exponents<std::uint64_t>(bytes, 0x7ff0000000000000);
-  if (dtype == "F8_E4M3") return count_exponents<std::uint8_t>(bytes, 0x7f);  // only NaN: it has no infinity
-  if (dtype == "F8_E5M2") return count_exponents<std::uint8_t>(bytes, 0x7c);
-  return 0;
+std::uint64_t count_not_finite(StoredType type, std::string_view bytes) {
+  switch (type) {
+    case StoredType::f32:
+      return count_exponents<std::uint32_t>(bytes, 0x7f800000);
+    case StoredType::bf16:
+      return count_exponents<std::uint16_t>(bytes, 0x7f80);
+    case StoredType::f16:
+      return count_exponents<std::uint16_t>(bytes, 0x7c00);
+    case StoredType::f64:
+      return count_exponents<std::uint64_t>(bytes, 0x7ff0000000000000);
+    case StoredType::f8_e4m3:
+      return count_exponents<std::uint8_t>(bytes, 0x7f);  // only NaN: it has no infinity
+    case StoredType::f8_e5m2:
+      return count_exponents<std::uint8_t>(bytes, 0x7c);
+    default:
+      return 0;
+  }
 }
 
 std::vector<CheckedComponent> check_checkpoint(const std::string& folder,
@@ -95,7 +104,7 @@ std::vector<CheckedComponent> check_checkpoint(const std::string& folder,
                                                const base::CancelToken& cancel) {
   std::vector<CheckedComponent> components;
   std::uint64_t bytes = 0;
-  for (const std::string& component : job::components_of(folder)) {
+  for (const std::string& component : card::components_of(folder)) {
     CheckedComponent& checked = components.emplace_back();
     checked.name = component;
     try {
@@ -107,7 +116,7 @@ std::vector<CheckedComponent> check_checkpoint(const std::string& folder,
         if (progress) progress(bytes);
         read_tensor(weights, name, checked.problems);
         checked.tensors += 1;
-        checked.dtypes[weights.stored(name).dtype] += 1;
+        checked.dtypes[std::string(tensorfile::name(weights.stored(name).type))] += 1;
         checked.bytes += weights.stored(name).bytes;
         bytes += weights.stored(name).bytes;
       }

@@ -6,72 +6,11 @@
 
 #include <algorithm>
 
-#include "model/config_reader.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/attention.h"
 
 namespace nightreel::model {
-
-ClipVisionConfig parse_clip_vision_config(const nlohmann::json& config, const std::string& path) {
-  ConfigReader read(config, path);
-  ClipVisionConfig parsed;
-  read.require("model_type", "clip_vision_model", "only clip_vision_model is");
-  read.require("num_channels", 3, "only 3 is");
-  parsed.hidden_size = read.integer("hidden_size", parsed.hidden_size);
-  parsed.intermediate_size = read.integer("intermediate_size", parsed.intermediate_size);
-  parsed.num_hidden_layers = read.integer("num_hidden_layers", parsed.num_hidden_layers, 1000);
-  parsed.num_attention_heads = read.integer("num_attention_heads", parsed.num_attention_heads, 1 << 14);
-  parsed.image_size = read.integer("image_size", parsed.image_size, 1 << 14);
-  parsed.patch_size = read.integer("patch_size", parsed.patch_size, 1 << 14);
-  parsed.layer_norm_eps = read.fraction("layer_norm_eps", parsed.layer_norm_eps);
-  const nlohmann::json act = read.value("hidden_act");
-  if (!act.is_null() && act != "quick_gelu" && act != "gelu") {
-    read.refuse("hidden_act", base::printable(act.dump()) + " is not supported; quick_gelu and gelu are");
-  }
-  parsed.quick_gelu = act != "gelu";
-  if (parsed.hidden_size % parsed.num_attention_heads != 0) {
-    read.refuse("num_attention_heads", "does not divide hidden_size");
-  }
-  if (parsed.image_size < parsed.patch_size) read.refuse("patch_size", "is larger than image_size");
-  // What training, the projection and transformers' own housekeeping need.
-  read.ignore({"architectures", "attention_dropout", "dropout", "dtype", "initializer_factor", "initializer_range",
-               "projection_dim", "torch_dtype", "transformers_version"});
-  read.refuse_unknown();
-  return parsed;
-}
-
-ClipPictureConfig parse_clip_picture_config(const nlohmann::json& config, const std::string& path) {
-  ConfigReader read(config, path);
-  ClipPictureConfig parsed;
-  for (const char* key : {"do_center_crop", "do_convert_rgb", "do_normalize", "do_rescale", "do_resize"}) {
-    read.require(key, true, "only true is");
-  }
-  read.require("rescale_factor", 1.0 / 255, "only 1/255 is");
-  read.require("resample", 3, "only 3, Pillow's bicubic filter, is");
-  const auto side = [&](const char* key, const char* field, std::int64_t fallback) {
-    const nlohmann::json entry = read.value(key);
-    if (entry.is_null()) return fallback;
-    if (!entry.is_object() || !entry.contains(field)) read.refuse(key, std::string("must say its ") + field);
-    return read.check_size(key, entry.at(field), 1 << 14);
-  };
-  parsed.shortest_edge = side("size", "shortest_edge", parsed.shortest_edge);
-  parsed.crop = side("crop_size", "height", parsed.crop);
-  if (side("crop_size", "width", parsed.crop) != parsed.crop) read.refuse("crop_size", "must be a square");
-  if (parsed.crop > parsed.shortest_edge) read.refuse("crop_size", "is larger than size");
-  const auto colours = [&](const char* key, std::array<double, 3>& values) {
-    const std::vector<double> given = read.numbers(key, {values.begin(), values.end()});
-    if (given.size() != 3) read.refuse(key, "must be three numbers");
-    std::copy(given.begin(), given.end(), values.begin());
-  };
-  colours("image_mean", parsed.mean);
-  colours("image_std", parsed.std);
-  for (const double std : parsed.std) {
-    if (std <= 0) read.refuse("image_std", "must be above 0");
-  }
-  return parsed;
-}
 
 /// Fetches the model's tensors: transformers 4 puts "vision_model." before their names.
 class ClipVision::Loader {
@@ -98,23 +37,20 @@ class ClipVision::Loader {
   std::string prefix_;
 };
 
-ClipVision ClipVision::load(const std::string& dir, at::Device device, at::ScalarType dtype, TensorReader* reader) {
-  const std::string path = dir + "/image_encoder/config.json";
-  const ClipVisionConfig config = parse_clip_vision_config(job::checkpoint_json(path).json, path);
-  const std::string picture_path = dir + "/image_processor/preprocessor_config.json";
-  const ClipPictureConfig picture = parse_clip_picture_config(job::checkpoint_json(picture_path).json, picture_path);
-  if (picture.crop != config.image_size) {
-    throw base::Error(base::ErrorKind::model, picture_path + ": crop_size: is " + std::to_string(picture.crop) +
-                                                  ", but the image encoder's image_size is " +
-                                                  std::to_string(config.image_size));
-  }
-  WeightMap weights = WeightMap::open(dir + "/image_encoder", reader);
+ClipVision ClipVision::load(const std::string& dir, at::Device device, at::ScalarType dtype) {
+  const card::ClipVisionConfig config = card::read_clip_vision_config(dir + "/image_encoder");
+  return load(config, card::read_clip_picture_config(dir, config), dir + "/image_encoder", device, dtype);
+}
+
+ClipVision ClipVision::load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
+                            const std::string& folder, at::Device device, at::ScalarType dtype, TensorReader* reader) {
+  WeightMap weights = WeightMap::open(folder, reader);
   ClipVision clip(config, picture, weights, device, dtype);
   weights.expect_all_taken();
   return clip;
 }
 
-ClipVision::ClipVision(const ClipVisionConfig& config, const ClipPictureConfig& picture, WeightMap& weights,
+ClipVision::ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, WeightMap& weights,
                        at::Device device, at::ScalarType dtype)
     : config_(config), picture_(picture), device_(device), dtype_(dtype) {
   const c10::InferenceMode inference;

@@ -11,8 +11,8 @@
 #include "model/counted_names.h"
 #include "model/original_names.h"
 #include "model/rounding.h"
+#include "model/scalar_type.h"
 #include "model/staging_folder.h"
-#include "model/stored_dtype.h"
 #include "nightreel/base/error.h"
 #include "nightreel/model/weights.h"
 
@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
-using job::Layout;
+using card::Layout;
 
 constexpr std::uint64_t kCopyPiece = 16U << 20U;
 constexpr std::uintmax_t kMaxSmallFile = 64U << 20U;
@@ -35,7 +35,7 @@ const base::Json kQuantisation{{"quant_method", "nightreel_e4m3"},
 /// A tensor of the checkpoint, and where its numbers go.
 struct Step {
   std::string name;      // in Diffusers
-  std::string dtype;     // to be written
+  StoredType type;       // to be written
   std::string to;        // the name to be written
   std::string scale_to;  // of its scales, where it becomes fp8
   std::uint64_t at = 0;  // its first byte there: several may lie one below the other
@@ -52,8 +52,8 @@ struct Plan {
     for (const NewTensor& tensor : tensors) bytes += tensor.bytes();
     return bytes;
   }
-  bool has(const std::string& dtype) const {
-    return std::any_of(tensors.begin(), tensors.end(), [&](const NewTensor& tensor) { return tensor.dtype == dtype; });
+  bool has(StoredType type) const {
+    return std::any_of(tensors.begin(), tensors.end(), [&](const NewTensor& tensor) { return tensor.type == type; });
   }
 };
 
@@ -65,7 +65,7 @@ class Planner {
         weights_(weights),
         same_layout_(from == to),
         original_(to == Layout::original),
-        names_(component, job::checkpoint_json(options.from + "/" + component + "/config.json").json) {
+        names_(options.from + "/" + component) {
     plan_.component = component;
   }
 
@@ -88,27 +88,26 @@ class Planner {
     const std::string scale = WeightMap::scale_name("");
     if (name.size() <= scale.size() || name.compare(name.size() - scale.size(), scale.size(), scale) != 0) return false;
     const std::string of = name.substr(0, name.size() - scale.size());
-    return weights_.has(of) && weights_.stored(of).dtype == "F8_E4M3";
+    return weights_.has(of) && weights_.stored(of).type == StoredType::f8_e4m3;
   }
 
   void add(const std::string& name) {
     const StoredTensor& stored = weights_.stored(name);
-    const std::string dtype = target_dtype(plan_.component, name, stored, options_.precision);
-    Step step{name, dtype, "", "", 0};
-    step.to = put(name, dtype, stored.shape, step.at);
-    if (dtype == "F8_E4M3") {
+    const StoredType type = target_type(plan_.component, name, stored, options_.precision);
+    Step step{name, type, "", "", 0};
+    step.to = put(name, type, stored.shape, step.at);
+    if (type == StoredType::f8_e4m3) {
       const std::string scale = WeightMap::scale_name(name);
       std::uint64_t at = 0;
-      step.scale_to = put(scale, "F32", {stored.shape.at(0), 1}, at);
+      step.scale_to = put(scale, StoredType::f32, {stored.shape.at(0), 1}, at);
     }
     plan_.steps.push_back(std::move(step));
   }
 
   /// The tensor's name as it is written; `at`: its first byte there.
-  std::string put(const std::string& name, const std::string& dtype, const std::vector<std::int64_t>& shape,
-                  std::uint64_t& at) {
+  std::string put(const std::string& name, StoredType type, const std::vector<std::int64_t>& shape, std::uint64_t& at) {
     const OriginalNames::Place place = original_ ? names_.original(name) : OriginalNames::Place{name};
-    NewTensor made{place.name, dtype,
+    NewTensor made{place.name, type,
                    original_ ? OriginalNames::original_shape(plan_.component, place.name, shape) : shape};
     at = place.part * made.bytes();
     if (place.part > 0) return place.name;  // the first part made room for all
@@ -132,19 +131,18 @@ class Converter {
       : weights_(weights), writer_(writer), on_bytes_(on_bytes) {}
 
   void run(const Step& step) {
-    const std::string& stored = weights_.stored(step.name).dtype;
     const auto values = [&](std::uint64_t at, const at::Tensor& piece) { write(step.to, step.at + at, piece); };
-    if (stored == step.dtype) {
+    if (weights_.stored(step.name).type == step.type) {
       copy(step.name, step.to, step.at);
       if (!step.scale_to.empty()) copy(WeightMap::scale_name(step.name), step.scale_to, 0);
       return;
     }
     changed_ += 1;
-    if (step.dtype == "F8_E4M3") {
+    if (step.type == StoredType::f8_e4m3) {
       const auto scales = [&](std::uint64_t at, const at::Tensor& piece) { write(step.scale_to, at, piece); };
       quantise_tensor(weights_, step.name, values, scales, rounding_);
     } else {
-      round_tensor(weights_, step.name, step.dtype, values, rounding_);
+      round_tensor(weights_, step.name, step.type, values, rounding_);
     }
     weights_.release(step.name);
   }
@@ -183,9 +181,9 @@ class Converter {
 std::string precision_word(const Plan& plan) {
   const auto largest = std::max_element(plan.tensors.begin(), plan.tensors.end(),
                                         [](const auto& a, const auto& b) { return a.bytes() < b.bytes(); });
-  const std::string dtype = plan.has("F8_E4M3") ? "F8_E4M3" : largest == plan.tensors.end() ? "F32" : largest->dtype;
-  if (dtype == "F8_E4M3") return "fp8";
-  return dtype == "BF16" ? "bf16" : dtype == "F16" ? "fp16" : "fp32";
+  if (plan.has(StoredType::f8_e4m3)) return "fp8";
+  const StoredType type = largest == plan.tensors.end() ? StoredType::f32 : largest->type;
+  return type == StoredType::bf16 ? "bf16" : type == StoredType::f16 ? "fp16" : "fp32";
 }
 
 ComponentPlace place_of(const ConvertOptions& options, const Plan& plan, Layout layout, const std::string& root) {
@@ -194,7 +192,7 @@ ComponentPlace place_of(const ConvertOptions& options, const Plan& plan, Layout 
     const bool diffusers = expert || plan.component == "vae";
     return {root + "/" + plan.component, diffusers ? "diffusion_pytorch_model" : "model", true};
   }
-  const std::string place = job::original_place(options.from, plan.component, precision_word(plan));
+  const std::string place = card::original_place(options.from, plan.component, precision_word(plan));
   if (expert) return {place == "." ? root : root + "/" + place, "diffusion_pytorch_model", true};
   return {root, fs::path(place).stem().string(), false};
 }
@@ -240,8 +238,8 @@ void write_configs(const ConvertOptions& options, Layout from, Layout to, const 
     const bool known = name == "nightreel.json" || entry.path().extension() == ".md" || name.rfind("LICENSE", 0) == 0;
     if (known && is_small_file(entry)) copy_file(entry.path(), root + "/" + name);
   }
-  for (const auto& [name, json] : job::config_files(options.from, to)) write_json(root + "/" + name, json);
-  copy_small_files(job::tokenizer_folder(options.from),
+  for (const auto& [name, json] : card::config_files(options.from, to)) write_json(root + "/" + name, json);
+  copy_small_files(card::tokenizer_folder(options.from),
                    root + (to == Layout::original ? "/google/umt5-xxl" : "/tokenizer"), /*deep=*/false);
 }
 
@@ -251,7 +249,7 @@ void mark_precision(const std::string& path, const Plan& plan, Precision precisi
   const base::Json before = base::read_json(path);
   base::Json config = before;
   config.erase("quantization_config");
-  if (plan.has("F8_E4M3")) config["quantization_config"] = kQuantisation;
+  if (plan.has(StoredType::f8_e4m3)) config["quantization_config"] = kQuantisation;
   const char* word = precision == Precision::f32 ? "float32" : precision == Precision::f16 ? "float16" : "bfloat16";
   for (const char* key : {"dtype", "torch_dtype"}) {
     if (precision != Precision::keep && plan.component != "vae" && config.contains(key)) config[key] = word;
@@ -279,9 +277,9 @@ std::vector<ConvertedComponent> convert_checkpoint(const ConvertOptions& options
                                                    const std::function<void(std::uint64_t bytes)>& progress,
                                                    const base::CancelToken& cancel) {
   const c10::InferenceMode inference;
-  const Layout from = job::layout_of(options.from);
+  const Layout from = card::layout_of(options.from);
   const Layout to = options.layout.value_or(from);
-  const std::vector<std::string> names = job::components_of(options.from);
+  const std::vector<std::string> names = card::components_of(options.from);
   std::vector<WeightMap> weights;
   std::vector<Plan> plans;
   std::uint64_t needed = 0;

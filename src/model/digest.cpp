@@ -4,7 +4,7 @@
 
 #include "model/counted_names.h"
 #include "nightreel/base/hash.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 
 namespace nightreel::model {
 
@@ -12,8 +12,8 @@ std::string digest_line(const std::string& component, const std::string& name, c
                         std::string_view bytes) {
   std::string shape;
   for (const std::int64_t size : stored.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
-  return component + " " + counted_name(component, name) + " " + stored.dtype + " [" + shape + "] " +
-         base::xxh128_hex(bytes) + "\n";
+  return component + " " + counted_name(component, name) + " " + std::string(tensorfile::name(stored.type)) + " [" +
+         shape + "] " + base::xxh128_hex(bytes) + "\n";
 }
 
 std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part,
@@ -38,7 +38,7 @@ std::string digest_of_lines(std::vector<std::string> lines) {
 
 std::string model_digest(const std::string& folder, const base::CancelToken& cancel) {
   std::vector<std::string> lines;
-  for (const std::string& component : job::components_of(folder)) {
+  for (const std::string& component : card::components_of(folder)) {
     for (std::string& line : digest_lines(component, WeightMap::open(folder + "/" + component), 0, 1, cancel)) {
       lines.push_back(std::move(line));
     }

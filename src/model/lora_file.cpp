@@ -23,12 +23,12 @@ constexpr double kMaxFactor = 1e6;  // beyond any use, and far within float32
 constexpr std::size_t kMaxDimensions = 8;
 
 /// XXH3-128 of all that decides what a file does: each tensor's name, dtype, shape and bytes, and the scaling.
-std::string digest_of(const SafetensorsFile& file, const std::optional<std::string>& peft_config) {
+std::string digest_of(const TensorFile& file, const std::optional<std::string>& peft_config) {
   base::Xxh128 hash;
   const auto add = [&](const std::string& text) { hash.update(text.c_str(), text.size() + 1); };
   for (const auto& [name, stored] : file.tensors()) {
     add(name);
-    add(stored.dtype);
+    add(std::string(tensorfile::name(stored.type)));
     for (const std::int64_t size : stored.shape) add(std::to_string(size));
     add("");
     hash.update(file.bytes(stored).data(), stored.bytes);
@@ -51,7 +51,7 @@ struct Module {
 /// Puts the file's tensors together to changes.
 class Reader {
  public:
-  Reader(const SafetensorsFile& file, const std::optional<std::string>& peft_config)
+  Reader(const TensorFile& file, const std::optional<std::string>& peft_config)
       : file_(file),
         metadata_(read_lora_metadata(file, "transformer.", peft_config)),
         low_metadata_(read_lora_metadata(file, "transformer_2.", peft_config)) {}
@@ -145,7 +145,7 @@ class Reader {
     for (const std::int64_t size : stored.shape) {
       if (size != 1) fail(key, "is no single number");
     }
-    if (stored.dtype == "I64") {  // torch.tensor(16), as trainers write it
+    if (stored.type == StoredType::i64) {  // torch.tensor(16), as trainers write it
       std::int64_t whole = 0;
       std::memcpy(&whole, file_.bytes(stored).data(), sizeof whole);
       return static_cast<double>(whole);
@@ -153,7 +153,7 @@ class Reader {
     return tensor(key).to(at::kFloat).item<float>();
   }
 
-  const SafetensorsFile& file_;
+  const TensorFile& file_;
   LoraMetadata metadata_;
   LoraMetadata low_metadata_;
   bool two_experts_ = false;
@@ -162,15 +162,15 @@ class Reader {
 
 }  // namespace
 
-LoraFile::LoraFile(SafetensorsFile file, const std::optional<std::string>& peft_config)
+LoraFile::LoraFile(TensorFile file, const std::optional<std::string>& peft_config)
     : file_(std::move(file)), digest_(digest_of(file_, peft_config)) {
   changes_ = Reader(file_, peft_config).read();
 }
 
 std::shared_ptr<const LoraFile> LoraFile::open(const std::string& path, Links links) {
   try {
-    SafetensorsFile file =
-        links == Links::followed ? SafetensorsFile::open(path) : SafetensorsFile::open_resolved(path);
+    TensorFile file =
+        links == Links::followed ? TensorFile::open_safetensors(path) : TensorFile::open_resolved_safetensors(path);
     return std::shared_ptr<const LoraFile>(new LoraFile(std::move(file), peft_config_beside(path)));
   } catch (const Error& e) {
     throw Error(ErrorKind::job, std::string("loras: ") + e.what());  // the job's fault, not the model's

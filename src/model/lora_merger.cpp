@@ -68,7 +68,7 @@ at::Tensor added(const LoraChange& change, at::IntArrayRef shape, at::Device dev
 
 LoraMerger::LoraMerger(Transformer& transformer, WeightMap weights)
     : transformer_(transformer), weights_(std::move(weights)) {
-  const OriginalNames originals("transformer", base::Json::object());
+  const OriginalNames originals("transformer");
   const std::vector<Parameter> parameters = transformer_.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     for (std::size_t part = 0; part < parameters[i].parts.size(); ++part) {

@@ -1,6 +1,7 @@
 #include "model/original_names.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <string_view>
 
@@ -58,11 +59,12 @@ bool has_leading_one(const std::string& component, const std::string& original) 
 
 }  // namespace
 
-OriginalNames::OriginalNames(const std::string& component, const nlohmann::json& config) : component_(component) {
-  if (component == "transformer" || component == "transformer_2") add_transformer();
-  if (component == "text_encoder") add_text_encoder();
-  if (component == "image_encoder") add_image_encoder();
-  if (component == "vae") add_vae(config);
+OriginalNames::OriginalNames(const std::string& folder)
+    : component_(std::filesystem::path(folder).filename().string()) {
+  if (component_ == "transformer" || component_ == "transformer_2") add_transformer();
+  if (component_ == "text_encoder") add_text_encoder();
+  if (component_ == "image_encoder") add_image_encoder();
+  if (component_ == "vae") add_vae(card::read_vae_config(folder));
 }
 
 void OriginalNames::add(const std::string& original, const std::string& diffusers) {
@@ -148,7 +150,7 @@ void OriginalNames::add_resample(const std::string& original, const std::string&
   add(original + ".time_conv.*", diffusers + ".time_conv.*");
 }
 
-void OriginalNames::add_vae(const nlohmann::json& config) {
+void OriginalNames::add_vae(const card::VaeConfig& config) {
   add("conv1.*", "quant_conv.*");
   add("conv2.*", "post_quant_conv.*");
   for (const std::string half : {"encoder.", "decoder."}) {
@@ -161,13 +163,7 @@ void OriginalNames::add_vae(const nlohmann::json& config) {
     add(half + "head.0.*", half + "norm_out.*");
     add(half + "head.2.*", half + "conv_out.*");
   }
-  const auto count = [&](const char* key, std::size_t otherwise) {
-    const auto found = config.find(key);
-    return found != config.end() && found->is_number_unsigned() ? found->get<std::size_t>() : otherwise;
-  };
-  const std::size_t stages = config.contains("dim_mult") ? config["dim_mult"].size() : 4;
-  const auto residual = config.find("is_residual");
-  add_vae_stages(stages, count("num_res_blocks", 2), residual != config.end() && *residual == true);
+  add_vae_stages(config.dim_mult.size(), static_cast<std::size_t>(config.num_res_blocks), config.is_residual);
 }
 
 /// A stage of the Wan 2.1 VAE is a run of one flat list, of the Wan 2.2 VAE a list of its own.

@@ -8,16 +8,17 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "nightreel/card/configs.h"
 
 namespace nightreel::model {
 
 class OriginalNames {
  public:
-  /// `component` as Diffusers calls it, `config` its Diffusers configuration (the VAE's blocks are counted by it).
-  OriginalNames(const std::string& component, const nlohmann::json& config);
+  /// `folder`: FOLDER/COMPONENT, as Diffusers calls it, in either layout (the VAE's blocks are counted by its card).
+  explicit OriginalNames(const std::string& folder);
 
   /// One name, or the three names of which the original tensor is made, one below the other; none where nothing here
   /// uses the tensor (CLIP's text half). A name that the table does not know stays as it is.
@@ -48,7 +49,7 @@ class OriginalNames {
   void add_transformer();
   void add_text_encoder();
   void add_image_encoder();
-  void add_vae(const nlohmann::json& config);
+  void add_vae(const card::VaeConfig& config);
   void add_vae_stages(std::size_t stages, std::size_t blocks, bool residual);
   void add_residual_block(const std::string& original, const std::string& diffusers);
   void add_resample(const std::string& original, const std::string& diffusers);

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "model/stored_dtype.h"
+#include "model/scalar_type.h"
 #include "nightreel/base/error.h"
 #include "nightreel/ops/quantised.h"
 
@@ -45,7 +45,7 @@ bool is_block_matrix(const std::string& component, const std::string& name, cons
 class Source {
  public:
   Source(const WeightMap& weights, const std::string& name) : weights_(weights), name_(name) {
-    if (weights.stored(name).dtype == "F8_E4M3") {
+    if (weights.stored(name).type == StoredType::f8_e4m3) {
       quantised_ = {weights.tensor(name), weights.scale(name)};
     } else {
       tensor_ = weights.tensor(name).contiguous();
@@ -85,15 +85,15 @@ Matrix matrix_of(const StoredTensor& stored) {
 
 }  // namespace
 
-std::string target_dtype(const std::string& component, const std::string& name, const StoredTensor& stored,
-                         Precision precision) {
-  const bool number = find_dtype(stored.dtype)->type.has_value();
-  if (precision == Precision::keep || !number || component == "vae") return stored.dtype;
-  if (precision == Precision::f32) return "F32";
-  if (computes_in_float32(component, name)) return stored.dtype;
-  if (precision == Precision::f16) return "F16";
-  if (precision == Precision::fp8 && is_block_matrix(component, name, stored)) return "F8_E4M3";
-  return "BF16";
+StoredType target_type(const std::string& component, const std::string& name, const StoredTensor& stored,
+                       Precision precision) {
+  const bool number = scalar_type(stored.type).has_value();
+  if (precision == Precision::keep || !number || component == "vae") return stored.type;
+  if (precision == Precision::f32) return StoredType::f32;
+  if (computes_in_float32(component, name)) return stored.type;
+  if (precision == Precision::f16) return StoredType::f16;
+  if (precision == Precision::fp8 && is_block_matrix(component, name, stored)) return StoredType::f8_e4m3;
+  return StoredType::bf16;
 }
 
 void Rounding::add(const at::Tensor& before, const at::Tensor& after) {
@@ -105,22 +105,22 @@ void Rounding::add(const at::Tensor& before, const at::Tensor& after) {
   count += static_cast<double>(before.numel());
 }
 
-void round_tensor(const WeightMap& weights, const std::string& name, const std::string& dtype, const PieceSink& sink,
+void round_tensor(const WeightMap& weights, const std::string& name, StoredType type, const PieceSink& sink,
                   Rounding& rounding) {
-  const StoredDtype& target = *find_dtype(dtype);
+  const at::ScalarType target = scalar_type(type).value();
   const Matrix matrix = matrix_of(weights.stored(name));
   if (matrix.rows * matrix.columns == 0) return;
   const Source source(weights, name);
   const std::int64_t step = std::max<std::int64_t>(kPiece / matrix.columns, 1);
   for (std::int64_t from = 0; from < matrix.rows; from += step) {
     const at::Tensor before = source.rows(from, std::min(step, matrix.rows - from), matrix.columns);
-    const at::Tensor piece = before.to(*target.type);
+    const at::Tensor piece = before.to(target);
     const at::Tensor after = piece.to(at::kFloat);
-    if (dtype == "F16" && !after.isfinite().all().item<bool>()) {
+    if (type == StoredType::f16 && !after.isfinite().all().item<bool>()) {
       refuse(weights, name, "holds numbers that are too large for float16; write bf16");
     }
     rounding.add(before, after);
-    sink(static_cast<std::uint64_t>(from * matrix.columns) * target.bytes, piece);
+    sink(static_cast<std::uint64_t>(from * matrix.columns) * tensorfile::bytes_of(type), piece);
   }
 }
 

@@ -12,11 +12,11 @@
 
 namespace nightreel::model {
 
-/// The dtype (safetensors' name) in which tensor `name` of `component`, stored as `stored`, is to be written.
+/// The type in which tensor `name` of `component`, stored as `stored`, is to be written.
 /// Stays as it is: the VAE (it computes in float32 whatever else does), what a transformer computes in float32, and
 /// whole numbers. fp8 is for the matrices of the blocks; what is beside them becomes bfloat16.
-std::string target_dtype(const std::string& component, const std::string& name, const StoredTensor& stored,
-                         Precision precision);
+StoredType target_type(const std::string& component, const std::string& name, const StoredTensor& stored,
+                       Precision precision);
 
 /// Errors of a component, summed up tensor by tensor.
 struct Rounding {
@@ -32,9 +32,9 @@ struct Rounding {
 /// A piece of the converted tensor: bytes from its first, and the numbers.
 using PieceSink = std::function<void(std::uint64_t at, const at::Tensor& piece)>;
 
-/// Tensor `name` in `dtype`, in pieces of some megabytes. Throws Error{model} where a number is not finite, or too
+/// Tensor `name` in `type`, in pieces of some megabytes. Throws Error{model} where a number is not finite, or too
 /// large for float16.
-void round_tensor(const WeightMap& weights, const std::string& name, const std::string& dtype, const PieceSink& sink,
+void round_tensor(const WeightMap& weights, const std::string& name, StoredType type, const PieceSink& sink,
                   Rounding& rounding);
 
 /// The matrix `name` in fp8: pieces of its values, and of its scales.

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "model/stored_dtype.h"
 #include "nightreel/base/error.h"
 
 namespace nightreel::model {
@@ -29,7 +28,7 @@ std::string framed(std::string header) {
 }  // namespace
 
 std::uint64_t NewTensor::bytes() const {
-  std::uint64_t bytes = find_dtype(dtype)->bytes;
+  std::uint64_t bytes = tensorfile::bytes_of(type);
   for (const std::int64_t size : shape) bytes *= static_cast<std::uint64_t>(size);
   return bytes;
 }
@@ -38,12 +37,13 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<NewTen
     : path_(path), file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {
   if (!file_) base::throw_errno("cannot create", path);
   std::sort(tensors.begin(), tensors.end(), [](const NewTensor& a, const NewTensor& b) {
-    return std::pair(find_dtype(b.dtype)->bytes, a.name) < std::pair(find_dtype(a.dtype)->bytes, b.name);
+    return std::pair(tensorfile::bytes_of(b.type), a.name) < std::pair(tensorfile::bytes_of(a.type), b.name);
   });
   nlohmann::ordered_json header{{"__metadata__", {{"format", "pt"}}}};  // as save_pretrained writes and wants it
   for (const NewTensor& tensor : tensors) {
     const std::uint64_t end = missing_ + tensor.bytes();
-    header[tensor.name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {missing_, end}}};
+    header[tensor.name] = {
+        {"dtype", tensorfile::name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {missing_, end}}};
     places_[tensor.name] = {missing_, tensor.bytes()};
     missing_ = end;
   }

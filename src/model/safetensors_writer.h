@@ -1,7 +1,7 @@
 // Writes one safetensors file whose tensors are known in size before their numbers are.
 //
 // The header is written first, the numbers may come in any order and in pieces. Owns the file descriptor; one thread.
-// Failures to write are Error{storage}. Tensors are laid out by the size of their dtype, largest first, so that each is
+// Failures to write are Error{storage}. Tensors are laid out by the size of their type, largest first, so that each is
 // aligned; the format forbids holes.
 #pragma once
 
@@ -11,12 +11,13 @@
 #include <vector>
 
 #include "nightreel/base/file.h"
+#include "nightreel/tensorfile/header.h"
 
 namespace nightreel::model {
 
 struct NewTensor {
   std::string name;
-  std::string dtype;  // safetensors' name
+  tensorfile::StoredType type = tensorfile::StoredType::f32;
   std::vector<std::int64_t> shape;
 
   std::uint64_t bytes() const;

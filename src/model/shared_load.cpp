@@ -6,8 +6,8 @@
 #include <sstream>
 
 #include "model/counted_names.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/comm/texts.h"
-#include "nightreel/job/checkpoint.h"
 #include "nightreel/model/digest.h"
 
 namespace nightreel::model {
@@ -38,7 +38,7 @@ void SharedLoad::hash(const std::string& component, const WeightMap& weights, co
 }
 
 std::string SharedLoad::digest(const std::string& folder) {
-  for (const std::string& component : job::components_of(folder)) {
+  for (const std::string& component : card::components_of(folder)) {
     const WeightMap weights = WeightMap::open(folder + "/" + component);
     for (const std::string& name : weights.names()) {
       if (counts(component, name, weights) && seen_.count({component, name}) == 0) read(component, weights, name);
@@ -57,7 +57,7 @@ std::string SharedLoad::digest(const std::string& folder) {
 
 std::uint64_t stored_bytes(const std::string& folder) {
   std::uint64_t bytes = 0;
-  for (const std::string& component : job::components_of(folder)) {
+  for (const std::string& component : card::components_of(folder)) {
     const WeightMap weights = WeightMap::open(folder + "/" + component);
     for (const std::string& name : weights.names()) bytes += weights.stored(name).bytes;
   }

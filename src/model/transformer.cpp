@@ -72,8 +72,8 @@ std::string sizes_text(at::IntArrayRef shape) {
 
 }  // namespace
 
-Transformer::Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
-                         bool fp8, const ShardSeat& seat)
+Transformer::Transformer(const card::TransformerConfig& config, WeightMap& weights, at::Device device,
+                         at::ScalarType dtype, bool fp8, const ShardSeat& seat)
     : config_(config), device_(device), dtype_(dtype), fp8_(fp8), blocks_(static_cast<std::size_t>(config.num_layers)) {
   const std::int64_t half = config.freq_dim / 2;
   time_frequencies_ = at::arange(half, at::kFloat).mul_(-std::log(10000.0)).div_(half).exp_().to(device);

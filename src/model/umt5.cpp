@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/config_reader.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/norm.h"
 
@@ -29,7 +27,7 @@ at::Tensor on_host(const WeightMap& weights, const std::string& name, const at::
 }
 
 /// The embedding has two tied names, of which a file holds either or both. On the host.
-at::Tensor take_embedding(WeightMap& weights, const Umt5Config& config) {
+at::Tensor take_embedding(WeightMap& weights, const card::Umt5Config& config) {
   const std::string shared = "shared.weight";
   const std::string tied = "encoder.embed_tokens.weight";
   const std::vector<std::int64_t> shape{config.vocab_size, config.d_model};
@@ -39,7 +37,7 @@ at::Tensor take_embedding(WeightMap& weights, const Umt5Config& config) {
     const at::Tensor shared_VD = weights.take(shared, shape);
     const bool same = weights.reads_alone() ? weights.bytes(shared) == weights.bytes(tied)
                                             : at::equal(shared_VD, embedding_VD);  // the file is for others to read
-    if (weights.stored(shared).dtype != weights.stored(tied).dtype || !same) {
+    if (weights.stored(shared).type != weights.stored(tied).type || !same) {
       throw Error(ErrorKind::model, "text_encoder: tensors " + shared + " and " + tied + " differ; they are tied");
     }
   }
@@ -47,65 +45,6 @@ at::Tensor take_embedding(WeightMap& weights, const Umt5Config& config) {
 }
 
 }  // namespace
-
-Umt5Config parse_umt5_config(const nlohmann::json& config, const std::string& path) {
-  ConfigReader read(config, path);
-  Umt5Config parsed;
-  read.require("model_type", "umt5", "only umt5 is");
-  read.require("feed_forward_proj", "gated-gelu", "only gated-gelu is");
-  read.require("dense_act_fn", "gelu_new", "only gelu_new is");
-  read.require("is_gated_act", true, "only true is");
-  read.require("is_decoder", false, "only an encoder is");
-  parsed.vocab_size = read.integer("vocab_size", parsed.vocab_size, 1 << 24);
-  parsed.d_model = read.integer("d_model", parsed.d_model);
-  parsed.d_kv = read.integer("d_kv", parsed.d_kv, 1 << 14);
-  parsed.d_ff = read.integer("d_ff", parsed.d_ff);
-  parsed.num_layers = read.integer("num_layers", parsed.num_layers, 1000);
-  parsed.num_heads = read.integer("num_heads", parsed.num_heads, 1 << 14);
-  parsed.relative_attention_num_buckets =
-      read.integer("relative_attention_num_buckets", parsed.relative_attention_num_buckets);
-  parsed.relative_attention_max_distance =
-      read.integer("relative_attention_max_distance", parsed.relative_attention_max_distance);
-  parsed.layer_norm_epsilon = read.fraction("layer_norm_epsilon", parsed.layer_norm_epsilon);
-  if (parsed.relative_attention_num_buckets % 4 != 0) {
-    read.refuse("relative_attention_num_buckets", "must be a multiple of 4");
-  }
-  if (parsed.relative_attention_max_distance <= parsed.relative_attention_num_buckets / 4) {
-    read.refuse("relative_attention_max_distance", "must be more than a quarter of relative_attention_num_buckets");
-  }
-  // What training, decoding and transformers' own housekeeping need.
-  read.ignore({"architectures",
-               "bos_token_id",
-               "classifier_dropout",
-               "decoder_start_token_id",
-               "dropout_rate",
-               "dtype",
-               "eos_token_id",
-               "gradient_checkpointing",
-               "id2label",
-               "initializer_factor",
-               "is_encoder_decoder",
-               "label2id",
-               "n_positions",
-               "num_decoder_layers",
-               "output_attentions",
-               "output_hidden_states",
-               "output_past",
-               "pad_token_id",
-               "problem_type",
-               "return_dict",
-               "scalable_attention",
-               "task_specific_params",
-               "tie_word_embeddings",
-               "tokenizer_class",
-               "torch_dtype",
-               "torchscript",
-               "transformers_version",
-               "use_bfloat16",
-               "use_cache"});
-  read.refuse_unknown();
-  return parsed;
-}
 
 at::Tensor relative_position_buckets(std::int64_t length, std::int64_t num_buckets, std::int64_t max_distance) {
   const std::int64_t half = num_buckets / 2;
@@ -121,15 +60,18 @@ at::Tensor relative_position_buckets(std::int64_t length, std::int64_t num_bucke
 
 Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::ScalarType dtype,
                               TensorReader* reader) {
-  const std::string path = folder + "/config.json";
-  const Umt5Config config = parse_umt5_config(job::checkpoint_json(path).json, path);
+  return load(card::read_umt5_config(folder), folder, device, dtype, reader);
+}
+
+Umt5Encoder Umt5Encoder::load(const card::Umt5Config& config, const std::string& folder, at::Device device,
+                              at::ScalarType dtype, TensorReader* reader) {
   WeightMap weights = WeightMap::open(folder, reader);
   Umt5Encoder encoder(config, weights, device, dtype);
   weights.expect_all_taken();
   return encoder;
 }
 
-Umt5Encoder::Umt5Encoder(const Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
+Umt5Encoder::Umt5Encoder(const card::Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
     : config_(config), device_(device), dtype_(dtype) {
   const c10::InferenceMode inference;
   const std::int64_t width = config.d_model;

@@ -9,7 +9,6 @@
 #include "model/vae_coders.h"
 #include "model/vae_tiling.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
@@ -27,14 +26,14 @@ constexpr std::int64_t kFramesAPiece = 4;  // of pixels, after the first
   throw Error(ErrorKind::job, "vae: " + what + " of " + shape + " " + why);
 }
 
-void check_latents(const at::Tensor& latents, const VaeConfig& config) {
+void check_latents(const at::Tensor& latents, const card::VaeConfig& config) {
   if (latents.dim() != 5 || latents.size(1) != config.z_dim || latents.numel() == 0) {
     refuse_size("latents", latents,
                 "are not batch, " + std::to_string(config.z_dim) + " channels, frames, rows, columns");
   }
 }
 
-void check_pixels(const at::Tensor& pixels, const VaeConfig& config) {
+void check_pixels(const at::Tensor& pixels, const card::VaeConfig& config) {
   const std::int64_t side = config.scale_factor_spatial;
   const bool fits = pixels.dim() == 5 && pixels.size(1) == 3 && pixels.numel() > 0 &&
                     pixels.size(2) % kFramesAPiece == 1 && pixels.size(3) % side == 0 && pixels.size(4) % side == 0;
@@ -101,16 +100,19 @@ at::Tensor to_bytes(const at::Tensor& pixels) {
   return (pixels.to(at::kFloat) / 2).add_(0.5).clamp_(0, 1).mul_(255).round_().to(at::kByte);
 }
 
-Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype, TensorReader* reader) {
-  const std::string path = folder + "/config.json";
-  const VaeConfig config = parse_vae_config(job::checkpoint_json(path).json, path);
+Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype) {
+  return load(card::read_vae_config(folder), folder, device, dtype);
+}
+
+Vae Vae::load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
+              TensorReader* reader) {
   WeightMap weights = WeightMap::open(folder, reader);
   Vae vae(config, weights, device, dtype);
   weights.expect_all_taken();
   return vae;
 }
 
-Vae::Vae(const VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
+Vae::Vae(const card::VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
     : config_(config), device_(device), dtype_(dtype) {
   const c10::InferenceMode inference;
   const VaeLoader load{weights, device, dtype};

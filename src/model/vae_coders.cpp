@@ -22,7 +22,7 @@ std::vector<ResidualBlock> resnets(const VaeLoader& load, const std::string& sta
 
 }  // namespace
 
-VaeDecoder::VaeDecoder(const VaeConfig& config, const VaeLoader& load)
+VaeDecoder::VaeDecoder(const card::VaeConfig& config, const VaeLoader& load)
     : post_quant_(Pointwise::load(load, "post_quant_conv", config.z_dim, config.z_dim, 3)) {
   const std::size_t stages = config.dim_mult.size();
   std::int64_t width = config.decoder_base_dim * config.dim_mult.back();
@@ -79,7 +79,7 @@ at::Tensor VaeDecoder::decode_next(const at::Tensor& latent_1YXC, FrameMemory& m
   return x_TYXC;
 }
 
-VaeEncoder::VaeEncoder(const VaeConfig& config, const VaeLoader& load) {
+VaeEncoder::VaeEncoder(const card::VaeConfig& config, const VaeLoader& load) {
   const std::size_t stages = config.dim_mult.size();
   std::int64_t width = config.base_dim;
   conv_in_ = CausalConv::load(load, "encoder.conv_in", config.cell_channels(), width);
@@ -98,7 +98,7 @@ VaeEncoder::VaeEncoder(const VaeConfig& config, const VaeLoader& load) {
   quant_ = Pointwise::load(load, "quant_conv", 2 * config.z_dim, 2 * config.z_dim, 3);
 }
 
-void VaeEncoder::add_stage(const VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
+void VaeEncoder::add_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
                            std::int64_t out) {
   const auto next_name = [&] { return numbered("encoder.down_blocks", blocks_.size()); };
   for (std::int64_t j = 0; j < config.num_res_blocks; ++j) {
@@ -108,8 +108,8 @@ void VaeEncoder::add_stage(const VaeConfig& config, const VaeLoader& load, std::
   blocks_.emplace_back(Downsample::load(load, next_name(), out, config.temperal_downsample[stage]));
 }
 
-void VaeEncoder::add_residual_stage(const VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
-                                    std::int64_t out) {
+void VaeEncoder::add_residual_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage,
+                                    std::int64_t in, std::int64_t out) {
   const std::string name = numbered("encoder.down_blocks", stage);
   const bool last = stage + 1 == config.dim_mult.size();
   const bool in_time = !last && config.temperal_downsample[stage];

@@ -13,7 +13,7 @@ namespace nightreel::model {
 
 class VaeDecoder {
  public:
-  VaeDecoder(const VaeConfig& config, const VaeLoader& load);
+  VaeDecoder(const card::VaeConfig& config, const VaeLoader& load);
 
   /// One latent frame [1, Y, X, z_dim], not normalised, to one frame of pixels if it is the video's first, else to
   /// four.
@@ -39,7 +39,7 @@ class VaeDecoder {
 
 class VaeEncoder {
  public:
-  VaeEncoder(const VaeConfig& config, const VaeLoader& load);
+  VaeEncoder(const card::VaeConfig& config, const VaeLoader& load);
 
   /// The video's first frame [1, H, W, C], then four at a time, to one latent frame each: [1, Y, X, 2 * z_dim], mean
   /// and logarithm of the variance, not normalised.
@@ -48,8 +48,9 @@ class VaeEncoder {
   void each_weight(const WeightVisitor& visit);
 
  private:
-  void add_stage(const VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in, std::int64_t out);
-  void add_residual_stage(const VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
+  void add_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
+                 std::int64_t out);
+  void add_residual_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
                           std::int64_t out);
 
   CausalConv conv_in_;

@@ -8,15 +8,13 @@
 #include <limits>
 #include <optional>
 
-#include "model/mapped_file.h"
 #include "model/original_names.h"
 #include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/base/links.h"
-#include "nightreel/job/checkpoint.h"
-#include "nightreel/model/pth.h"
-#include "nightreel/model/safetensors.h"
+#include "nightreel/card/checkpoint.h"
+#include "nightreel/tensorfile/mapped_file.h"
 
 namespace nightreel::model {
 
@@ -26,6 +24,7 @@ namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
 using base::Json;
+using tensorfile::refuse_file;
 
 constexpr std::array<const char*, 2> kStems{"diffusion_pytorch_model", "model"};
 constexpr std::size_t kNamed = 5;              // problems that a message names
@@ -96,7 +95,7 @@ std::map<std::string, std::string> read_index(const std::string& path) {
 }  // namespace
 
 WeightMap WeightMap::open(const std::string& folder, TensorReader* reader) {
-  WeightMap weights = job::is_original_component(folder) ? open_original(folder) : open_folder(folder);
+  WeightMap weights = card::is_original_component(folder) ? open_original(folder) : open_folder(folder);
   weights.component_ = fs::path(folder).filename().string();
   weights.reader_ = reader;
   return weights;
@@ -115,12 +114,12 @@ WeightMap WeightMap::open_folder(const std::string& folder) {
       const auto file_of = read_index(index);
       std::set<std::string> shards;
       for (const auto& [name, file] : file_of) shards.insert(file);
-      for (const std::string& shard : shards) weights.add(SafetensorsFile::open(folder + "/" + shard));
+      for (const std::string& shard : shards) weights.add(TensorFile::open_safetensors(folder + "/" + shard));
       weights.check_index(file_of, index);
       return weights;
     }
     if (is_file(single)) {
-      weights.add(SafetensorsFile::open(single));
+      weights.add(TensorFile::open_safetensors(single));
       return weights;
     }
   }
@@ -128,18 +127,18 @@ WeightMap WeightMap::open_folder(const std::string& folder) {
 }
 
 WeightMap WeightMap::open_original(const std::string& folder) {
-  const job::OriginalWeights original = job::original_weights(folder);
-  WeightMap stored(original.path);
-  if (fs::is_directory(original.path)) {
-    stored = open_folder(original.path);
-  } else if (fs::path(original.path).extension() == ".pth") {
-    stored.add(PthFile::open(original.path));
+  const std::string original = card::original_weights(folder);
+  WeightMap stored(original);
+  if (fs::is_directory(original)) {
+    stored = open_folder(original);
+  } else if (fs::path(original).extension() == ".pth") {
+    stored.add(TensorFile::open_pth(original));
   } else {
-    stored.add(SafetensorsFile::open(original.path));
+    stored.add(TensorFile::open_safetensors(original));
   }
   const std::string component = fs::path(folder).filename().string();
-  const OriginalNames names(component, original.config);
-  WeightMap weights(original.path);
+  const OriginalNames names(folder);
+  WeightMap weights(original);
   weights.files_ = std::move(stored.files_);
   for (auto& [name, entry] : stored.entries_) {
     StoredTensor& tensor = entry.stored;
@@ -151,8 +150,8 @@ WeightMap WeightMap::open_original(const std::string& folder) {
     }
     const auto count = static_cast<std::int64_t>(parts.size());
     if (count > 0 && (!tensor.row_major() || tensor.shape.empty() || tensor.shape[0] % count != 0)) {
-      refuse_file(original.path, "tensor " + base::printable(name) + ": is not " + std::to_string(count) +
-                                     " matrices one below the other");
+      refuse_file(original, "tensor " + base::printable(name) + ": is not " + std::to_string(count) +
+                                " matrices one below the other");
     }
     if (count > 0) {
       tensor.shape[0] /= count;
@@ -233,7 +232,7 @@ at::Tensor WeightMap::scale(const std::string& name) const {
   const std::vector<std::int64_t>& shape = stored(name).shape;
   if (!has(scale)) refuse_file(path_of(name), "tensor " + base::printable(name) + ": fp8 without its scale, " + scale);
   const StoredTensor& found = stored(scale);
-  if (shape.size() != 2 || found.shape != std::vector<std::int64_t>{shape[0], 1} || found.dtype != "F32") {
+  if (shape.size() != 2 || found.shape != std::vector<std::int64_t>{shape[0], 1} || found.type != StoredType::f32) {
     refuse_file(path_of(scale), "tensor " + base::printable(scale) + ": is no float32 for each row of a matrix");
   }
   return read(scale);

@@ -19,12 +19,6 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-void check_multiple(const char* name, std::int64_t value, std::int64_t multiple) {
-  if (value > 0 && value % multiple == 0) return;
-  throw Error(ErrorKind::job, std::string(name) + ": " + std::to_string(value) + " is not a positive multiple of " +
-                                  std::to_string(multiple) + ", which this model needs");
-}
-
 /// One sum instead of a look at every element: it is finite only where all are (or where they are beyond all use).
 void check_finite(const at::Tensor& latents, std::int64_t done, std::int64_t steps) {
   if (std::isfinite(latents.sum().item<float>())) return;
@@ -50,14 +44,14 @@ sample::SamplerState moved(const sample::SamplerState& state, at::Device device)
 
 }  // namespace
 
-bool is_guided(const job::Settings& settings) {
+bool is_guided(const settings::Settings& settings) {
   return settings.guidance_scale > 1;
 }
 
 /// One run: the transformers with the prompts that they were told, and the guidance between them.
 class Denoiser::Run {
  public:
-  Run(const Denoiser& denoiser, const job::Settings& settings, const at::Tensor& prompt_1TE,
+  Run(const Denoiser& denoiser, const settings::Settings& settings, const at::Tensor& prompt_1TE,
       const at::Tensor& negative_1TE, const ImageCondition& image, const base::CancelToken& cancel,
       ParallelPlan* parallel)
       : denoiser_(denoiser),
@@ -66,7 +60,7 @@ class Denoiser::Run {
         prompt_1TE_(prompt_1TE),
         negative_1TE_(negative_1TE),
         embeds_NTE_(image.embeds_NTE),
-        pinned_(image.latents_1CFYX.defined() && denoiser.options_.expand_timesteps),
+        pinned_(image.latents_1CFYX.defined() && denoiser.options_.card.expand_timesteps()),
         cancel_(cancel) {
     if (image.latents_1CFYX.defined()) image_1CFYX_ = image.latents_1CFYX.to(denoiser.options_.device);
   }
@@ -141,7 +135,7 @@ class Denoiser::Run {
 
   const Denoiser& denoiser_;
   ParallelPlan* parallel_;
-  const job::Settings& settings_;
+  const settings::Settings& settings_;
   const at::Tensor& prompt_1TE_;
   const at::Tensor& negative_1TE_;
   at::Tensor image_1CFYX_;
@@ -159,46 +153,21 @@ Denoiser::Denoiser(std::unique_ptr<model::Transformer> high, std::unique_ptr<mod
       options_(options),
       keep_keys_(options.keep_keys.value_or(!options.device.is_cuda())) {}
 
-void Denoiser::check(const job::Settings& settings) const {
-  const auto refuse = [](const std::string& why) { throw Error(ErrorKind::job, why); };
-  const auto& patch = high_->config().patch_size;
-  check_multiple("height", settings.height, options_.scale.side * patch[1]);
-  check_multiple("width", settings.width, options_.scale.side * patch[2]);
-  if (settings.num_frames < 1 || (settings.num_frames - 1) % options_.scale.frames != 0) {
-    refuse("num_frames: " + std::to_string(settings.num_frames) + " is not a multiple of " +
-           std::to_string(options_.scale.frames) + " plus 1");
-  }
-  check_multiple("num_frames: latent frames", latent_shape(settings)[2], patch[0]);
-  if (settings.boundary_ratio && !low_) refuse("boundary_ratio: this model has one transformer, not two experts");
+void Denoiser::check(const settings::Settings& settings) const {
+  options_.card.check(settings);
   if (!std::isfinite(settings.guidance_scale) || !std::isfinite(settings.guidance_scale_2.value_or(0))) {
-    refuse("guidance_scale: must be a finite number");
+    throw Error(ErrorKind::job, "guidance_scale: must be a finite number");
   }
-  check_pictures(settings);
   new_sampler(settings);
 }
 
-void Denoiser::check_pictures(const job::Settings& settings) const {
-  const auto refuse = [](const char* why) { throw Error(ErrorKind::job, why); };
-  const bool takes_last = condition_channels() > 0;
-  if (takes_last && settings.image.empty()) refuse("image: this model needs a picture to begin with");
-  if (!takes_last && !options_.expand_timesteps && !settings.image.empty())
-    refuse("image: this model is text-to-video");
-  if (settings.last_image.empty() && high_->config().pos_embed_seq_len > 0) {
-    refuse("last_image: this model needs a picture to end with");
-  }
-  if (settings.last_image.empty()) return;
-  const bool one_vector_set = high_->config().image_dim > 0 && high_->config().pos_embed_seq_len == 0;
-  if (!takes_last || one_vector_set) refuse("last_image: this model takes no last picture");
-  if (settings.num_frames < 2) refuse("num_frames: 1 leaves no room for a last picture");
-}
-
-void Denoiser::check_condition(const job::Settings& settings, const ImageCondition& image) const {
+void Denoiser::check_condition(const settings::Settings& settings, const ImageCondition& image) const {
   if (settings.image.empty() && !image.latents_1CFYX.defined()) return;
   std::vector<std::int64_t> shape = latent_shape(settings);
-  if (options_.expand_timesteps) {
+  if (options_.card.expand_timesteps()) {
     shape[2] = 1;
   } else {
-    shape[1] = condition_channels();
+    shape[1] = options_.card.condition_channels();
   }
   const bool wants_embeds = high_->config().image_dim > 0;
   if (!settings.image.empty() && image.latents_1CFYX.defined() && image.latents_1CFYX.sizes() == shape &&
@@ -215,36 +184,37 @@ void Denoiser::gather_over(comm::Communicator* group) const {
 }
 
 /// The comparison is diffusers': a float32 tensor against boundary_ratio * num_train_timesteps.
-bool Denoiser::is_high(const job::Settings& settings, float timestep) const {
+bool Denoiser::is_high(const settings::Settings& settings, float timestep) const {
   if (!settings.boundary_ratio) return true;
-  const double boundary = *settings.boundary_ratio * static_cast<double>(options_.scheduler.num_train_timesteps);
+  const double boundary = *settings.boundary_ratio * static_cast<double>(options_.card.scheduler.num_train_timesteps);
   return timestep >= static_cast<float>(boundary);
 }
 
-std::int64_t Denoiser::high_steps(const job::Settings& settings) const {
+std::int64_t Denoiser::high_steps(const settings::Settings& settings) const {
   const auto sampler = new_sampler(settings);
   const auto& timesteps = sampler->timesteps();
   return std::count_if(timesteps.begin(), timesteps.end(), [&](float timestep) { return is_high(settings, timestep); });
 }
 
-std::unique_ptr<sample::Sampler> Denoiser::new_sampler(const job::Settings& settings) const {
+std::unique_ptr<sample::Sampler> Denoiser::new_sampler(const settings::Settings& settings) const {
   const sample::ScheduleSettings wanted{sample::method_of(settings.sampler), settings.num_inference_steps,
                                         settings.flow_shift, settings.sigmas};
-  return sample::make_sampler(wanted.method, make_schedule(wanted, options_.scheduler));
+  return sample::make_sampler(wanted.method, make_schedule(wanted, options_.card.scheduler.num_train_timesteps));
 }
 
-std::vector<std::int64_t> Denoiser::latent_shape(const job::Settings& settings) const {
-  return {1, high_->config().out_channels, (settings.num_frames - 1) / options_.scale.frames + 1,
-          settings.height / options_.scale.side, settings.width / options_.scale.side};
+std::vector<std::int64_t> Denoiser::latent_shape(const settings::Settings& settings) const {
+  std::vector<std::int64_t> shape = options_.card.latent_shape(settings);
+  shape.insert(shape.begin(), 1);
+  return shape;
 }
 
 /// As diffusers' randn_tensor with a CPU generator: drawn whole, in float32.
-at::Tensor Denoiser::start_noise(const job::Settings& settings) const {
+at::Tensor Denoiser::start_noise(const settings::Settings& settings) const {
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(settings.seed);
   return at::randn(latent_shape(settings), generator, at::TensorOptions(at::kFloat));
 }
 
-Denoised Denoiser::run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
+Denoised Denoiser::run(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                        const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
                        const ImageCondition& image, ParallelPlan* parallel) const {
   const c10::InferenceMode inference;

@@ -37,7 +37,7 @@ std::string stamp_of(const std::string& path) {
 }
 
 /// A file that names two experts may have nothing for the one that it is to be used for.
-void check_expert(const job::Lora& lora, const model::LoraFile& file, bool two_experts) {
+void check_expert(const settings::Lora& lora, const model::LoraFile& file, bool two_experts) {
   const auto refuse = [&](const char* why) {
     throw base::Error(base::ErrorKind::job, "loras: " + file.path() + ": " + why);
   };
@@ -65,9 +65,9 @@ std::shared_ptr<const model::LoraFile> LoraFiles::open(const std::string& path) 
   return known_.front().file;
 }
 
-OpenLoras open_loras(const std::vector<job::Lora>& loras, LoraFiles& files) {
+OpenLoras open_loras(const std::vector<settings::Lora>& loras, LoraFiles& files) {
   OpenLoras open;
-  for (job::Lora& lora : job::in_merge_order(loras)) {
+  for (settings::Lora& lora : job::in_merge_order(loras)) {
     auto file = files.open(lora.path);  // one may serve both experts, scaled apart
     open.push_back({std::move(lora), std::move(file)});
   }
@@ -91,7 +91,7 @@ ExpertLoras::ExpertLoras(std::unique_ptr<model::LoraMerger> high, std::unique_pt
     : experts_{{{std::move(high), {}}, {std::move(low), {}}}} {}
 
 std::vector<std::string> ExpertLoras::use(const OpenLoras& loras) {
-  std::vector<job::Lora> names;
+  std::vector<settings::Lora> names;
   std::array<std::vector<model::LoraUse>, 2> uses;
   for (const auto& [lora, file] : loras) {
     names.push_back(lora);

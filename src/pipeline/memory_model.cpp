@@ -5,16 +5,10 @@
 #include <functional>
 #include <set>
 
-#include "nightreel/base/json.h"
-#include "nightreel/job/checkpoint.h"
-#include "nightreel/model/clip_vision.h"
-#include "nightreel/model/transformer.h"
-#include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
 #include "nightreel/ops/quantised.h"
 #include "nightreel/pipeline/gpu_memory.h"
-#include "pipeline/model_index.h"
 
 namespace nightreel::pipeline {
 namespace {
@@ -42,7 +36,7 @@ bool is_scale(const model::WeightMap& weights, const std::string& name) {
       name.compare(name.size() - of_nothing.size(), of_nothing.size(), of_nothing) != 0)
     return false;
   const std::string matrix = name.substr(0, name.size() - of_nothing.size());
-  return weights.has(matrix) && weights.stored(matrix).dtype == "F8_E4M3";
+  return weights.has(matrix) && weights.stored(matrix).type == model::StoredType::f8_e4m3;
 }
 
 /// Bytes a number of the tensor `name` as its module holds it; 0: it is not held.
@@ -67,23 +61,10 @@ bool is_linear(const model::WeightMap& weights, const std::string& name) {
   return begins(name, "blocks.") && weights.stored(name).shape.size() == 2 && !is_scale(weights, name);
 }
 
-job::VaeSize size_of(const model::VaeConfig& c) {
-  return {c.base_dim,
-          c.decoder_base_dim,
-          c.z_dim,
-          c.dim_mult,
-          c.num_res_blocks,
-          c.temperal_downsample,
-          c.scale_factor_spatial,
-          c.scale_factor_temporal,
-          c.patch_size,
-          c.is_residual};
-}
-
 class Reader {
  public:
-  Reader(const std::string& dir, const Precision& precision)
-      : dir_(dir), dtype_bytes_(c10::elementSize(precision.dtype)) {
+  Reader(const card::Card& card, const Precision& precision)
+      : card_(card), dtype_bytes_(c10::elementSize(precision.dtype)) {
     out_.gpu = precision.gpu;
     out_.fp8_products = precision.fp8_products;
     out_.allocator = precision.gpu ? precision.allocator : job::Allocator::exact;
@@ -92,29 +73,27 @@ class Reader {
     out_.both_prompts = !precision.gpu;
   }
 
-  job::MemoryModel read(const std::vector<std::string>& experts) {
-    const bool clip = read_transformer(experts[0], Part::transformer);
-    if (experts.size() > 1) read_transformer(experts[1], Part::transformer_2);
+  job::MemoryModel read() {
+    out_.transformer = card_.transformer();
+    out_.vae = card_.vae;
+    out_.text = card_.text_encoder;
+    out_.clip = card_.image_encoder;
+    read_transformer(card_.experts[0], Part::transformer);
+    if (card_.two_experts()) read_transformer(card_.experts[1], Part::transformer_2);
     read_vae();
     read_text_encoder();
-    if (clip) read_image_encoder();
+    if (card_.image_encoder) read_image_encoder(*card_.image_encoder);
     return out_;
   }
 
  private:
-  base::Json config(const std::string& component) const {
-    return job::checkpoint_json(dir_ + "/" + component + "/config.json").json;
+  model::WeightMap open(const std::string& component) const {
+    return model::WeightMap::open(card_.folder + "/" + component);
   }
-  std::string path(const std::string& component) const { return dir_ + "/" + component + "/config.json"; }
   std::uint64_t& weights(Part part) { return out_.weights.at(static_cast<std::size_t>(part)); }
 
-  /// Whether it wants to be told by an image encoder.
-  bool read_transformer(const std::string& component, Part part) {
-    const auto c = model::parse_transformer_config(config(component), path(component));
-    out_.transformer = {c.num_layers, c.num_attention_heads, c.attention_head_dim, c.ffn_dim,   c.freq_dim,
-                        c.text_dim,   c.in_channels,         c.out_channels,       c.image_dim, c.pos_embed_seq_len,
-                        c.patch_size};
-    const auto stored = model::WeightMap::open(dir_ + "/" + component);
+  void read_transformer(const std::string& component, Part part) {
+    const auto stored = open(component);
     const Width held_bytes = [&](const std::string& name) -> std::uint64_t {
       if (has(name, "norm_added_q.")) return 0;
       return in_float32(name) ? sizeof(float) : dtype_bytes_;
@@ -130,22 +109,17 @@ class Reader {
       out_.linear_weights += numbers_in(stored.stored(name));
       out_.linear_rows += static_cast<std::uint64_t>(stored.stored(name).shape[0]);
     }
-    return c.image_dim > 0;
   }
 
   void read_vae() {
-    const auto c = model::parse_vae_config(config("vae"), path("vae"));
-    out_.vae = size_of(c);
-    const auto statistics = static_cast<std::uint64_t>(2 * c.z_dim) * sizeof(float);  // latents_mean, latents_std
-    weights(Part::vae) =
-        bytes_of(model::WeightMap::open(dir_ + "/vae"), [](const auto&) { return sizeof(float); }) + statistics;
+    const auto statistics =
+        static_cast<std::uint64_t>(2 * card_.vae.z_dim) * sizeof(float);  // latents_mean, latents_std
+    weights(Part::vae) = bytes_of(open("vae"), [](const auto&) { return sizeof(float); }) + statistics;
   }
 
   void read_text_encoder() {
-    const auto c = model::parse_umt5_config(config("text_encoder"), path("text_encoder"));
-    out_.text = {kTextRows, c.d_model, c.d_ff, c.num_heads};
     const std::set<std::string> embedding{"shared.weight", "encoder.embed_tokens.weight"};  // tied: one is held
-    const auto stored = model::WeightMap::open(dir_ + "/text_encoder");
+    const auto stored = open("text_encoder");
     for (const std::string& name : embedding) {
       if (stored.has(name)) out_.host_weights = stored.stored(name).bytes;
     }
@@ -153,20 +127,17 @@ class Reader {
         stored, [&](const std::string& name) -> std::uint64_t { return embedding.count(name) > 0 ? 0 : dtype_bytes_; });
   }
 
-  void read_image_encoder() {
-    const auto c = model::parse_clip_vision_config(config("image_encoder"), path("image_encoder"));
-    out_.clip = {c.tokens(), c.hidden_size, c.intermediate_size, c.num_attention_heads};
+  void read_image_encoder(const card::ClipVisionConfig& c) {
     const std::string last = "encoder.layers." + std::to_string(c.num_hidden_layers - 1) + ".";
-    weights(Part::image_encoder) =
-        bytes_of(model::WeightMap::open(dir_ + "/image_encoder"), [&](const std::string& name) -> std::uint64_t {
-          for (const char* unused : {"post_layernorm.", "position_ids", "visual_projection."}) {
-            if (has(name, unused)) return 0;
-          }
-          return has(name, last) ? 0 : dtype_bytes_;
-        });
+    weights(Part::image_encoder) = bytes_of(open("image_encoder"), [&](const std::string& name) -> std::uint64_t {
+      for (const char* unused : {"post_layernorm.", "position_ids", "visual_projection."}) {
+        if (has(name, unused)) return 0;
+      }
+      return has(name, last) ? 0 : dtype_bytes_;
+    });
   }
 
-  std::string dir_;
+  const card::Card& card_;
   std::uint64_t dtype_bytes_;
   job::MemoryModel out_;
 };
@@ -181,7 +152,7 @@ job::MemoryModel vae_memory_model(model::Vae& vae, job::Allocator allocator) {
   job::MemoryModel out;
   out.gpu = allocator != job::Allocator::exact;
   out.allocator = allocator;
-  out.vae = size_of(vae.config());
+  out.vae = vae.config();
   std::uint64_t& bytes = out.weights.at(static_cast<std::size_t>(Part::vae));
   vae.each_weight([&](const at::Tensor& weight) { bytes += weight.nbytes(); });
   return out;
@@ -191,9 +162,8 @@ bool keeps_keys(const std::optional<bool>& wanted, bool gpu) {
   return wanted.value_or(!gpu);
 }
 
-job::MemoryModel memory_model(const std::string& dir, const Precision& precision) {
-  const std::string path = dir + "/model_index.json";
-  const job::MemoryModel model = Reader(dir, precision).read(experts_of(job::checkpoint_json(path).json, path));
+job::MemoryModel memory_model(const card::Card& card, const Precision& precision) {
+  const job::MemoryModel model = Reader(card, precision).read();
   return precision.fp8 ? job::in_fp8(model) : model;
 }
 

@@ -22,7 +22,7 @@ struct Fact {
 
 /// All that ranks must agree on to stay in step, by the names of a job's fields. How the file is written is rank 0's
 /// business.
-std::vector<Fact> facts_of(const job::Settings& settings, std::int64_t first_step) {
+std::vector<Fact> facts_of(const settings::Settings& settings, std::int64_t first_step) {
   std::vector<Fact> facts{{"the step to go on from", first_step}};
   for (const auto& [name, value] : settings::sampling_facts(settings)) {
     facts.push_back({name, static_cast<std::int64_t>(std::hash<std::string>()(value))});
@@ -65,7 +65,7 @@ at::Tensor ParallelPlan::exchange(const at::Tensor& velocity_1CFYX) {
   return (pair_ ? *pair_ : *group_).all_gather(velocity_1CFYX);
 }
 
-void ParallelPlan::require_same(const job::Settings& settings, std::int64_t first_step) {
+void ParallelPlan::require_same(const settings::Settings& settings, std::int64_t first_step) {
   const std::vector<Fact> facts = facts_of(settings, first_step);
   at::Tensor mine_1N = at::empty({1, static_cast<std::int64_t>(facts.size())}, at::kLong);
   for (std::size_t i = 0; i < facts.size(); ++i) mine_1N[0][static_cast<std::int64_t>(i)] = facts[i].value;

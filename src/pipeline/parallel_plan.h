@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "nightreel/comm/communicator.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/model/sequence_parallel.h"
 #include "nightreel/pipeline/denoise.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::pipeline {
 
@@ -44,7 +44,7 @@ class ParallelPlan {
 
   /// Throws on every rank where the ranks are not about to render the same video from the same step on, naming what
   /// differs.
-  void require_same(const job::Settings& settings, std::int64_t first_step);
+  void require_same(const settings::Settings& settings, std::int64_t first_step);
   /// What is done after a step: the most that any rank wants. One that is cancelled cancels all.
   AfterStep agree(AfterStep mine, const base::CancelToken& cancel);
 

@@ -10,7 +10,7 @@ namespace nightreel::pipeline {
 namespace {
 
 /// uint8 [H, W, 3] to [3, H, W] in [-1, 1], float32: diffusers' VaeImageProcessor (pil_to_numpy, normalize).
-at::Tensor pixels_of(const at::Tensor& picture_HW3, const job::Settings& settings) {
+at::Tensor pixels_of(const at::Tensor& picture_HW3, const settings::Settings& settings) {
   const std::vector<std::int64_t> wanted{settings.height, settings.width, 3};
   if (!picture_HW3.defined() || picture_HW3.scalar_type() != at::kByte || picture_HW3.sizes() != wanted) {
     throw base::Error(base::ErrorKind::internal, "encode_pictures: a picture is missing or not of the video's size");
@@ -24,12 +24,12 @@ at::Tensor encode(const model::Vae& vae, const at::Tensor& pixels_13NHW, const C
 
 }  // namespace
 
-at::Tensor first_frame_condition(const model::Vae& vae, const job::Settings& settings, const Pictures& pictures,
+at::Tensor first_frame_condition(const model::Vae& vae, const settings::Settings& settings, const Pictures& pictures,
                                  const Coding& coding) {
   return encode(vae, pixels_of(pictures.first_HW3, settings).unsqueeze(1).unsqueeze(0), coding);
 }
 
-at::Tensor frames_condition(const model::Vae& vae, const job::Settings& settings, const Pictures& pictures,
+at::Tensor frames_condition(const model::Vae& vae, const settings::Settings& settings, const Pictures& pictures,
                             const Coding& coding) {
   const bool has_last = !settings.last_image.empty();
   at::Tensor pixels_13NHW = at::zeros({1, 3, settings.num_frames, settings.height, settings.width});

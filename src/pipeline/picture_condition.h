@@ -6,20 +6,20 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "nightreel/job/settings.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/pipeline/frames.h"
 #include "nightreel/pipeline/pipeline.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::pipeline {
 
 /// The first picture as one latent frame, [1, C, 1, Y, X] float32: what stands in place of the video's first.
-at::Tensor first_frame_condition(const model::Vae& vae, const job::Settings& settings, const Pictures& pictures,
+at::Tensor first_frame_condition(const model::Vae& vae, const settings::Settings& settings, const Pictures& pictures,
                                  const Coding& coding);
 
 /// [1, scale_factor_temporal + C, F, Y, X] float32: for each latent frame a mask that tells which of the frames that it
 /// stands for are given, then the latents of a video that is grey but for these.
-at::Tensor frames_condition(const model::Vae& vae, const job::Settings& settings, const Pictures& pictures,
+at::Tensor frames_condition(const model::Vae& vae, const settings::Settings& settings, const Pictures& pictures,
                             const Coding& coding);
 
 }  // namespace nightreel::pipeline

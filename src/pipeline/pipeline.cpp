@@ -5,20 +5,16 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <array>
 #include <exception>
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/base/json.h"
-#include "nightreel/job/checkpoint.h"
 #include "nightreel/job/lora_set.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
-#include "nightreel/pipeline/memory_model.h"
-#include "nightreel/sample/schedule.h"
-#include "pipeline/model_index.h"
 #include "pipeline/parallel_plan.h"
 #include "pipeline/picture_condition.h"
 #include "pipeline/residency.h"
@@ -29,28 +25,7 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
-using base::Json;
 using job::Part;
-
-struct ModelIndex {
-  std::vector<std::string> experts;
-  bool expand_timesteps = false;
-};
-
-/// model_index.json: refuses what this version cannot render.
-ModelIndex read_model_index(const std::string& path) {
-  const Json index = job::checkpoint_json(path).json;
-  const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::model, path + ": " + why); };
-  if (!index.is_object()) refuse("not a JSON object");
-  const Json kind = index.value("_class_name", Json());
-  if (kind != "WanPipeline" && kind != "WanImageToVideoPipeline") {
-    refuse("_class_name: " + base::printable(kind.dump()) +
-           " is not supported; WanPipeline and WanImageToVideoPipeline are");
-  }
-  const Json expand = index.value("expand_timesteps", Json(false));
-  if (!expand.is_boolean() && !expand.is_null()) refuse("expand_timesteps: must be true or false");
-  return {experts_of(index, path), expand == true};
-}
 
 /// A transformer, and what merges LoRAs into it.
 struct Expert {
@@ -58,9 +33,8 @@ struct Expert {
   std::unique_ptr<model::LoraMerger> loras;
 };
 
-Expert load_transformer(const std::string& folder, const PipelineOptions& options) {
-  const std::string path = folder + "/config.json";
-  const model::TransformerConfig config = model::parse_transformer_config(job::checkpoint_json(path).json, path);
+Expert load_transformer(const card::TransformerConfig& config, const std::string& folder,
+                        const PipelineOptions& options) {
   model::WeightMap weights = model::WeightMap::open(folder, options.reader);
   auto transformer =
       std::make_unique<model::Transformer>(config, weights, options.device, options.dtype, options.fp8, options.shard);
@@ -70,33 +44,12 @@ Expert load_transformer(const std::string& folder, const PipelineOptions& option
   return {std::move(transformer), std::move(loras)};
 }
 
-/// The VAE and the transformers must agree on the latents, or one of them is of another kind of model.
-void check_channels(const std::string& dir, const model::TransformerConfig& config, const model::VaeConfig& vae) {
-  const std::int64_t with_picture = 2 * vae.z_dim + vae.scale_factor_temporal;  // mask and latents beside the noise
-  const bool takes = config.in_channels == vae.z_dim || config.in_channels == with_picture;
-  if (takes && config.out_channels == vae.z_dim) return;
-  throw Error(ErrorKind::model, dir + ": the transformer takes " + std::to_string(config.in_channels) +
-                                    " channels and gives " + std::to_string(config.out_channels) + ", the VAE has " +
-                                    std::to_string(vae.z_dim));
-}
-
-/// diffusers counts tokens by these patches, whatever the transformer's are (pipeline_wan_i2v.py, temp_ts).
-void check_expanded(const std::string& dir, const model::TransformerConfig& config) {
-  if (config.patch_size == std::array<std::int64_t, 3>{1, 2, 2} && config.in_channels == config.out_channels) return;
-  throw Error(ErrorKind::model,
-              dir + ": expand_timesteps goes with patch_size [1, 2, 2] and as many channels out as in");
-}
-
 /// The image encoder that the transformer wants to be told by, or null.
-std::unique_ptr<model::ClipVision> load_clip(const std::string& dir, const model::TransformerConfig& config,
-                                             const PipelineOptions& options) {
-  if (config.image_dim == 0) return nullptr;
-  auto clip =
-      std::make_unique<model::ClipVision>(model::ClipVision::load(dir, options.device, options.dtype, options.reader));
-  if (clip->config().hidden_size == config.image_dim) return clip;
-  throw Error(ErrorKind::model, dir + "/image_encoder/config.json: hidden_size: is " +
-                                    std::to_string(clip->config().hidden_size) +
-                                    ", but the transformer's image_dim is " + std::to_string(config.image_dim));
+std::unique_ptr<model::ClipVision> load_clip(const card::Card& card, const PipelineOptions& options) {
+  if (!card.image_encoder) return nullptr;
+  return std::make_unique<model::ClipVision>(model::ClipVision::load(*card.image_encoder, card.picture,
+                                                                     card.folder + "/image_encoder", options.device,
+                                                                     options.dtype, options.reader));
 }
 
 template <class Module>
@@ -124,55 +77,43 @@ Pipeline::Pipeline(Pipeline&&) noexcept = default;
 Pipeline& Pipeline::operator=(Pipeline&&) noexcept = default;
 Pipeline::~Pipeline() = default;
 
-Pipeline Pipeline::load(const std::string& dir, const PipelineOptions& options) {
+Pipeline Pipeline::load(const card::Card& card, const PipelineOptions& options) {
   const c10::InferenceMode inference;
-  const ModelIndex index = read_model_index(dir + "/model_index.json");
-  const std::string scheduler_path = dir + "/scheduler/scheduler_config.json";
-  const sample::SchedulerConfig scheduler =
-      sample::parse_scheduler_config(job::checkpoint_json(scheduler_path).json, scheduler_path);
-
+  card::check_supported(card);
   Pipeline pipeline(options);
-  const auto timed = [&](const char* component, auto load) {
+  const auto timed = [&](const std::string& component, auto load) {
     const base::Stopwatch stopwatch;
-    auto loaded = load(dir + "/" + component);
+    auto loaded = load(card.folder + "/" + component);
     pipeline.load_seconds_[component] = stopwatch.seconds();
     return loaded;
   };
-  const auto transformer = [&](const std::string& folder) { return load_transformer(folder, options); };
 
   pipeline.residency_ = std::make_unique<Residency>(options.device);
   Residency& residency = *pipeline.residency_;
   residency.adopt(options.plan);
   pipeline.text_encoder_ = timed("text_encoder", [&](const std::string& folder) {
     return std::make_unique<model::Umt5Encoder>(
-        model::Umt5Encoder::load(folder, options.device, options.dtype, options.reader));
+        model::Umt5Encoder::load(card.text_encoder, folder, options.device, options.dtype, options.reader));
   });
   residency.add(Part::text_encoder, weights_of(*pipeline.text_encoder_));
   pipeline.vae_ = timed("vae", [&](const std::string& folder) {
     // In float32 whatever the transformer's: so do the published code and diffusers' examples, and bfloat16 shows.
-    return std::make_unique<model::Vae>(model::Vae::load(folder, options.device, at::kFloat, options.reader));
+    return std::make_unique<model::Vae>(model::Vae::load(card.vae, folder, options.device, at::kFloat, options.reader));
   });
   residency.add(Part::vae, weights_of(*pipeline.vae_));
-  auto high = timed(index.experts[0].c_str(), transformer);
-  residency.add(Part::transformer, weights_of(*high.transformer));
-  const model::VaeConfig& vae = pipeline.vae_->config();
-  const std::string first = dir + "/" + index.experts[0];
-  check_channels(first, high.transformer->config(), vae);
-  if (index.expand_timesteps) check_expanded(first, high.transformer->config());
-  pipeline.clip_ = load_clip(dir, high.transformer->config(), options);
-  if (pipeline.clip_) residency.add(Part::image_encoder, weights_of(*pipeline.clip_));
-  Expert low;
-  if (index.experts.size() > 1) {
-    low = timed(index.experts[1].c_str(), transformer);
-    residency.add(Part::transformer_2, weights_of(*low.transformer));
-    check_channels(dir + "/" + index.experts[1], low.transformer->config(), vae);
+  std::array<Expert, 2> experts;
+  for (std::size_t i = 0; i < card.experts.size(); ++i) {
+    experts.at(i) = timed(card.experts[i], [&](const std::string& folder) {
+      return load_transformer(card.transformers[i], folder, options);
+    });
+    residency.add(i == 0 ? Part::transformer : Part::transformer_2, weights_of(*experts.at(i).transformer));
+    if (i > 0) continue;
+    pipeline.clip_ = load_clip(card, options);
+    if (pipeline.clip_) residency.add(Part::image_encoder, weights_of(*pipeline.clip_));
   }
+  auto& [high, low] = experts;
   pipeline.loras_ = std::make_unique<ExpertLoras>(std::move(high.loras), std::move(low.loras));
-  const DenoiserOptions wanted{scheduler,
-                               {vae.scale_factor_temporal, vae.scale_factor_spatial},
-                               options.device,
-                               options.keep_keys,
-                               index.expand_timesteps,
+  const DenoiserOptions wanted{card, options.device, options.keep_keys,
                                [&residency, &loras = *pipeline.loras_](bool is_high) {
                                  residency.need({is_high ? Part::transformer : Part::transformer_2});
                                  loras.merge(is_high);
@@ -186,12 +127,12 @@ EncodedPrompt Pipeline::encode_prompt(const std::vector<std::int64_t>& tokens) {
   const c10::InferenceMode inference;
   const base::Stopwatch stopwatch;
   const auto count = static_cast<std::int64_t>(tokens.size());
-  if (count < 1 || count > kTextRows) {
+  if (count < 1 || count > card::kTextLen) {
     throw Error(ErrorKind::internal, "encode_prompt: " + std::to_string(count) + " tokens; 1 to 512 are possible");
   }
   if (!parallel_) return encode_alone(tokens);
   EncodedPrompt encoded;
-  encoded.embeds_1TE = at::empty({1, kTextRows, denoiser_->config().text_dim},
+  encoded.embeds_1TE = at::empty({1, card::kTextLen, denoiser_->config().text_dim},
                                  at::TensorOptions().dtype(options_.dtype).device(options_.device));
   if (parallel_->leads()) encoded = encode_alone(tokens);
   parallel_->group().broadcast(encoded.embeds_1TE, 0);
@@ -210,7 +151,7 @@ EncodedPrompt Pipeline::encode_alone(const std::vector<std::int64_t>& tokens) {
   }
   residency_->need({Part::text_encoder});
   const at::Tensor hidden_1SE = text_encoder_->encode(tokens);
-  const at::Tensor embeds_1TE = at::constant_pad_nd(hidden_1SE, {0, 0, 0, kTextRows - count});
+  const at::Tensor embeds_1TE = at::constant_pad_nd(hidden_1SE, {0, 0, 0, card::kTextLen - count});
   prompts_.emplace_front(tokens, embeds_1TE);
   if (prompts_.size() > options_.cached_prompts) prompts_.pop_back();
   return {embeds_1TE, false, stopwatch.seconds()};
@@ -244,9 +185,9 @@ comm::Communicator* Pipeline::group() const {
   return parallel_ ? &parallel_->group() : nullptr;
 }
 
-Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-                           const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
-                           const ImageCondition& image) const {
+Denoised Pipeline::denoise(const settings::Settings& settings, const at::Tensor& prompt_1TE,
+                           const at::Tensor& negative_1TE, const DenoiseObserver& observer,
+                           const std::optional<DenoiseState>& resume, const ImageCondition& image) const {
   if (job::lora_set(settings.loras) != loras_->set()) {
     throw Error(ErrorKind::internal, "denoise: the settings' LoRAs are not in use");
   }
@@ -258,12 +199,12 @@ Denoised Pipeline::denoise(const job::Settings& settings, const at::Tensor& prom
   return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image, parallel_.get());
 }
 
-ImageCondition Pipeline::encode_pictures(const job::Settings& settings, const Pictures& pictures) const {
+ImageCondition Pipeline::encode_pictures(const settings::Settings& settings, const Pictures& pictures) const {
   const c10::InferenceMode inference;
   if (settings.image.empty()) return {};
   const Coding coding{options_.plan.tiled.encode, group()};
   residency_->need({Part::vae, Part::image_encoder});
-  if (denoiser_->expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures, coding), {}};
+  if (denoiser_->card().expand_timesteps()) return {first_frame_condition(*vae_, settings, pictures, coding), {}};
   return {frames_condition(*vae_, settings, pictures, coding), clip_ ? clip_embeds(*clip_, pictures) : at::Tensor()};
 }
 

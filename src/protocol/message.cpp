@@ -5,6 +5,7 @@
 
 #include "nightreel/base/json.h"
 #include "nightreel/job/memory.h"
+#include "nightreel/settings/json.h"
 #include "protocol/fields.h"
 
 namespace nightreel::protocol {
@@ -86,7 +87,7 @@ std::string encode_plain(std::string_view type, const Json& fields) {
 std::string encode(const RenderRequest& r) {
   return line("render", {{"job", r.job},
                          {"token", r.token},
-                         {"settings", job::to_json(r.settings)},
+                         {"settings", settings::to_json(r.settings)},
                          {"spec", r.spec},
                          {"video", r.video},
                          {"sheet", r.sheet},
@@ -101,7 +102,7 @@ std::string encode(const RenderRequest& r) {
 RenderRequest render_request(const Message& message) {
   return read<RenderRequest>(message, [](RenderRequest& r, const Json& body) {
     read_job(r, body);
-    r.settings = job::settings_from_json(body.at("settings"));
+    r.settings = settings::settings_from_json(body.at("settings"));
     r.spec = body.at("spec");
     get(body, "video", r.video);
     get(body, "sheet", r.sheet);

@@ -30,13 +30,13 @@ std::string InputHashes::of(const std::string& path) {
   return base::xxh128_hex(all);
 }
 
-Inputs InputHashes::of(const job::Settings& settings) {
+Inputs InputHashes::of(const settings::Settings& settings) {
   Inputs out;
   for (const auto& path : input_files(settings)) out[path] = of(path);
   return out;
 }
 
-std::vector<std::string> input_files(const job::Settings& settings) {
+std::vector<std::string> input_files(const settings::Settings& settings) {
   std::vector<std::string> out;
   for (const auto& path : {settings.image, settings.last_image}) {
     if (!path.empty()) out.push_back(path);

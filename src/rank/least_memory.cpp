@@ -16,7 +16,7 @@ job::DeviceMemory memory_of(const protocol::Json& told) {
   }
 }
 
-std::int64_t pixels(const job::Settings& settings) {
+std::int64_t pixels(const settings::Settings& settings) {
   return settings.height * settings.width * settings.num_frames;
 }
 
@@ -54,14 +54,14 @@ void plan_as_equals(cluster::World& world, Loaded& loaded) {
 }
 
 void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const std::vector<job::Job>& jobs,
-              const job::ModelCard& card, const job::Recipe& recipe) {
+              const card::Card& card, const job::Recipe& recipe) {
   const job::DeviceMemory memory = memory_of(ready.memory);
-  std::optional<job::Settings> largest;
+  std::optional<settings::Settings> largest;
   for (const auto& job : jobs) {
-    job::Settings settings = job::resolve(job, card, recipe);
+    settings::Settings settings = job::resolve(job, card, recipe);
     if (!largest || pixels(settings) > pixels(*largest)) largest = std::move(settings);
   }
-  const job::Settings& shown = largest ? *largest : recipe.defaults;
+  const settings::Settings& shown = largest ? *largest : recipe.defaults;
   log.info("memory", job::summary(job::plan_memory(memory, shown), shown));
 }
 

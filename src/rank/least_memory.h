@@ -30,6 +30,6 @@ void plan_as_equals(cluster::World& world, Loaded& loaded);
 
 /// Tells this rank's own plan for the largest of the run's videos; without any, for one of the recipe.
 void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const std::vector<job::Job>& jobs,
-              const job::ModelCard& card, const job::Recipe& recipe);
+              const card::Card& card, const job::Recipe& recipe);
 
 }  // namespace nightreel::rank

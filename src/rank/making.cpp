@@ -2,6 +2,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/rank/input_hashes.h"
+#include "nightreel/settings/json.h"
 #include "rank/sidecar.h"
 
 namespace nightreel::rank {
@@ -13,8 +14,8 @@ bool tells_another(const Json& told, const std::string& name, const Json& ours) 
   return found != told.end() && *found != ours;
 }
 
-std::string setting_that_differs(const Json& told, const job::Settings& settings) {
-  const Json ours = job::to_json(settings);
+std::string setting_that_differs(const Json& told, const settings::Settings& settings) {
+  const Json ours = settings::to_json(settings);
   for (const auto& [name, value] : ours.items()) {
     if (tells_another(told, name, value)) return name;
   }
@@ -22,7 +23,7 @@ std::string setting_that_differs(const Json& told, const job::Settings& settings
 }
 
 // A sidecar may be anybody's: it is compared, and no file that it alone names is opened.
-std::string input_that_differs(const Json& told, const job::Settings& settings, const ContentOf& content_of) {
+std::string input_that_differs(const Json& told, const settings::Settings& settings, const ContentOf& content_of) {
   for (const auto& path : input_files(settings)) {
     try {
       if (told.is_object() && told.contains(path) && told.at(path) != content_of(path)) return "the content of " + path;
@@ -39,7 +40,7 @@ Making making_of(const protocol::ReadyEvent& renderer) {
   return {renderer.model_digest, text_in(renderer.model, "dtype")};
 }
 
-std::string difference(const Json& sidecar, const Making& making, const job::Settings& settings,
+std::string difference(const Json& sidecar, const Making& making, const settings::Settings& settings,
                        const ContentOf& content_of) {
   if (tells_another(sidecar, "model_digest", making.model_digest)) return "the model";
   const std::string dtype = text_in(sidecar.value("model", Json::object()), "dtype");

@@ -28,7 +28,7 @@ double seconds_in(const Json& timings) {
 
 }  // namespace
 
-std::string size_of(const job::Settings& settings) {
+std::string size_of(const settings::Settings& settings) {
   return size_text(settings.width, settings.height, settings.num_frames);
 }
 
@@ -45,7 +45,7 @@ PastTimes::PastTimes(const OutputFolder& out, const std::string& model_digest) {
   }
 }
 
-void PastTimes::add(const job::Settings& settings, double seconds) {
+void PastTimes::add(const settings::Settings& settings, double seconds) {
   add(size_of(settings), seconds);
 }
 
@@ -53,7 +53,7 @@ void PastTimes::add(const std::string& size, double seconds) {
   slowest_[size] = std::max(slowest_[size], seconds);
 }
 
-std::optional<double> PastTimes::slowest(const job::Settings& settings) const {
+std::optional<double> PastTimes::slowest(const settings::Settings& settings) const {
   const auto found = slowest_.find(size_of(settings));
   return found == slowest_.end() ? std::nullopt : std::optional(found->second);
 }

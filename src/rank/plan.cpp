@@ -24,8 +24,8 @@ Plan make_plan(const RunOptions& options) {
   if (!options.redis.empty()) queue::parse_redis_addresses(options.redis);
   Plan plan;
   plan.jobs = job::read_job_files(options.files, options.input_root);
-  plan.card = job::read_model_card(options.model);
-  job::check_supported(plan.card);
+  plan.card = card::read(options.model);
+  card::check_supported(plan.card);
   plan.recipe = job::recipe_for(plan.card, options.recipe);
   plan.recipe.defaults.crf = options.encoding.crf;
   plan.recipe.defaults.codec = options.encoding.codec;

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/card/card.h"
 #include "nightreel/job/job.h"
 #include "nightreel/job/memory.h"
-#include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/rank/options.h"
@@ -18,7 +18,7 @@ namespace nightreel::rank {
 
 struct Plan {
   std::vector<job::Job> jobs;
-  job::ModelCard card;
+  card::Card card;
   job::Recipe recipe;
 };
 

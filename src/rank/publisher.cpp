@@ -9,6 +9,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/video.h"
+#include "nightreel/settings/json.h"
 #include "rank/sidecar.h"
 
 namespace nightreel::rank {
@@ -104,7 +105,7 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
   versions["nightreel"] = base::kVersion;
   versions["commit"] = base::kCommit;
   Json loras = Json::array();
-  for (const job::Lora& lora : f.settings.loras) {
+  for (const settings::Lora& lora : f.settings.loras) {
     const auto digest = f.done.lora_digests.find(lora.path);
     loras.push_back({{"path", lora.path}, {"scale", lora.scale}, {"expert", lora.expert}});
     if (digest != f.done.lora_digests.end()) loras.back()["digest"] = digest->second;
@@ -119,7 +120,7 @@ void Publisher::write_sidecar(const Finished& f, const OutputSet& from, const qu
   const Json sidecar{{"id", f.id},
                      {"job", f.spec},
                      {"job_hash", f.lease.hash},
-                     {"settings", job::to_json(f.settings)},
+                     {"settings", settings::to_json(f.settings)},
                      {"generate", job::generate_command(f.settings, maker_.model_folder, more, f.id + ".mp4")},
                      {"model", maker_.renderer.model},
                      {"model_digest", maker_.renderer.model_digest},

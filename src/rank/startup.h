@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/card/card.h"
 #include "nightreel/cluster/mpi.h"
 #include "nightreel/job/job.h"
-#include "nightreel/job/model_card.h"
 #include "nightreel/queue/private_server.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/rank/options.h"

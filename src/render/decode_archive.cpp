@@ -14,13 +14,13 @@
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
 #include "nightreel/job/memory.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/media/archive.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/frames.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
+#include "nightreel/settings/json.h"
 
 namespace nightreel::render {
 namespace {
@@ -59,10 +59,10 @@ std::string model_folder(const DecodeOptions& options, const media::Archive& arc
 }
 
 // An archive may be anybody's: what it says is held against what it has.
-job::Settings settings_in(const DecodeOptions& options, const media::Archive& archive) {
-  job::Settings settings;
+settings::Settings settings_in(const DecodeOptions& options, const media::Archive& archive) {
+  settings::Settings settings;
   try {
-    settings = job::settings_from_json(archive.settings);
+    settings = settings::settings_from_json(archive.settings);
   } catch (const Error& e) {
     const std::string why = e.what();  // "settings: [json.exception.out_of_range.403] key 'prompt' not found"
     const auto bracket = why.find("] ");
@@ -82,14 +82,14 @@ void check_finite(const DecodeOptions& options, const media::Archive& archive) {
 }
 
 // Of a video that has these latents.
-void take_sizes(job::Settings& settings, const media::Archive& archive, const model::VaeConfig& vae) {
+void take_sizes(settings::Settings& settings, const media::Archive& archive, const card::VaeConfig& vae) {
   settings.num_frames = (archive.latents_shape[1] - 1) * vae.scale_factor_temporal + 1;
   settings.height = archive.latents_shape[2] * vae.scale_factor_spatial;
   settings.width = archive.latents_shape[3] * vae.scale_factor_spatial;
 }
 
 // Whether the GPU cannot hold whole pictures' decoding beside the VAE.
-bool in_tiles(model::Vae& vae, job::Settings settings, at::Device device, std::uint64_t gpu_memory) {
+bool in_tiles(model::Vae& vae, settings::Settings settings, at::Device device, std::uint64_t gpu_memory) {
   settings.image.clear();
   const auto memory = pipeline::vae_memory_model(vae, pipeline::allocator_of(device));
   const std::uint64_t bytes = gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device);
@@ -102,7 +102,7 @@ void decode_archive(const DecodeOptions& options) {
   if (!std::filesystem::is_regular_file(options.archive)) refuse(options, "is no file");
   // Before LibTorch starts a thread: the parser forks.
   const media::Archive archive = media::read_archive(options.archive);
-  job::Settings settings = settings_in(options, archive);
+  settings::Settings settings = settings_in(options, archive);
   check_finite(options, archive);
   const c10::InferenceMode inference;
   at::set_num_threads(options.threads);

@@ -30,17 +30,17 @@ class DigestMeanwhile {
   std::future<std::string> digest_;
 };
 
-Loaded load_alone(const std::string& folder, const pipeline::PipelineOptions& wanted) {
-  DigestMeanwhile digest(folder);
-  auto pipeline = pipeline::Pipeline::load(folder, wanted);
-  return {std::move(pipeline), digest.get(), {model::stored_bytes(folder), false}};
+Loaded load_alone(const card::Card& card, const pipeline::PipelineOptions& wanted) {
+  DigestMeanwhile digest(card.folder);
+  auto pipeline = pipeline::Pipeline::load(card, wanted);
+  return {std::move(pipeline), digest.get(), {model::stored_bytes(card.folder), false}};
 }
 
-Loaded load_together(const std::string& folder, pipeline::PipelineOptions wanted, comm::Communicator& group) {
+Loaded load_together(const card::Card& card, pipeline::PipelineOptions wanted, comm::Communicator& group) {
   model::SharedLoad load(group, wanted.device);
   wanted.reader = &load;
-  auto pipeline = pipeline::Pipeline::load(folder, wanted);
-  std::string digest = load.digest(folder);
+  auto pipeline = pipeline::Pipeline::load(card, wanted);
+  std::string digest = load.digest(card.folder);
   try {
     group.finalize();
   } catch (const Error&) {
@@ -49,27 +49,27 @@ Loaded load_together(const std::string& folder, pipeline::PipelineOptions wanted
   return {std::move(pipeline), std::move(digest), {static_cast<std::uint64_t>(load.bytes_read()), true}};
 }
 
-Loaded load(const std::string& folder, const pipeline::PipelineOptions& wanted,
-            std::unique_ptr<comm::Communicator> group, const base::Logger& log) {
-  if (!group || group->size() == 1) return load_alone(folder, wanted);
+Loaded load(const card::Card& card, const pipeline::PipelineOptions& wanted, std::unique_ptr<comm::Communicator> group,
+            const base::Logger& log) {
+  if (!group || group->size() == 1) return load_alone(card, wanted);
   try {
-    return load_together(folder, wanted, *group);
+    return load_together(card, wanted, *group);
   } catch (const Error& e) {
     // On a GPU work of the group may still be under way: the rank starts another renderer, which loads alone.
     if (e.kind() != ErrorKind::comm || !wanted.device.is_cpu()) throw;
     log.warn("load-group", std::string("reading the weights alone, since together failed: ") + e.what());
   }
   group.reset();
-  return load_alone(folder, wanted);
+  return load_alone(card, wanted);
 }
 
 }  // namespace
 
-Loaded load_checkpoint(const std::string& folder, const pipeline::PipelineOptions& wanted,
+Loaded load_checkpoint(const card::Card& card, const pipeline::PipelineOptions& wanted,
                        std::unique_ptr<comm::Communicator> group, const base::Logger& log) {
   const base::Stopwatch watch;
   const int ranks = group ? group->size() : 1;
-  Loaded loaded = load(folder, wanted, std::move(group), log);
+  Loaded loaded = load(card, wanted, std::move(group), log);
   const double seconds = watch.seconds();
   const double gigabytes = static_cast<double>(loaded.report.bytes_read) / 1e9;
   char text[160];

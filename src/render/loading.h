@@ -8,6 +8,7 @@
 #include <string>
 
 #include "nightreel/base/log.h"
+#include "nightreel/card/card.h"
 #include "nightreel/comm/communicator.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/protocol/message.h"
@@ -22,7 +23,7 @@ struct Loaded {
 
 /// `group`: whose ranks make the same call; null: alone. On a CPU a group that fails is left, and the rest of its ranks
 /// too are alone then, each at its deadline at the latest; elsewhere that is an Error{comm}. Throws Error{model}.
-Loaded load_checkpoint(const std::string& folder, const pipeline::PipelineOptions& wanted,
+Loaded load_checkpoint(const card::Card& card, const pipeline::PipelineOptions& wanted,
                        std::unique_ptr<comm::Communicator> group, const base::Logger& log);
 
 /// The folder to read the checkpoint `model` from: its copy in `stage`, a folder of this host, which the first process

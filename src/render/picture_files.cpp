@@ -37,7 +37,7 @@ at::Tensor middle_square(const media::Image& image, const pipeline::ClipSquare& 
 
 // The picture `path` at the video's size, as diffusers' VideoProcessor brings it there, and CLIP's square of it;
 // undefined where they are not wanted.
-std::array<at::Tensor, 2> read_picture(const char* field, const std::string& path, const job::Settings& settings,
+std::array<at::Tensor, 2> read_picture(const char* field, const std::string& path, const settings::Settings& settings,
                                        const std::optional<pipeline::ClipSquare>& square, const base::Logger& log) {
   if (path.empty()) return {};
   try {
@@ -53,7 +53,7 @@ std::array<at::Tensor, 2> read_picture(const char* field, const std::string& pat
 
 }  // namespace
 
-pipeline::Pictures read_pictures(const job::Settings& settings, const std::optional<pipeline::ClipSquare>& square,
+pipeline::Pictures read_pictures(const settings::Settings& settings, const std::optional<pipeline::ClipSquare>& square,
                                  const base::Logger& log) {
   const auto [first, first_square] = read_picture("image", settings.image, settings, square, log);
   const auto [last, last_square] = read_picture("last_image", settings.last_image, settings, square, log);

@@ -5,15 +5,15 @@
 #include <string>
 
 #include "nightreel/base/log.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/pipeline/pipeline.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::render {
 
 /// Reads the files and brings them to the video's size as diffusers' VideoProcessor does; with `square` also to what
 /// CLIP's image encoder looks at. Throws Error{job} "image: PATH: reason"; `log` gets a line of what is wrong with a
 /// file that is read all the same.
-pipeline::Pictures read_pictures(const job::Settings& settings, const std::optional<pipeline::ClipSquare>& square,
+pipeline::Pictures read_pictures(const settings::Settings& settings, const std::optional<pipeline::ClipSquare>& square,
                                  const base::Logger& log);
 
 /// Over all their pixels; empty where there are no pictures.

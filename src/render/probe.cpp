@@ -1,7 +1,7 @@
 #include "render/probe.h"
 
 #include "nightreel/base/clock.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/model/digest.h"
 #include "nightreel/protocol/probe.h"
 #include "nightreel/render/device.h"
@@ -12,7 +12,7 @@ namespace {
 
 protocol::ProbedEvent probe_model(const std::string& folder) {
   const base::Stopwatch watch;
-  job::read_model_card(folder);  // a folder without a model would have a digest too
+  card::read(folder);  // a folder without a model would have a digest too
   const std::string digest = model::model_digest(folder);
   return {{{"digest", digest}, {"seconds", watch.seconds()}}, {}};
 }

@@ -52,7 +52,7 @@ pipeline::DenoiseState from_file(const media::StateFile& file) {
 
 }  // namespace
 
-StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest,
+StateKey state_key(const settings::Settings& settings, const std::string& inputs_hash, const std::string& model_digest,
                    const std::string& job_hash) {
   const auto old = settings::key_text_of_0_1(settings);
   return {base::sha256_hex(settings::key_text(settings) + inputs_hash + job_hash), model_digest,

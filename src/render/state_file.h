@@ -6,8 +6,8 @@
 #include <string>
 
 #include "nightreel/base/log.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/pipeline/denoise.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::render {
 
@@ -20,7 +20,7 @@ struct StateKey {
 
 /// `inputs_hash`: of the pictures' pixels and the LoRAs' numbers, which may change behind the paths that the settings
 /// name. `job_hash`: two queues may have jobs of one id in one OUT; empty: nobody's.
-StateKey state_key(const job::Settings& settings, const std::string& inputs_hash, const std::string& model_digest,
+StateKey state_key(const settings::Settings& settings, const std::string& inputs_hash, const std::string& model_digest,
                    const std::string& job_hash = {});
 
 /// `plan`: the memory plan that it was made with, for people; null: not told. Throws Error{storage}.

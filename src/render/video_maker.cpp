@@ -9,9 +9,9 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/card.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/job/memory.h"
-#include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/archive.h"
@@ -22,6 +22,7 @@
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/render/device.h"
+#include "nightreel/settings/json.h"
 #include "nightreel/text/clean.h"
 #include "nightreel/text/tokenizer.h"
 #include "render/agreement.h"
@@ -87,7 +88,7 @@ struct VideoMaker::Parts {
 
   /// A state of another precision, or of pictures that were encoded in another way, is another's: half a video in each
   /// is neither.
-  StateKey key(const job::Settings& settings, const Prepared& prepared, const std::string& job_hash) const {
+  StateKey key(const settings::Settings& settings, const Prepared& prepared, const std::string& job_hash) const {
     const auto precision = facts.model.at("dtype").get<std::string>();
     const std::string how = plan.tiled.encode ? " encoded in tiles" : "";
     return state_key(settings, prepared.inputs_hash + " " + precision + how, facts.model_digest, job_hash);
@@ -97,14 +98,14 @@ struct VideoMaker::Parts {
 namespace {
 
 // Where not even the smallest video fits, the renderer has nothing to do here.
-job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& memory) {
-  job::Settings settings = job::recipe_for(card, job::RecipeChoice::automatic).defaults;
+job::MemoryPlan first_plan(const card::Card& card, const job::DeviceMemory& memory) {
+  settings::Settings settings = job::recipe_for(card, job::RecipeChoice::automatic).defaults;
   const job::MemoryPlan plan = job::plan_memory(memory, settings);
   const bool roomy = memory.model.gpu || memory.host_bytes == 0 || plan.peak().bytes() <= memory.host_bytes;
   if (plan.fits && roomy) return plan;
   settings.height = card.height_multiple();
   settings.width = card.width_multiple();
-  settings.num_frames = 1 + card.vae_temporal * (card.transformer.patch_size[0] - 1);
+  settings.num_frames = card.least_frames();
   try {
     job::fitting_plan(memory, settings);
   } catch (const base::Error& e) {
@@ -118,12 +119,11 @@ job::MemoryPlan first_plan(const job::ModelCard& card, const job::DeviceMemory& 
 
 VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Communicator> loading) {
   const base::Stopwatch watch;
-  const job::ModelCard card = job::read_model_card(options.model);
-  job::check_supported(card);
+  card::Card card = card::read(options.model);
+  card::check_supported(card);
   const at::Device device = pipeline::choose_device(options.device);
   at::set_num_threads(options.threads);
-  const std::string folder =
-      options.stage.empty() ? options.model : stage_weights(options.model, options.stage, options.log);
+  if (!options.stage.empty()) card.folder = stage_weights(options.model, options.stage, options.log);
   pipeline::PipelineOptions wanted;
   wanted.device = device;
   wanted.dtype = pipeline::choose_dtype(options.dtype, device);
@@ -131,15 +131,15 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   protocol::ReadyEvent facts;
   describe_device(device, facts);
   const job::DeviceMemory whole{
-      pipeline::memory_model(folder, pipeline::precision_on(device, wanted.dtype, wanted.fp8, wanted.keep_keys)),
+      pipeline::memory_model(card, pipeline::precision_on(device, wanted.dtype, wanted.fp8, wanted.keep_keys)),
       options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device), options.memory_failed,
       device.is_cuda() ? pipeline::host_memory_for(options.host_ranks) : pipeline::host_memory_limit()};
   job::DeviceMemory memory = whole;
   memory.model = job::in_shards(whole.model, options.shard.size);
   wanted.shard = options.shard;
   wanted.plan = first_plan(card, memory);
-  auto tokenizer = text::Tokenizer::load(job::tokenizer_folder(folder));
-  Loaded loaded = load_checkpoint(folder, wanted, std::move(loading), options.log);
+  auto tokenizer = text::Tokenizer::load(card::tokenizer_folder(card.folder));
+  Loaded loaded = load_checkpoint(card, wanted, std::move(loading), options.log);
   parts_ = std::make_unique<Parts>(std::move(tokenizer), std::move(loaded.pipeline));
   facts.memory = job::to_json(memory);
   facts.plan = job::to_json(wanted.plan);
@@ -148,7 +148,7 @@ VideoMaker::VideoMaker(const MakerOptions& options, std::unique_ptr<comm::Commun
   facts.load = loaded.report;
   facts.model = {{"path", std::filesystem::absolute(options.model).lexically_normal().string()},
                  {"digest", facts.model_digest},
-                 {"card", job::to_json(card)},
+                 {"card", card::to_json(card)},
                  {"dtype", precision}};
   facts.load_s = watch.seconds();
   parts_->facts = facts;
@@ -188,7 +188,7 @@ bool VideoMaker::decides() const {
   return !agreement() || agreement()->leads();
 }
 
-Prepared VideoMaker::prepare(const job::Settings& settings) const {
+Prepared VideoMaker::prepare(const settings::Settings& settings) const {
   const base::Stopwatch watch;
   Prepared prepared;
   prepared.prompt = parts_->tokenizer.encode(text::clean_prompt(settings.prompt));
@@ -204,17 +204,17 @@ void VideoMaker::plan_with(std::uint64_t bytes) {
   parts_->most = bytes;
 }
 
-Rendered VideoMaker::render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                            const RenderObserver& observer) {
+Rendered VideoMaker::render(const settings::Settings& settings, const Prepared& prepared,
+                            const Checkpointing& checkpointing, const RenderObserver& observer) {
   return finish(settings, prepared, checkpointing, observer, encode(settings, prepared, checkpointing, observer));
 }
 
-std::int64_t VideoMaker::wave(const job::Settings& settings) const {
+std::int64_t VideoMaker::wave(const settings::Settings& settings) const {
   return job::plan_memory(parts_->memory_here(), settings).wave();
 }
 
-Begun VideoMaker::begin(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                        const RenderObserver& observer) {
+Begun VideoMaker::begin(const settings::Settings& settings, const Prepared& prepared,
+                        const Checkpointing& checkpointing, const RenderObserver& observer) {
   Begun begun = encode(settings, prepared, checkpointing, observer);
   const std::int64_t boundary = parts_->pipeline.high_steps(settings);
   const std::int64_t done = begun.state ? begun.state->sampler.next_step : 0;
@@ -227,8 +227,8 @@ Begun VideoMaker::begin(const job::Settings& settings, const Prepared& prepared,
   return begun;
 }
 
-Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                         const RenderObserver& observer) {
+Begun VideoMaker::encode(const settings::Settings& settings, const Prepared& prepared,
+                         const Checkpointing& checkpointing, const RenderObserver& observer) {
   auto& pipeline = parts_->pipeline;
   const auto adopting = [&] { adopt(settings, prepared); };
   agreement() ? agreement()->together(adopting) : adopting();
@@ -253,7 +253,7 @@ Begun VideoMaker::encode(const job::Settings& settings, const Prepared& prepared
   return begun;
 }
 
-job::MemoryPlan VideoMaker::plan_for(const job::Settings& settings) const {
+job::MemoryPlan VideoMaker::plan_for(const settings::Settings& settings) const {
   const job::DeviceMemory memory = parts_->memory_here();
   try {
     return job::fitting_plan(memory, settings);
@@ -281,7 +281,7 @@ void VideoMaker::reshard() {
   parts_->held = parts_->seat;
 }
 
-void VideoMaker::adopt(const job::Settings& settings, const Prepared& prepared) {
+void VideoMaker::adopt(const settings::Settings& settings, const Prepared& prepared) {
   parts_->pipeline.check(settings);
   parts_->plan = plan_for(settings);
   parts_->pipeline.adopt(parts_->plan);
@@ -289,7 +289,8 @@ void VideoMaker::adopt(const job::Settings& settings, const Prepared& prepared) 
 }
 
 template <class Stage>
-void VideoMaker::in_memory(const std::string& stage, const job::Settings& settings, Begun& begun, const Stage& run) {
+void VideoMaker::in_memory(const std::string& stage, const settings::Settings& settings, Begun& begun,
+                           const Stage& run) {
   for (;;) {
     try {
       return run();
@@ -300,7 +301,7 @@ void VideoMaker::in_memory(const std::string& stage, const job::Settings& settin
 }
 
 // What the stage held is gone by now. A group's other members are in the middle of it: for them there is no next plan.
-void VideoMaker::answer_out_of_memory(const std::string& stage, const job::Settings& settings, Begun& begun,
+void VideoMaker::answer_out_of_memory(const std::string& stage, const settings::Settings& settings, Begun& begun,
                                       const std::string& why) {
   std::uint64_t& failed = parts_->memory.failed[stage];
   const std::uint64_t needed = parts_->plan.bytes_at(stage);
@@ -315,9 +316,9 @@ void VideoMaker::answer_out_of_memory(const std::string& stage, const job::Setti
   parts_->pipeline.adopt(*next);
 }
 
-void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                         const RenderObserver& observer, std::optional<std::int64_t> pause_after, Rendered& out,
-                         Begun& begun) {
+void VideoMaker::denoise(const settings::Settings& settings, const Prepared& prepared,
+                         const Checkpointing& checkpointing, const RenderObserver& observer,
+                         std::optional<std::int64_t> pause_after, Rendered& out, Begun& begun) {
   const StateKey key = parts_->key(settings, prepared, checkpointing.job);
   Schedule schedule(checkpointing);
   std::optional<pipeline::DenoiseState> paused;
@@ -358,8 +359,8 @@ void VideoMaker::denoise(const job::Settings& settings, const Prepared& prepared
   if (pause_after) begun.state = std::move(paused);
 }
 
-Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                            const RenderObserver& observer, Begun begun) {
+Rendered VideoMaker::finish(const settings::Settings& settings, const Prepared& prepared,
+                            const Checkpointing& checkpointing, const RenderObserver& observer, Begun begun) {
   auto& pipeline = parts_->pipeline;
   parts_->plan = plan_for(settings);
   pipeline.adopt(parts_->plan);
@@ -388,7 +389,7 @@ Rendered VideoMaker::finish(const job::Settings& settings, const Prepared& prepa
   return out;
 }
 
-void VideoMaker::write(const job::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
+void VideoMaker::write(const settings::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
                        Rendered& rendered) const {
   const base::Stopwatch watch;
   const media::Frames frames = view(rendered.frames_FHW3);
@@ -400,7 +401,7 @@ void VideoMaker::write(const job::Settings& settings, const protocol::Json& spec
     const at::Tensor latents = rendered.latents_CFYX.contiguous();
     media::ArchiveView archive;
     archive.job = spec;
-    archive.settings = job::to_json(settings);
+    archive.settings = settings::to_json(settings);
     archive.model = parts_->facts.model;
     std::copy_n(latents.sizes().begin(), 4, archive.latents_shape.begin());
     archive.latents = {latents.const_data_ptr<float>(), static_cast<std::size_t>(latents.numel())};

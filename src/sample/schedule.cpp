@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
 
@@ -11,61 +9,8 @@ namespace nightreel::sample {
 
 namespace {
 
-using Json = nlohmann::json;
 using base::Error;
 using base::ErrorKind;
-
-// What each class must say for the schedule and the solver to be those of this program. The default of diffusers
-// counts where the file is silent.
-struct Requirement {
-  const char* key;
-  Json value;
-  Json diffusers_default;
-};
-
-const std::vector<Requirement> kOfAll{{"use_dynamic_shifting", false, false},
-                                      {"shift_terminal", nullptr, nullptr},
-                                      {"use_karras_sigmas", false, false},
-                                      {"use_exponential_sigmas", false, false},
-                                      {"use_beta_sigmas", false, false}};
-const std::vector<Requirement> kOfMultistep{{"prediction_type", "flow_prediction", "epsilon"},
-                                            {"use_flow_sigmas", true, false},
-                                            {"solver_order", 2, 2},
-                                            {"lower_order_final", true, true},
-                                            {"final_sigmas_type", "zero", "zero"},
-                                            {"thresholding", false, false}};
-const std::vector<Requirement> kOfUniPc{{"solver_type", "bh2", "bh2"},
-                                        {"predict_x0", true, true},
-                                        {"disable_corrector", Json::array(), Json::array()},
-                                        {"solver_p", nullptr, nullptr}};
-const std::vector<Requirement> kOfDpm{{"algorithm_type", "dpmsolver++", "dpmsolver++"},
-                                      {"solver_type", "midpoint", "midpoint"},
-                                      {"euler_at_final", false, false},
-                                      {"use_lu_lambdas", false, false},
-                                      {"variance_type", nullptr, nullptr}};
-const std::vector<Requirement> kOfEuler{{"invert_sigmas", false, false}, {"stochastic_sampling", false, false}};
-
-const std::map<std::string, std::vector<std::vector<Requirement>>> kSchedulers{
-    {"UniPCMultistepScheduler", {kOfAll, kOfMultistep, kOfUniPc}},
-    {"DPMSolverMultistepScheduler", {kOfAll, kOfMultistep, kOfDpm}},
-    {"FlowMatchEulerDiscreteScheduler", {kOfAll, kOfEuler}}};
-
-const std::vector<std::vector<Requirement>>& requirements(const Json& config, const std::string& path) {
-  const auto entry = config.find("_class_name");
-  const std::string name = entry != config.end() && entry->is_string() ? entry->get<std::string>() : "";
-  const auto known = kSchedulers.find(name);
-  if (known != kSchedulers.end()) return known->second;
-  throw Error(ErrorKind::model, path + ": _class_name: \"" + base::printable(name) +
-                                    "\" is not supported; UniPCMultistepScheduler, DPMSolverMultistepScheduler and "
-                                    "FlowMatchEulerDiscreteScheduler are");
-}
-
-void check_requirement(const Requirement& required, const Json& config, const std::string& path) {
-  const Json value = config.value(required.key, required.diffusers_default);
-  if (value == required.value) return;
-  throw Error(ErrorKind::model, path + ": " + required.key + ": " + base::printable(value.dump()) +
-                                    " is not supported; only " + required.value.dump() + " is");
-}
 
 double shifted(double sigma, double flow_shift) {
   return flow_shift * sigma / (1 + (flow_shift - 1) * sigma);
@@ -137,20 +82,6 @@ void check_settings(const ScheduleSettings& settings) {
 
 }  // namespace
 
-SchedulerConfig parse_scheduler_config(const Json& config, const std::string& path) {
-  if (!config.is_object()) throw Error(ErrorKind::model, path + ": not a JSON object");
-  for (const auto& list : requirements(config, path)) {
-    for (const Requirement& required : list) check_requirement(required, config, path);
-  }
-  SchedulerConfig parsed;
-  const Json steps = config.value("num_train_timesteps", Json(parsed.num_train_timesteps));
-  if (!steps.is_number_integer() || steps < 1 || steps > 1000000) {
-    throw Error(ErrorKind::model, path + ": num_train_timesteps: must be a whole number from 1 to 1000000");
-  }
-  parsed.num_train_timesteps = steps.get<std::int64_t>();
-  return parsed;
-}
-
 Method method_of(const std::string& name) {
   if (name == "unipc") return Method::unipc;
   if (name == "dpm++") return Method::dpm_plus_plus;
@@ -158,9 +89,9 @@ Method method_of(const std::string& name) {
   throw Error(ErrorKind::job, "sampler: \"" + base::printable(name) + "\" is not known; unipc, dpm++ and euler are");
 }
 
-Schedule make_schedule(const ScheduleSettings& settings, const SchedulerConfig& config) {
+Schedule make_schedule(const ScheduleSettings& settings, std::int64_t num_train_timesteps) {
   check_settings(settings);
-  const auto train_steps = static_cast<double>(config.num_train_timesteps);
+  const auto train_steps = static_cast<double>(num_train_timesteps);
   std::vector<double> sigmas = sigmas_of(settings, train_steps);
   constexpr double kEpsilon = 1e-6;  // keeps UniPC's log(1 - sigma) of the first step finite
   if (settings.method == Method::unipc && std::fabs(sigmas[0] - 1) < kEpsilon) sigmas[0] -= kEpsilon;

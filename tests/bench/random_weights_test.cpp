@@ -11,7 +11,7 @@
 
 #include "bench/arithmetic.h"
 #include "nightreel/bench/measure.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/vae.h"
 #include "support/error.h"
@@ -107,7 +107,7 @@ TEST_CASE("each name is a published model by its dimensions, and takes next to n
     const test::TempFolder folder;
     bench::write_published_configs(names[i], folder.path());
     bench::write_sparse_weights(folder.path(), at::kBFloat16);
-    const job::ModelCard card = job::read_model_card(folder.path());
+    const card::Card card = card::read(folder.path());
     CHECK(card.published == published[i]);
     CHECK(card.weight_bytes.at("transformer") > 9'000'000'000);
     std::uint64_t on_disk = 0;
@@ -124,7 +124,7 @@ TEST_CASE("each name is a published model by its dimensions, and takes next to n
 }
 
 TEST_CASE("operations by hand") {
-  model::TransformerConfig config;
+  card::TransformerConfig config;
   config.num_layers = 3;
   config.num_attention_heads = 2;
   config.attention_head_dim = 4;
@@ -140,7 +140,7 @@ TEST_CASE("operations by hand") {
   config.image_dim = 5;
   CHECK_FALSE(bench::pass_operations(config, 10));
 
-  model::VaeConfig vae;
+  card::VaeConfig vae;
   vae.decoder_base_dim = 1;
   vae.z_dim = 1;
   vae.dim_mult = {2};

@@ -1,7 +1,7 @@
 // The JSON files of a model's folder, in both layouts, up to a job's settings.
 //
 // An input is several files: a line "=== NAME", then the file. Names that no reader looks for are passed over.
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 
 #include <algorithm>
 #include <array>
@@ -23,6 +23,7 @@ constexpr std::array kNames{"model_index.json",
                             "vae/config.json",
                             "text_encoder/config.json",
                             "image_encoder/config.json",
+                            "image_processor/preprocessor_config.json",
                             "scheduler/scheduler_config.json",
                             "high_noise_model/config.json",
                             "low_noise_model/config.json",
@@ -56,12 +57,12 @@ std::string folder_of(std::string_view rest) {
   return folder;
 }
 
-void use(const job::ModelCard& card) {
+void use(const card::Card& card) {
+  card::to_json(card).dump();
   const job::Recipe recipe = job::recipe_for(card, job::RecipeChoice::automatic);
   const job::Job one = job::parse_job(R"({"prompt": "a red circle"})", {"", ""});
   answers_well({ErrorKind::job}, [&] { job::resolve(one, card, recipe); });
-  answers_well({ErrorKind::model}, [&] { job::check_supported(card); });
-  job::to_json(card).dump();
+  answers_well({ErrorKind::model}, [&] { card::check_supported(card); });
 }
 
 }  // namespace
@@ -70,6 +71,6 @@ void use(const job::ModelCard& card) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace nightreel;
   const std::string folder = fuzz::folder_of(fuzz::text_of(data, size));
-  fuzz::answers_well({base::ErrorKind::model}, [&] { fuzz::use(job::read_model_card(folder)); });
+  fuzz::answers_well({base::ErrorKind::model}, [&] { fuzz::use(card::read(folder)); });
   return 0;
 }

@@ -1,5 +1,5 @@
 // A safetensors file, as a part of a checkpoint and as a LoRA with its metadata.
-#include "nightreel/model/safetensors.h"
+#include "nightreel/model/tensor_file.h"
 
 #include "fuzz/fuzz.h"
 #include "nightreel/model/lora.h"
@@ -25,7 +25,7 @@ void touch(const model::TensorFile& file) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace nightreel;
   const std::string path = fuzz::file_of("weights.safetensors", fuzz::text_of(data, size));
-  fuzz::answers_well({base::ErrorKind::model}, [&] { fuzz::touch(model::SafetensorsFile::open(path)); });
+  fuzz::answers_well({base::ErrorKind::model}, [&] { fuzz::touch(model::TensorFile::open_safetensors(path)); });
   fuzz::answers_well({base::ErrorKind::job}, [&] {
     const auto lora = model::LoraFile::open(path);
     fuzz::expect(lora->digest().size() == 32, "a LoRA file without a digest");

@@ -29,18 +29,17 @@ struct LoadedModel {
   model::Transformer transformer;
   model::LoraMerger loras;
 
-  LoadedModel(const model::TransformerConfig& config, model::WeightMap weights, at::Device device, at::ScalarType dtype,
+  LoadedModel(const card::TransformerConfig& config, model::WeightMap weights, at::Device device, at::ScalarType dtype,
               bool fp8)
       : transformer(config, weights, device, dtype, fp8), loras(transformer, std::move(weights)) {}
 };
 
 std::unique_ptr<LoadedModel> load_one(const std::string& folder, at::Device device, at::ScalarType dtype, bool fp8) {
-  return std::make_unique<LoadedModel>(
-      model::parse_transformer_config(base::read_json(folder + "/config.json"), folder), model::WeightMap::open(folder),
-      device, dtype, fp8);
+  return std::make_unique<LoadedModel>(card::parse_transformer_config(base::read_json(folder + "/config.json"), folder),
+                                       model::WeightMap::open(folder), device, dtype, fp8);
 }
 
-std::vector<std::int64_t> latents_of(const model::TransformerConfig& config) {
+std::vector<std::int64_t> latents_of(const card::TransformerConfig& config) {
   return {1, config.in_channels, 3, 6, 10};
 }
 

@@ -22,7 +22,7 @@ constexpr double kLatentLimit = 2e-4;  // of the largest latent in float32
 struct Video {
   std::string name;
   std::string dir;
-  job::Settings settings;
+  settings::Settings settings;
   std::string lora;  // none: empty
 };
 
@@ -43,7 +43,7 @@ Pipeline load_video(const Video& video, at::Device device, const Held& held) {
   options.dtype = held.dtype;
   options.fp8 = held.fp8;
   options.plan = held.plan;
-  return Pipeline::load(video.dir, options);
+  return Pipeline::load(card::read(video.dir), options);
 }
 
 pipeline::Pictures pictures_for(const Video& video, const Pipeline& pipeline) {
@@ -159,8 +159,8 @@ std::vector<Measured> lora_video(const Video& plain, const Held& held) {
           {"100 times the limit, of what it changes", 100 * kLatentLimit / change.deviation, 1}};
 }
 
-job::Settings settings_for(std::int64_t height, std::int64_t width, std::int64_t frames, std::int64_t steps) {
-  job::Settings settings;
+settings::Settings settings_for(std::int64_t height, std::int64_t width, std::int64_t frames, std::int64_t steps) {
+  settings::Settings settings;
   settings.height = height;
   settings.width = width;
   settings.num_frames = frames;
@@ -193,7 +193,7 @@ std::vector<Video> all_videos(const Places& places) {
 }
 
 std::string size_text(const Video& video) {
-  const job::Settings& settings = video.settings;
+  const settings::Settings& settings = video.settings;
   return video.name + " " + std::to_string(settings.height) + "x" + std::to_string(settings.width) + "x" +
          std::to_string(settings.num_frames);
 }

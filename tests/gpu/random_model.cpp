@@ -136,7 +136,8 @@ at::Tensor draw(const std::string& name, const std::vector<std::int64_t>& shape)
 void write_tensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors, const char* stored) {
   const at::ScalarType dtype = std::string(stored) == "F32" ? at::kFloat : at::kBFloat16;
   std::vector<model::NewTensor> list;
-  for (const auto& [name, tensor] : tensors) list.push_back({name, stored, tensor.sizes().vec()});
+  for (const auto& [name, tensor] : tensors)
+    list.push_back({name, tensorfile::find_stored_type(stored).value(), tensor.sizes().vec()});
   model::SafetensorsWriter writer(path, std::move(list));
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor dense = tensor.to(dtype).contiguous();
@@ -164,9 +165,16 @@ void write_component(const std::string& folder, const char* file, const json& co
 }
 
 json index_of(const RandomModel& model) {
-  const json here{"diffusers", "its class"};
-  json index{{"_class_name", model.pipeline}, {"expand_timesteps", model.expand_timesteps}, {"transformer", here}};
-  if (model.two_experts) index.update({{"transformer_2", here}, {"boundary_ratio", 0.8}});
+  const auto component = [](const char* library, const char* name) { return json::array({library, name}); };
+  json index{{"_class_name", model.pipeline},
+             {"expand_timesteps", model.expand_timesteps},
+             {"scheduler", component("diffusers", "UniPCMultistepScheduler")},
+             {"text_encoder", component("transformers", "UMT5EncoderModel")},
+             {"tokenizer", component("transformers", "T5TokenizerFast")},
+             {"transformer", component("diffusers", "WanTransformer3DModel")},
+             {"vae", component("diffusers", "AutoencoderKLWan")}};
+  if (!model.image_encoder.is_null()) index["image_encoder"] = component("transformers", "CLIPVisionModel");
+  if (model.two_experts) index.update({{"transformer_2", index["transformer"]}, {"boundary_ratio", 0.8}});
   return index;
 }
 
@@ -178,22 +186,22 @@ void write_model(const RandomModel& model, const std::string& folder, const std:
                                                            {"use_flow_sigmas", true},
                                                            {"flow_shift", 3.0}});
   write_component(folder + "/text_encoder", kTransformers, model.text_encoder, model, like, [&](auto& weights) {
-    model::Umt5Encoder(model::parse_umt5_config(model.text_encoder, folder), weights, meta, at::kFloat);
+    model::Umt5Encoder(card::parse_umt5_config(model.text_encoder, folder), weights, meta, at::kFloat);
   });
   write_component(folder + "/vae", kDiffusion, model.vae, model, like, [&](auto& weights) {
-    model::Vae(model::parse_vae_config(model.vae, folder), weights, meta, at::kFloat);
+    model::Vae(card::parse_vae_config(model.vae, folder), weights, meta, at::kFloat);
   });
   for (const char* expert : {"/transformer", "/transformer_2"}) {
     if (ends_with(expert, "_2") && !model.two_experts) continue;
     write_component(folder + expert, kDiffusion, model.transformer, model, like, [&](auto& weights) {
-      model::Transformer(model::parse_transformer_config(model.transformer, folder), weights, meta, at::kFloat);
+      model::Transformer(card::parse_transformer_config(model.transformer, folder), weights, meta, at::kFloat);
     });
   }
   if (model.image_encoder.is_null()) return;
   write_json(folder + "/image_processor/preprocessor_config.json",
              {{"size", {{"shortest_edge", kSquare}}}, {"crop_size", {{"height", kSquare}, {"width", kSquare}}}});
   write_component(folder + "/image_encoder", kTransformers, model.image_encoder, model, like, [&](auto& weights) {
-    model::ClipVision(model::parse_clip_vision_config(model.image_encoder, folder), {}, weights, meta, at::kFloat);
+    model::ClipVision(card::parse_clip_vision_config(model.image_encoder, folder), {}, weights, meta, at::kFloat);
   });
 }
 
@@ -211,7 +219,7 @@ void write_random_models(const std::string& folder, const std::string& like) {
 
 void write_random_lora(const std::string& path, const std::string& folder) {
   constexpr std::int64_t kRank = 4;
-  const auto config = model::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
+  const auto config = card::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
   const std::int64_t width = config.width();
   std::map<std::string, at::Tensor> tensors;
   for (const char* layer : {"attn1.to_q", "attn1.to_v", "attn1.to_out.0", "attn2.to_k"}) {

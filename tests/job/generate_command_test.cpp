@@ -9,8 +9,8 @@
 namespace nightreel::job {
 namespace {
 
-Settings some_settings() {
-  Settings s;
+settings::Settings some_settings() {
+  settings::Settings s;
   s.prompt = "a red circle";
   s.height = 480;
   s.width = 832;
@@ -54,20 +54,20 @@ TEST_CASE("the shell hands on the texts as they were, whatever stands in them") 
   for (const std::string text :
        {"it's", "$(rm -rf /) `id` $HOME", "two\nlines", "quote\" back\\slash", "日本 é", "*?[a]~#;&|<>", "tab\there"}) {
     INFO(text);
-    Settings s = some_settings();
+    settings::Settings s = some_settings();
     s.prompt = text;
     const auto words = words_of(generate_command(s, "/m", {}, "a.mp4"));
     REQUIRE(words.size() > 5);
     CHECK(words[3] == "--prompt");
     CHECK(words[4] == text);
   }
-  Settings s = some_settings();
+  settings::Settings s = some_settings();
   s.prompt = "--seed 3";
   CHECK(words_of(generate_command(s, "/m", {}, "a.mp4")).at(3) == "--prompt=--seed 3");
 }
 
 TEST_CASE("numbers are written so that they come back the same") {
-  Settings s = some_settings();
+  settings::Settings s = some_settings();
   s.fps = 24000.0 / 1001.0;
   s.sigmas = {1, 0.9375, 1.0 / 3.0};
   s.loras = {{"/a b.safetensors", 0.1, "low"}};

@@ -12,6 +12,7 @@ namespace nightreel::job {
 namespace {
 
 using base::ErrorKind;
+using settings::kMaxPrompt;
 using test::contains;
 using test::TempFolder;
 using test::thrown_by;

@@ -34,10 +34,10 @@ TEST_CASE("a LoRA file's header is whole, and its tensors lie within the file") 
       {file_of(good, 4).substr(0, 40), "cut off"},
       {file_of("[1]", 0), "is no JSON object"},
       {file_of("{\"t\":", 0), "is no JSON: "},
-      {file_of(R"({"t":{"data_offsets":[4,0]}})", 4), "t: lies outside"},
-      {file_of(R"({"t":{"data_offsets":[-1,0]}})", 4), "t: lies outside"},
-      {file_of(R"({"t":{"data_offsets":"0"}})", 4), "t: lies outside"},
-      {file_of(R"({"\u001b[31m":7})", 4), "\\x1b[31m: lies outside"}};
+      {file_of(R"({"t":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", 4), "t: lies outside"},
+      {file_of(R"({"t":{"dtype":"F32","shape":[1],"data_offsets":[-1,0]}})", 4), "t: data_offsets are not"},
+      {file_of(R"({"t":{"dtype":"F32","shape":[1],"data_offsets":"0"}})", 4), "t: data_offsets are not"},
+      {file_of(R"({"\u001b[31m":7})", 4), "\\x1b[31m: its entry is not an object"}};
   for (const auto& [content, part] : bad) {
     const std::string path = folder.write("bad", content);
     const std::string message = test::error_of(base::ErrorKind::job, [&] { job::check_lora_header(path); });

@@ -7,7 +7,7 @@ using job::lora_set;
 
 namespace {
 
-using Loras = std::vector<job::Lora>;
+using Loras = std::vector<settings::Lora>;
 
 const Loras kPair{{"/a.safetensors", 1.0, "high"}, {"/b.safetensors", 0.5, "low"}};
 

@@ -12,18 +12,32 @@ using job::DeviceMemory;
 using job::MemoryModel;
 using job::MemoryPlan;
 using job::Part;
-using job::Settings;
+using settings::Settings;
 using Experts = job::MemoryPlan::Experts;
 
 namespace {
 
 constexpr std::uint64_t kGB = 1000000000;
 
+card::TransformerConfig transformer_of(std::int64_t layers, std::int64_t heads, std::int64_t ffn,
+                                       std::int64_t channels) {
+  card::TransformerConfig t;
+  t.num_layers = layers;
+  t.num_attention_heads = heads;
+  t.ffn_dim = ffn;
+  t.in_channels = channels;
+  t.out_channels = channels;
+  return t;
+}
+
 /// Wan 2.2 T2V-A14B in bfloat16: 14.3 billion numbers an expert, 4.6 billion of UMT5 beside its embedding.
 MemoryModel a14b() {
   MemoryModel m;
-  m.transformer = {40, 40, 128, 13824, 256, 4096, 16, 16, 0, 0, {1, 2, 2}};
-  m.text = {512, 4096, 10240, 64};
+  m.transformer = transformer_of(40, 40, 13824, 16);
+  m.text.emplace();
+  m.text->d_model = 4096;
+  m.text->d_ff = 10240;
+  m.text->num_heads = 64;
   m.weights = {9260000000, 0, 28640000000, 28640000000, 508000000};
   m.host_weights = 2100000000;
   m.linear_weights = 40ULL * (8ULL * 5120 * 5120 + 2ULL * 5120 * 13824);
@@ -33,8 +47,15 @@ MemoryModel a14b() {
 
 MemoryModel ti2v_5b() {
   MemoryModel m = a14b();
-  m.transformer = {30, 24, 128, 14336, 256, 4096, 48, 48, 0, 0, {1, 2, 2}};
-  m.vae = {160, 256, 48, {1, 2, 4, 4}, 2, {false, true, true}, 16, 4, 2, true};
+  m.transformer = transformer_of(30, 24, 14336, 48);
+  m.vae.base_dim = 160;
+  m.vae.decoder_base_dim = 256;
+  m.vae.z_dim = 48;
+  m.vae.latents_mean.assign(48, 0.0);
+  m.vae.latents_std.assign(48, 1.0);
+  m.vae.scale_factor_spatial = 16;
+  m.vae.patch_size = 2;
+  m.vae.is_residual = true;
   m.weights = {9260000000, 0, 10000000000, 0, 2820000000};
   m.linear_weights = 30ULL * (8ULL * 3072 * 3072 + 2ULL * 3072 * 14336);
   return m;
@@ -222,7 +243,7 @@ TEST_CASE("a job that fits in no way is an error that says what would, and that 
 
 TEST_CASE("a picture costs its encoding, in tiles where the whole does not fit") {
   MemoryModel model = a14b();
-  model.transformer.in_channels = 36;
+  model.transformer->in_channels = 36;
   Settings s = video(720, 1280, 81);
   CHECK(job::activations_of(model, s, {}).picture == 0);
   s.image = "/a.png";
@@ -263,7 +284,7 @@ TEST_CASE("a decoder's convolutions keep two frames each and share one window") 
 
 TEST_CASE("ranks that render one video need less each, but not where it is coded in tiles") {
   MemoryModel model = a14b();
-  model.transformer.in_channels = 36;
+  model.transformer->in_channels = 36;
   Settings s = video(720, 1280, 81);
   s.image = "/a.png";
   const job::Activations alone = job::activations_of(model, s, {});
@@ -315,7 +336,7 @@ TEST_CASE("a plan for a video that has begun does not tile the encoder") {
   MemoryModel model = a14b();
   model.weights = {};  // what leaves makes no room
   model.allocator = job::Allocator::exact;
-  model.transformer.in_channels = 36;
+  model.transformer->in_channels = 36;
   Settings s = video(480, 832, 81);
   s.image = "/a.png";
   DeviceMemory memory{model, 0};
@@ -403,8 +424,8 @@ TEST_CASE("a model goes through JSON unchanged, and JSON that is none is refused
     const char* field;
     nlohmann::json value;
   };
-  for (const Case& c : {Case{"/vae/spatial", 0}, Case{"/vae/dim_mult", nlohmann::json::array()},
-                        Case{"/weights", "much"}, Case{"/transformer/patch_size", {1, 0, 2}}, Case{"/text", nullptr}}) {
+  for (const Case& c : {Case{"/vae/scale_factor_spatial", 0}, Case{"/vae/dim_mult", nlohmann::json::array()},
+                        Case{"/weights", "much"}, Case{"/transformer/patch_size", {1, 0, 2}}, Case{"/text", "x"}}) {
     CAPTURE(c.field);
     auto bad = json;
     bad[nlohmann::json::json_pointer(c.field)] = c.value;

@@ -6,16 +6,19 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "checkpoint_folder.h"
+#include "card/checkpoint_folder.h"
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/lora_set.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/settings/json.h"
 #include "support/error.h"
 
 namespace nightreel::job {
 namespace {
 
 using base::ErrorKind;
+using settings::Settings;
+using settings::settings_from_json;
 using test::card_of;
 using test::CheckpointFiles;
 using test::contains;
@@ -24,7 +27,7 @@ using test::thrown_by;
 
 Settings settings_of(const std::string& job, const CheckpointFiles& files,
                      RecipeChoice choice = RecipeChoice::automatic) {
-  const ModelCard card = card_of(files);
+  const card::Card card = card_of(files);
   return resolve(parse_job(job, {}), card, recipe_for(card, choice));
 }
 
@@ -126,7 +129,7 @@ TEST_CASE("the checkpoint recipe takes scheduler and index, nightreel.json, then
 TEST_CASE("a model that nobody published has the checkpoint recipe, and no official one") {
   CheckpointFiles files = test::small_t2v();
   files["transformer/config.json"]["num_layers"] = 2;
-  const ModelCard card = card_of(files);
+  const card::Card card = card_of(files);
   CHECK(recipe_for(card, RecipeChoice::automatic).name == "checkpoint");
   const auto error = thrown_by([&] { recipe_for(card, RecipeChoice::official); });
   CHECK(error.kind == ErrorKind::model);
@@ -217,7 +220,7 @@ TEST_CASE("a misfit names the field and the nearest legal values") {
 }
 
 TEST_CASE("all jobs of a file are judged before any of them is rendered") {
-  const ModelCard card = card_of(test::small_t2v());
+  const card::Card card = card_of(test::small_t2v());
   const Recipe recipe = recipe_for(card, RecipeChoice::automatic);
   std::vector<Job> jobs{parse_job(kJob, {}), parse_job(R"({"prompt": "p", "height": 50})", {}),
                         parse_job(R"({"prompt": "p", "num_frames": 80})", {})};
@@ -235,11 +238,24 @@ TEST_CASE("the lists for the models in the repository fit them") {
   REQUIRE(source != nullptr);
   for (const auto& [model, list] : {std::pair{"shapes", "demo"}, std::pair{"shapes-i2v", "shapes_i2v"}}) {
     CAPTURE(list);
-    const ModelCard card = read_model_card(std::string(source) + "/models/" + model);
+    const card::Card card = card::read(std::string(source) + "/models/" + model);
     const auto jobs = read_job_files({std::string(source) + "/jobs/" + list + ".jsonl"});
     CHECK(jobs.size() >= 4);
     CHECK_NOTHROW(check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic)));
   }
+}
+
+TEST_CASE("what models/shapes-i2v makes begins with a picture") {
+  const char* source = std::getenv("NIGHTREEL_SOURCE_DIR");
+  REQUIRE(source != nullptr);
+  const card::Card card = card::read(std::string(source) + "/models/shapes-i2v");
+  const Recipe recipe = recipe_for(card, RecipeChoice::automatic);
+  const auto error = thrown_by([&] { resolve(parse_job(kJob, {}), card, recipe); });
+  CHECK(error.kind == ErrorKind::job);
+  CHECK_MESSAGE(contains(error.message, "image: "), error.message);
+  const std::string picture = std::string(source) + "/jobs/pictures/shapes/red_circle.png";
+  const Json with_picture{{"prompt", "p"}, {"image", picture}};
+  CHECK(resolve(parse_job(with_picture.dump(), {}), card, recipe).image == picture);
 }
 
 TEST_CASE("every line of the example lists fits the model that it is for") {
@@ -255,8 +271,8 @@ TEST_CASE("every line of the example lists fits the model that it is for") {
                                                                    {"wan21_flf2v.jsonl", test::wan21_14b(36, 514)}};
   for (const auto& [name, files] : lists) {
     CAPTURE(name);
-    const ModelCard card = card_of(files);
-    CHECK_NOTHROW(check_supported(card));
+    const card::Card card = card_of(files);
+    CHECK_NOTHROW(card::check_supported(card));
     const auto jobs = read_job_files({std::string(source) + "/jobs/" + name});
     CHECK(jobs.size() >= 2);
     CHECK_NOTHROW(check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic)));
@@ -275,7 +291,7 @@ TEST_CASE("the list of jobs with LoRAs fits its model once the files that it nam
   std::filesystem::copy_file(list, folder / "list.jsonl");
   const auto jobs = read_job_files({folder / "list.jsonl"});
   REQUIRE(jobs.size() == 4);
-  const ModelCard card = card_of(test::t2v_a14b());
+  const card::Card card = card_of(test::t2v_a14b());
   CHECK_NOTHROW(check_jobs(jobs, card, recipe_for(card, RecipeChoice::automatic)));
   CHECK(lora_set(jobs[0].loras) == lora_set(jobs[1].loras));
   CHECK(lora_set(jobs[0].loras) != lora_set(jobs[2].loras));

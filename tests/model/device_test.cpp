@@ -28,8 +28,8 @@ at::Tensor encode_text(const std::string& name, at::Device device, at::ScalarTyp
 at::Tensor velocity(const std::string& name, at::Device device, at::ScalarType dtype) {
   const std::string folder = test::golden_path(name + "/model/transformer");
   model::WeightMap weights = model::WeightMap::open(folder);
-  const model::Transformer transformer(
-      model::parse_transformer_config(base::read_json(folder + "/config.json"), folder), weights, device, dtype);
+  const model::Transformer transformer(card::parse_transformer_config(base::read_json(folder + "/config.json"), folder),
+                                       weights, device, dtype);
   weights.expect_all_taken();
   const Golden golden(name + "/transformer");
   const at::Tensor image = golden.has("image_0") ? golden.tensor("image_0") : at::Tensor();
@@ -139,7 +139,7 @@ TEST_CASE("every module runs in bfloat16 and stays near float32") {
 TEST_CASE("LoRAs are merged on the device that computes, also while the weights wait on the host") {
   const at::Device device = test::checked_device();
   const std::string folder = test::golden_path("plain/model/transformer");
-  const auto config = model::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
+  const auto config = card::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
   const std::vector<model::LoraUse> uses{
       {model::LoraFile::open(test::golden_path("plain/loras/comfy.safetensors")), 0.7},
       {model::LoraFile::open(test::golden_path("plain/loras/differences.safetensors")), 1}};

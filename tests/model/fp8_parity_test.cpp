@@ -20,7 +20,7 @@ const std::vector<std::string> kConverted{"clip", "experts", "plain"};
 model::Transformer held_in(const std::string& folder, bool fp8, at::ScalarType dtype = at::kFloat) {
   const std::string path = folder + "/config.json";
   model::WeightMap weights = model::WeightMap::open(folder);
-  model::Transformer transformer(model::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype,
+  model::Transformer transformer(card::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype,
                                  fp8);
   weights.expect_all_taken();
   return transformer;

@@ -36,7 +36,7 @@ constexpr ShardedCase kSharded[]{{"deep", false}, {"deep", true}, {"clip", false
 model::Transformer load_share(const ShardedCase& c, const model::ShardSeat& seat, at::Device device = at::kCPU) {
   const std::string folder = test::golden_path(std::string(c.name) + "/model/transformer");
   model::WeightMap weights = model::WeightMap::open(folder);
-  const auto config = model::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
+  const auto config = card::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
   return {config, weights, device, at::kFloat, c.fp8, seat};
 }
 

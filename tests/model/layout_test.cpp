@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "model/checkpoint_files.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/check.h"
 #include "nightreel/model/convert.h"
 #include "nightreel/model/digest.h"
@@ -19,7 +19,7 @@
 #include "support/temp_folder.h"
 
 using namespace nightreel;
-using job::Layout;
+using card::Layout;
 using model::ConvertOptions;
 using model::Precision;
 using model::WeightMap;
@@ -84,8 +84,8 @@ double peak_megabytes() {
 /// Every setting of the component is the same in both layouts.
 void check_settings(const std::string& name, const std::string& component) {
   const std::string file = "/" + component + "/config.json";
-  const base::Json ours = job::checkpoint_json(original_folder(name) + file).json;
-  const base::Json theirs = job::checkpoint_json(diffusers_folder(name) + file).json;
+  const base::Json ours = card::checkpoint_json(original_folder(name) + file).json;
+  const base::Json theirs = card::checkpoint_json(diffusers_folder(name) + file).json;
   for (const auto& [key, value] : theirs.items()) {
     CAPTURE(key);
     if (key[0] == '_' || value.is_null()) continue;
@@ -100,9 +100,9 @@ TEST_CASE("an original folder has the digest and the tensors of its Diffusers fo
   for (const std::string& name : cases()) {
     CAPTURE(name);
     CHECK(model::model_digest(original_folder(name)) == model::model_digest(diffusers_folder(name)));
-    CHECK(job::components_of(diffusers_folder(name)).size() >= 3);
-    CHECK(job::components_of(original_folder(name)) == job::components_of(diffusers_folder(name)));
-    for (const std::string& component : job::components_of(diffusers_folder(name))) {
+    CHECK(card::components_of(diffusers_folder(name)).size() >= 3);
+    CHECK(card::components_of(original_folder(name)) == card::components_of(diffusers_folder(name)));
+    for (const std::string& component : card::components_of(diffusers_folder(name))) {
       CAPTURE(component);
       check_settings(name, component);
       const WeightMap ours = WeightMap::open(original_folder(name) + "/" + component);
@@ -157,13 +157,14 @@ TEST_CASE("a check names what is missing, surplus, misshapen, unreadable and not
 }
 
 TEST_CASE("numbers that are not finite are counted in every dtype, aligned or not") {
-  const auto count = [](const char* dtype, const std::string& bytes) { return model::count_not_finite(dtype, bytes); };
-  CHECK(count("F32", std::string("\0\0\x80\x7f\0\0\xc0\xff\0\0\x80\x3f", 12)) == 2);
-  CHECK(count("BF16", std::string("\x80\x7f\x80\x3f\xc1\xff", 6)) == 2);
-  CHECK(count("F16", std::string("\0\x7c\xff\x7b", 4)) == 1);
-  CHECK(count("F8_E4M3", std::string("\x7f\xff\x7e", 3)) == 2);
-  CHECK(count("F64", std::string("\0\0\0\0\0\0\xf0\x7f", 8)) == 1);
-  CHECK(count("I64", std::string(8, '\xff')) == 0);
+  using model::StoredType;
+  const auto count = [](StoredType type, const std::string& bytes) { return model::count_not_finite(type, bytes); };
+  CHECK(count(StoredType::f32, std::string("\0\0\x80\x7f\0\0\xc0\xff\0\0\x80\x3f", 12)) == 2);
+  CHECK(count(StoredType::bf16, std::string("\x80\x7f\x80\x3f\xc1\xff", 6)) == 2);
+  CHECK(count(StoredType::f16, std::string("\0\x7c\xff\x7b", 4)) == 1);
+  CHECK(count(StoredType::f8_e4m3, std::string("\x7f\xff\x7e", 3)) == 2);
+  CHECK(count(StoredType::f64, std::string("\0\0\0\0\0\0\xf0\x7f", 8)) == 1);
+  CHECK(count(StoredType::i64, std::string(8, '\xff')) == 0);
 }
 
 TEST_CASE("converted to the other layout and back, a checkpoint has the same digest") {
@@ -176,13 +177,13 @@ TEST_CASE("converted to the other layout and back, a checkpoint has the same dig
     to_diffusers.layout = Layout::diffusers;
     to_diffusers.shard_bytes = 20'000;
     for (const auto& component : model::convert_checkpoint(to_diffusers)) CHECK(component.changed == 0);
-    CHECK(job::layout_of(folder / "diffusers") == Layout::diffusers);
+    CHECK(card::layout_of(folder / "diffusers") == Layout::diffusers);
     CHECK(model::model_digest(folder / "diffusers") == expected);
     CHECK(problems_of(folder / "diffusers") == "");
     ConvertOptions to_original = conversion(folder / "diffusers", folder / "original");
     to_original.layout = Layout::original;
     model::convert_checkpoint(to_original);
-    CHECK(job::layout_of(folder / "original") == Layout::original);
+    CHECK(card::layout_of(folder / "original") == Layout::original);
     CHECK(model::model_digest(folder / "original") == expected);
     CHECK(problems_of(folder / "original") == "");
     ConvertOptions direct = conversion(diffusers_folder(name), folder / "direct");
@@ -212,12 +213,13 @@ TEST_CASE("shards hold what the index says and are no larger than asked") {
 TEST_CASE("a precision is what it says, its error is reported, and what computes in float32 stays") {
   struct Case {
     Precision precision;
-    const char* dtype;
+    model::StoredType type;
     double relative;  // at most, and a quarter of it at least
   };
-  for (const Case& c : {Case{Precision::bf16, "BF16", 1.0 / 256}, Case{Precision::f16, "F16", 1.0 / 2048},
-                        Case{Precision::fp8, "F8_E4M3", 1.0 / 16}}) {
-    CAPTURE(c.dtype);
+  for (const Case& c : {Case{Precision::bf16, model::StoredType::bf16, 1.0 / 256},
+                        Case{Precision::f16, model::StoredType::f16, 1.0 / 2048},
+                        Case{Precision::fp8, model::StoredType::f8_e4m3, 1.0 / 16}}) {
+    CAPTURE(tensorfile::name(c.type));
     const TempFolder folder;
     ConvertOptions options = conversion(diffusers_folder("plain"), folder / "out");
     options.precision = c.precision;
@@ -238,9 +240,9 @@ TEST_CASE("a precision is what it says, its error is reported, and what computes
     WeightMap now = WeightMap::open(folder / "out/transformer");
     const WeightMap before = WeightMap::open(diffusers_folder("plain") + "/transformer");
     const std::string name = "blocks.0.ffn.net.2.weight";
-    CHECK(now.stored(name).dtype == c.dtype);
-    CHECK(now.stored("blocks.1.scale_shift_table").dtype == "F32");
-    CHECK(now.stored("blocks.1.norm2.weight").dtype == "F32");
+    CHECK(now.stored(name).type == c.type);
+    CHECK(now.stored("blocks.1.scale_shift_table").type == model::StoredType::f32);
+    CHECK(now.stored("blocks.1.norm2.weight").type == model::StoredType::f32);
     const at::Tensor old = before.tensor(name);
     const at::Tensor taken = now.take(name, old.sizes()).to(at::kFloat);
     CHECK(test::relative_error(taken, old) < c.relative);

@@ -69,11 +69,11 @@ struct Small {
     const std::string folder = std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes/transformer";
     const std::string path = folder + "/config.json";
     model::WeightMap weights = model::WeightMap::open(folder);
-    return Small(model::parse_transformer_config(base::read_json(path), path), std::move(weights));
+    return Small(card::parse_transformer_config(base::read_json(path), path), std::move(weights));
   }
 
  private:
-  Small(const model::TransformerConfig& config, model::WeightMap weights)
+  Small(const card::TransformerConfig& config, model::WeightMap weights)
       : transformer(config, weights, at::kCPU, at::kFloat), merger(transformer, std::move(weights)) {}
 };
 

@@ -26,7 +26,7 @@ std::vector<std::int64_t> as_ids(const at::Tensor& ids_S, std::int64_t length) {
 model::Transformer load_transformer(const std::string& folder) {
   const std::string path = folder + "/config.json";
   model::WeightMap weights = model::WeightMap::open(folder);
-  model::Transformer transformer(model::parse_transformer_config(base::read_json(path), path), weights, at::kCPU,
+  model::Transformer transformer(card::parse_transformer_config(base::read_json(path), path), weights, at::kCPU,
                                  at::kFloat);
   weights.expect_all_taken();
   return transformer;

@@ -35,7 +35,7 @@ constexpr ParallelCase kInParallel[]{{"deep", 4}, {"deep", 6}, {"pixels", 10},
 
 model::Transformer load_cut(const ParallelCase& c, at::Device device) {
   const std::string folder = test::golden_path(std::string(c.name) + "/model/transformer");
-  model::TransformerConfig config = model::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
+  card::TransformerConfig config = card::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
   config.attention_head_dim = config.width() / c.heads;
   config.num_attention_heads = c.heads;
   model::WeightMap weights = model::WeightMap::open(folder);

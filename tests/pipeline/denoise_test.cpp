@@ -45,17 +45,17 @@ TEST_CASE("a whole run gives diffusers' latents, from the seed alone, with one e
 TEST_CASE("the second expert and its own guidance scale are used below the boundary") {
   const GoldenRun golden("experts");
   const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
-  const auto latents = [&](const job::Settings& settings) {
+  const auto latents = [&](const settings::Settings& settings) {
     return denoiser.run(settings, golden.prompt(), golden.negative(), {}).latents_CFYX;
   };
-  job::Settings settings = golden.settings;
+  settings::Settings settings = golden.settings;
   settings.guidance_scale_2 = 1.5;
   CHECK(gap(latents(settings), golden.tensor("latents")[0]) > 1e-2F);
   settings.guidance_scale_2.reset();  // as the first
   const at::Tensor same_scale = latents(settings);
   settings.guidance_scale_2 = settings.guidance_scale;
   CHECK(at::equal(latents(settings), same_scale));
-  settings.boundary_ratio.reset();
+  settings.boundary_ratio = 0;  // the first expert alone
   CHECK(gap(latents(settings), same_scale) > 1e-2F);
 }
 
@@ -72,7 +72,7 @@ TEST_CASE("kept keys, or keys computed at every step, give the same latents") {
 TEST_CASE("without guidance the negative prompt is not looked at") {
   const GoldenRun golden("plain");
   const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
-  job::Settings settings = golden.settings;
+  settings::Settings settings = golden.settings;
   settings.guidance_scale = 1.0;
   const at::Tensor alone = denoiser.run(settings, golden.prompt(), {}, {}).latents_CFYX;
   settings.guidance_scale = 1.0 + 1e-9;  // guided, by nothing
@@ -157,29 +157,30 @@ TEST_CASE("settings that the model cannot do are errors that name them") {
   CHECK_NOTHROW(denoiser.check(golden.settings));
   struct Case {
     const char* says;
-    void (*change)(job::Settings&);
+    void (*change)(settings::Settings&);
   };
   for (const Case& c : {
-           Case{"height: 47", [](job::Settings& s) { s.height = 47; }},
-           Case{"height: 0", [](job::Settings& s) { s.height = 0; }},
-           Case{"width: 40", [](job::Settings& s) { s.width = 40; }},
-           Case{"num_frames: 8", [](job::Settings& s) { s.num_frames = 8; }},
-           Case{"num_frames: -3", [](job::Settings& s) { s.num_frames = -3; }},
-           Case{"boundary_ratio", [](job::Settings& s) { s.boundary_ratio = 0.9; }},
-           Case{"guidance_scale", [](job::Settings& s) { s.guidance_scale = std::numeric_limits<double>::infinity(); }},
+           Case{"height: 47", [](settings::Settings& s) { s.height = 47; }},
+           Case{"height: 0", [](settings::Settings& s) { s.height = 0; }},
+           Case{"width: 40", [](settings::Settings& s) { s.width = 40; }},
+           Case{"num_frames: 8", [](settings::Settings& s) { s.num_frames = 8; }},
+           Case{"num_frames: -3", [](settings::Settings& s) { s.num_frames = -3; }},
+           Case{"boundary_ratio", [](settings::Settings& s) { s.boundary_ratio = 0.9; }},
            Case{"guidance_scale",
-                [](job::Settings& s) { s.guidance_scale_2 = std::numeric_limits<double>::quiet_NaN(); }},
-           Case{"num_inference_steps", [](job::Settings& s) { s.num_inference_steps = 0; }},
-           Case{"flow_shift", [](job::Settings& s) { s.flow_shift = 0; }},
-           Case{"sampler: \"heun\"", [](job::Settings& s) { s.sampler = "heun"; }},
+                [](settings::Settings& s) { s.guidance_scale = std::numeric_limits<double>::infinity(); }},
+           Case{"guidance_scale",
+                [](settings::Settings& s) { s.guidance_scale_2 = std::numeric_limits<double>::quiet_NaN(); }},
+           Case{"num_inference_steps", [](settings::Settings& s) { s.num_inference_steps = 0; }},
+           Case{"flow_shift", [](settings::Settings& s) { s.flow_shift = 0; }},
+           Case{"sampler: \"heun\"", [](settings::Settings& s) { s.sampler = "heun"; }},
            Case{"sigmas",
-                [](job::Settings& s) {
+                [](settings::Settings& s) {
                   s.sigmas = {0.5, 1.0};
                 }},
-           Case{"image", [](job::Settings& s) { s.image = "/a.png"; }},
+           Case{"image", [](settings::Settings& s) { s.image = "/a.png"; }},
        }) {
     CAPTURE(c.says);
-    job::Settings settings = golden.settings;
+    settings::Settings settings = golden.settings;
     c.change(settings);
     CHECK(contains(error_of(base::ErrorKind::job, [&] { denoiser.check(settings); }), c.says));
     CHECK(contains(

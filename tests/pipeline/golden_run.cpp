@@ -3,8 +3,8 @@
 #include <filesystem>
 
 #include "nightreel/base/json.h"
+#include "nightreel/card/card.h"
 #include "nightreel/model/weights.h"
-#include "nightreel/sample/schedule.h"
 
 namespace nightreel::test {
 
@@ -14,8 +14,8 @@ std::string scheduler_path(const std::string& model_dir) {
   return model_dir + "/scheduler/scheduler_config.json";
 }
 
-job::Settings settings_of(const nlohmann::json& run, const nlohmann::json& scheduler) {
-  job::Settings settings;
+settings::Settings settings_of(const nlohmann::json& run, const nlohmann::json& scheduler) {
+  settings::Settings settings;
   settings.height = run.at("height");
   settings.width = run.at("width");
   settings.num_frames = run.at("num_frames");
@@ -36,10 +36,9 @@ job::Settings settings_of(const nlohmann::json& run, const nlohmann::json& sched
 std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, at::Device device,
                                                      at::ScalarType dtype) {
   if (!std::filesystem::exists(folder)) return nullptr;
-  const std::string path = folder + "/config.json";
   model::WeightMap weights = model::WeightMap::open(folder);
-  auto transformer = std::make_unique<model::Transformer>(model::parse_transformer_config(base::read_json(path), path),
-                                                          weights, device, dtype);
+  auto transformer =
+      std::make_unique<model::Transformer>(card::read_transformer_config(folder), weights, device, dtype);
   weights.expect_all_taken();
   return transformer;
 }
@@ -62,9 +61,7 @@ pipeline::Pictures GoldenRun::pictures() const {
 }
 
 pipeline::Denoiser GoldenRun::denoiser(at::Device device, at::ScalarType dtype, std::optional<bool> keep_keys) const {
-  const std::string path = scheduler_path(model_dir_);
-  const pipeline::DenoiserOptions options{
-      sample::parse_scheduler_config(base::read_json(path), path), {}, device, keep_keys, false, {}};
+  const pipeline::DenoiserOptions options{card::read(model_dir_), device, keep_keys, {}};
   return {load_transformer(model_dir_ + "/transformer", device, dtype),
           load_transformer(model_dir_ + "/transformer_2", device, dtype), options};
 }

@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "nightreel/job/settings.h"
 #include "nightreel/pipeline/pipeline.h"
+#include "nightreel/settings/settings.h"
 #include "support/golden.h"
 
 namespace nightreel::test {
@@ -17,7 +17,7 @@ class GoldenRun {
   /// `name`: a case of tests/parity/cases.py that has a pipeline; `run`: one of its runs.
   explicit GoldenRun(const std::string& name, const std::string& run = "pipeline");
 
-  job::Settings settings;
+  settings::Settings settings;
   const std::string& model_dir() const { return model_dir_; }
   at::Tensor tensor(const std::string& name) const { return golden_.tensor(name); }
   /// Embeddings as diffusers' text encoder gave them, [1, 512, E].

@@ -88,7 +88,7 @@ std::unique_ptr<comm::Communicator> part_of(comm::Communicator& group) {
 
 Made made_alone(const std::string& folder, const Read& c, comm::Communicator& group) {
   const std::size_t before = test::checked_device_bytes();
-  Pipeline pipeline = Pipeline::load(folder, options_for(c, group));
+  Pipeline pipeline = Pipeline::load(card::read(folder), options_for(c, group));
   const std::size_t weights = test::checked_device_bytes() - before;
   if (c.sharded) pipeline.share(part_of(group));
   Made made = make(pipeline, c, weights);
@@ -103,7 +103,7 @@ Made made_together(const std::string& folder, const Read& c, comm::Communicator&
     const auto readers = part_of(group);
     model::SharedLoad together(*readers, options.device, kBuffer);
     options.reader = &together;
-    Pipeline pipeline = Pipeline::load(folder, options);
+    Pipeline pipeline = Pipeline::load(card::read(folder), options);
     digest = together.digest(folder);
     readers->finalize();
     return pipeline;

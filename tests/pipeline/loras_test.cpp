@@ -25,7 +25,7 @@ using test::GoldenRun;
 
 namespace {
 
-pipeline::OpenLoras open_loras(const std::vector<job::Lora>& loras) {
+pipeline::OpenLoras open_loras(const std::vector<settings::Lora>& loras) {
   pipeline::LoraFiles files;
   return pipeline::open_loras(loras, files);
 }
@@ -67,7 +67,7 @@ TEST_CASE("runs with LoRAs give diffusers' latents, and leave nothing behind for
   for (const auto& [model, runs] : models) {
     CAPTURE(model);
     const GoldenRun plain(model);
-    Pipeline pipeline = Pipeline::load(plain.model_dir(), {});
+    Pipeline pipeline = Pipeline::load(card::read(plain.model_dir()), {});
     const at::Tensor without = latents_of(pipeline, plain);
     std::vector<at::Tensor> alone;
     for (const char* run : runs) {
@@ -88,12 +88,12 @@ TEST_CASE("runs with LoRAs give diffusers' latents, and leave nothing behind for
 
 TEST_CASE("LoRAs listed in another order give the same bits") {
   GoldenRun golden("plain", "run_lora_two");
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   const at::Tensor latents_CFYX = latents_of(pipeline, golden);
   const std::string digest = pipeline::digest_of(open_loras(golden.settings.loras));
   std::reverse(golden.settings.loras.begin(), golden.settings.loras.end());
   CHECK(pipeline::digest_of(open_loras(golden.settings.loras)) == digest);
-  Pipeline fresh = Pipeline::load(golden.model_dir(), {});
+  Pipeline fresh = Pipeline::load(card::read(golden.model_dir()), {});
   CHECK(at::equal(latents_of(fresh, golden), latents_CFYX));
 }
 
@@ -143,7 +143,7 @@ TEST_CASE("a LoRA's file that became a link after its path was resolved is not f
 
 TEST_CASE("a file that names two experts does for each what a file of its own does") {
   GoldenRun golden("experts", "run_lora_both");
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   const std::string one = test::golden_path("experts/loras/peft.safetensors");
   const test::TempFolder folder;
   const std::string two = folder.write("two.safetensors", for_experts(one, true));
@@ -165,7 +165,7 @@ TEST_CASE("a file that names two experts does for each what a file of its own do
   CHECK(test::contains(refused.message, "low.safetensors: holds the low-noise expert's part alone"));
 
   const GoldenRun plain("plain");
-  Pipeline single = Pipeline::load(plain.model_dir(), {});
+  Pipeline single = Pipeline::load(card::read(plain.model_dir()), {});
   const auto misfit = test::thrown_by([&] { single.use_loras(open_loras({{low, 1, "both"}})); });
   CHECK(test::contains(misfit.message, "is for a low-noise expert, and this model has one expert"));
   const std::string small = test::golden_path("plain/loras/peft.safetensors");
@@ -177,8 +177,8 @@ TEST_CASE("a file that names two experts does for each what a file of its own do
 
 TEST_CASE("LoRAs that cannot be used are the job's error, and those of another video the program's own") {
   GoldenRun golden("plain", "run_lora_comfy");
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
-  const auto refused = [&](const job::Lora& lora) {
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
+  const auto refused = [&](const settings::Lora& lora) {
     const auto thrown = test::thrown_by([&] { pipeline.use_loras(open_loras({lora})); });
     CHECK((thrown.kind == base::ErrorKind::job));
     return thrown.message;

@@ -32,7 +32,7 @@ std::string shapes_model() {
 model::Transformer load_transformer(const std::string& folder, at::ScalarType dtype, bool fp8 = false) {
   const std::string path = folder + "/config.json";
   model::WeightMap weights = model::WeightMap::open(folder);
-  return {model::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype, fp8};
+  return {card::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype, fp8};
 }
 
 template <class Module>
@@ -50,8 +50,8 @@ std::uint64_t bytes_of(model::Transformer transformer) {
   return bytes;
 }
 
-job::Settings video(std::int64_t height, std::int64_t width, std::int64_t frames) {
-  job::Settings s;
+settings::Settings video(std::int64_t height, std::int64_t width, std::int64_t frames) {
+  settings::Settings s;
   s.height = height;
   s.width = width;
   s.num_frames = frames;
@@ -70,7 +70,7 @@ void check_near(std::uint64_t estimated, std::size_t measured, std::uint64_t bes
 struct Video {
   const char* name;
   std::string dir;
-  job::Settings settings;
+  settings::Settings settings;
 };
 
 std::vector<Video> videos() {
@@ -88,17 +88,18 @@ TEST_CASE("weights are counted from the files' headers as the modules hold them"
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       CAPTURE(name);
       const std::string dir = test::golden_path(name + "/model");
-      const job::MemoryModel m = pipeline::memory_model(dir, {dtype, true, std::nullopt});
+      const job::MemoryModel m = pipeline::memory_model(card::read(dir), {dtype, true, std::nullopt});
       CHECK(m.of(Part::transformer) == bytes_of(load_transformer(dir + "/transformer", dtype)));
       CHECK(m.of(Part::transformer_2) == (name == "experts" ? m.of(Part::transformer) : 0));
       CHECK(m.of(Part::vae) == bytes_of(model::Vae::load(dir + "/vae", at::kCPU, at::kFloat)));
       CHECK(m.of(Part::text_encoder) == bytes_of(model::Umt5Encoder::load(dir + "/text_encoder", at::kCPU, dtype)));
-      const bool clip = m.clip.tokens > 0;
+      const bool clip = m.clip.has_value();
       CHECK(clip == (name == "clip" || name == "first_last"));
       CHECK(m.of(Part::image_encoder) == (clip ? bytes_of(model::ClipVision::load(dir, at::kCPU, dtype)) : 0));
       CHECK(m.host_weights > 0);
       CHECK(m.linear_weights * static_cast<std::uint64_t>(m.element_bytes) < m.of(Part::transformer));
-      const job::MemoryModel narrow = pipeline::memory_model(dir, {dtype, true, std::nullopt, /*fp8=*/true});
+      const job::MemoryModel narrow =
+          pipeline::memory_model(card::read(dir), {dtype, true, std::nullopt, /*fp8=*/true});
       CHECK(narrow.of(Part::transformer) == bytes_of(load_transformer(dir + "/transformer", dtype, /*fp8=*/true)));
       CHECK(narrow.of(Part::transformer) < m.of(Part::transformer));
       CHECK(narrow.of(Part::vae) == m.of(Part::vae));
@@ -118,14 +119,14 @@ TEST_CASE("a checkpoint that names transformer_2 alone is a model of one expert"
   index["transformer_2"] = std::exchange(index["transformer"], base::Json{nullptr, nullptr});
   folder.write("model_index.json", index.dump());
   const pipeline::Precision precision{at::kFloat, false, std::nullopt};
-  CHECK(job::to_json(pipeline::memory_model(folder.path(), precision)) ==
-        job::to_json(pipeline::memory_model(plain, precision)));
-  const auto loaded = pipeline::Pipeline::load(folder.path(), {});
+  CHECK(job::to_json(pipeline::memory_model(card::read(folder.path()), precision)) ==
+        job::to_json(pipeline::memory_model(card::read(plain), precision)));
+  const auto loaded = pipeline::Pipeline::load(card::read(folder.path()), {});
   CHECK(loaded.load_seconds().count("transformer_2") == 1);
   CHECK(loaded.load_seconds().count("transformer") == 0);
   index["transformer_2"] = base::Json{nullptr, nullptr};
   folder.write("model_index.json", index.dump());
-  const auto thrown = test::thrown_by([&] { pipeline::Pipeline::load(folder.path(), {}); });
+  const auto thrown = test::thrown_by([&] { pipeline::Pipeline::load(card::read(folder.path()), {}); });
   CHECK((thrown.kind == base::ErrorKind::model));
   CHECK(test::contains(thrown.message, "model_index.json: transformer: is missing, and so is transformer_2"));
 }
@@ -137,12 +138,13 @@ TEST_CASE("a pass through the transformer takes about what the plan says") {
       CAPTURE(v.name);
       CAPTURE(c10::elementSize(dtype));
       const c10::InferenceMode inference;
-      job::MemoryModel m = pipeline::memory_model(v.dir, {dtype, false, false});
+      job::MemoryModel m = pipeline::memory_model(card::read(v.dir), {dtype, false, false});
       m.both_prompts = false;
       const auto transformer = load_transformer(v.dir + "/transformer", dtype);
       const auto& config = transformer.config();
-      const at::Tensor latents = at::randn({1, config.in_channels, (v.settings.num_frames - 1) / m.vae.temporal + 1,
-                                            v.settings.height / m.vae.spatial, v.settings.width / m.vae.spatial});
+      const at::Tensor latents =
+          at::randn({1, config.in_channels, (v.settings.num_frames - 1) / m.vae.scale_factor_temporal + 1,
+                     v.settings.height / m.vae.scale_factor_spatial, v.settings.width / m.vae.scale_factor_spatial});
       const auto text = transformer.prepare_text(at::randn({1, 512, config.text_dim}), false);
       transformer.forward(latents, at::full({1}, 500.0), text);  // the rotation's table is made once
       memory.start();
@@ -158,19 +160,20 @@ TEST_CASE("decoding and encoding take about what the plan says, whole and in til
   for (const Video& v : videos()) {
     CAPTURE(v.name);
     const c10::InferenceMode inference;
-    const job::MemoryModel m = pipeline::memory_model(v.dir, {at::kFloat, false, std::nullopt});
+    const job::MemoryModel m = pipeline::memory_model(card::read(v.dir), {at::kFloat, false, std::nullopt});
     const auto vae = model::Vae::load(v.dir + "/vae", at::kCPU, at::kFloat);
-    const at::Tensor latents = at::randn({1, m.vae.z_dim, (v.settings.num_frames - 1) / m.vae.temporal + 1,
-                                          v.settings.height / m.vae.spatial, v.settings.width / m.vae.spatial});
+    const at::Tensor latents =
+        at::randn({1, m.vae.z_dim, (v.settings.num_frames - 1) / m.vae.scale_factor_temporal + 1,
+                   v.settings.height / m.vae.scale_factor_spatial, v.settings.width / m.vae.scale_factor_spatial});
     const auto decode = [&](const at::Tensor& some) { vae.decode(some, [](const at::Tensor&) {}); };
     decode(latents.slice(2, 0, 2));  // weights in oneDNN's format are made once, for a first frame and for later ones
     memory.start();
     decode(latents);
     check_near(job::activations_of(m, v.settings, {}).decode, memory.most());
 
-    job::Settings with_picture = v.settings;
+    settings::Settings with_picture = v.settings;
     with_picture.image = "first.png";
-    const bool one_frame = m.transformer.in_channels == m.transformer.out_channels;
+    const bool one_frame = m.transformer->in_channels == m.transformer->out_channels;
     const at::Tensor pixels =
         at::zeros({1, 3, one_frame ? 1 : v.settings.num_frames, v.settings.height, v.settings.width});
     vae.encode(pixels.slice(2, 0, 5));

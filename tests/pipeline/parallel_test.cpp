@@ -42,7 +42,7 @@ struct Video {
 };
 
 Video render(Pipeline& pipeline, const GoldenRun& golden) {
-  job::Settings settings = golden.settings;
+  settings::Settings settings = golden.settings;
   if (settings.sigmas.empty()) settings.num_inference_steps = kSteps;
   Video video;
   video.embeds = pipeline.encode_prompt(ids_of(golden.tensor("ids"))).embeds_1TE;
@@ -58,14 +58,14 @@ Video render(Pipeline& pipeline, const GoldenRun& golden) {
 Video alone_of(const Case& c) {
   test::compute_in_one_thread();
   const GoldenRun golden(c.name, c.run);
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   return render(pipeline, golden);
 }
 
 /// What the group's video has that one rank's has not, as text.
 std::string wrong_video(const Case& c, const Video& alone, Group group) {
   const GoldenRun golden(c.name, c.run);
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   pipeline.share(std::move(group));
   const Video together = render(pipeline, golden);
   pipeline.share(nullptr);
@@ -84,7 +84,7 @@ std::vector<std::string> sharing(int size, std::chrono::milliseconds deadline,
                                  const std::function<std::string(Pipeline&, const GoldenRun&, int)>& work) {
   return test::with_store(size, [&](const std::string& address, int rank) {
     const GoldenRun golden("plain");
-    Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+    Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
     pipeline.share(comm::make_store(address, rank, size, {deadline}));
     return work(pipeline, golden, rank);
   });
@@ -141,7 +141,7 @@ TEST_CASE("what one rank wants after a step is done by all, and one that is canc
 
 TEST_CASE("ranks that were told different videos are told so before the first step") {
   const auto outcomes = sharing(2, kLong, [](Pipeline& pipeline, const GoldenRun& golden, int rank) {
-    job::Settings settings = golden.settings;
+    settings::Settings settings = golden.settings;
     settings.seed += static_cast<std::uint64_t>(rank);
     settings.flow_shift += rank;
     return text_of([&] { pipeline.denoise(settings, golden.prompt(), golden.negative(), {}); });
@@ -159,7 +159,7 @@ TEST_CASE("members that are killed and frozen in the middle of a run are named w
   for (int rank = 0; rank < kSize; ++rank) {
     members.emplace_back([&, rank] {
       const GoldenRun golden("plain");
-      Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+      Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
       pipeline.share(comm::make_store(address.wait(), rank, kSize, {std::chrono::seconds(8)}));
       pipeline::DenoiseObserver observer;
       observer.on_step = [&](std::int64_t done, std::int64_t) {

@@ -15,8 +15,8 @@ using test::GoldenRun;
 namespace {
 
 /// The run's settings with its prompts and the picture files that diffusers was given.
-job::Settings settings_of(const std::string& name, const std::string& recorded) {
-  job::Settings settings = GoldenRun(name, recorded).settings;
+settings::Settings settings_of(const std::string& name, const std::string& recorded) {
+  settings::Settings settings = GoldenRun(name, recorded).settings;
   const std::string run = name + "/" + recorded;
   const auto stated = test::Golden(run).settings();
   settings.prompt = stated.at("prompt");
@@ -44,7 +44,7 @@ TEST_CASE("prompts and picture files become diffusers' latents and frames") {
     CAPTURE(name);
     CAPTURE(recorded);
     const GoldenRun golden(name, recorded);
-    const job::Settings settings = settings_of(name, recorded);
+    const settings::Settings settings = settings_of(name, recorded);
     render::VideoMaker maker({golden.model_dir(), "cpu", "f32", 1});
     const auto rendered = maker.render(settings, maker.prepare(settings), {}, silent());
     CHECK(gap(rendered.latents_CFYX, golden.tensor("latents")[0]) < 2e-4F);
@@ -56,7 +56,7 @@ TEST_CASE("a run that was stopped goes on from its file to the same bits, unless
   const test::TempFolder folder;
   for (const char* sampler : {"unipc", "dpm++", "euler"}) {
     CAPTURE(sampler);
-    job::Settings settings = settings_of("i2v", "run_last");
+    settings::Settings settings = settings_of("i2v", "run_last");
     settings.sampler = sampler;
     render::VideoMaker maker({GoldenRun("i2v").model_dir(), "cpu", "f32", 1});
     const auto whole = maker.render(settings, maker.prepare(settings), {}, silent());
@@ -80,7 +80,7 @@ TEST_CASE("a run that was stopped goes on from its file to the same bits, unless
 }
 
 TEST_CASE("a line of pixels is not brought to gigabytes for the image encoder") {
-  job::Settings settings = settings_of("clip", "pipeline");
+  settings::Settings settings = settings_of("clip", "pipeline");
   const render::VideoMaker maker({GoldenRun("clip").model_dir(), "cpu", "f32", 1});
   settings.image = test::golden_path("clip/line.png");
   const auto thrown = test::thrown_by([&] { maker.prepare(settings); });
@@ -90,7 +90,7 @@ TEST_CASE("a line of pixels is not brought to gigabytes for the image encoder") 
 
 TEST_CASE("a picture that cannot be read is the job's error, which names field and file") {
   const test::TempFolder folder;
-  job::Settings settings = settings_of("i2v", "run_last");
+  settings::Settings settings = settings_of("i2v", "run_last");
   const render::VideoMaker maker({GoldenRun("i2v").model_dir(), "cpu", "f32", 1});
   settings.last_image = folder.write("last.png", "no picture");
   const auto thrown = test::thrown_by([&] { maker.prepare(settings); });

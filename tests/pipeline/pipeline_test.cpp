@@ -58,7 +58,7 @@ TEST_CASE("tokens and a seed become diffusers' embeddings, latents and frames") 
     CAPTURE(name);
     CAPTURE(recorded);
     const GoldenRun golden(name, recorded);
-    Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+    Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
     const at::Tensor prompt_1TE = pipeline.encode_prompt(tokens_of(golden.tensor("ids"))).embeds_1TE;
     const at::Tensor negative_1TE = pipeline.encode_prompt(tokens_of(golden.tensor("negative_ids"))).embeds_1TE;
     CHECK(gap(prompt_1TE, golden.prompt()) < 1e-4F);
@@ -74,7 +74,7 @@ TEST_CASE("tokens and a seed become diffusers' embeddings, latents and frames") 
 
 TEST_CASE("pictures decide the video, and must be there and of its size") {
   const GoldenRun golden("i2v", "run_last");
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   const auto latents = [&](const pipeline::Pictures& pictures) {
     const auto image = pipeline.encode_pictures(golden.settings, pictures);
     return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
@@ -100,17 +100,18 @@ TEST_CASE("pictures that a model does not take, or lacks, are refused by field")
     const char* last_image;
     const char* says;
   };
-  for (const Case& c : {Case{"plain", "a.png", "", "image: this model is text-to-video"},
-                        Case{"i2v", "", "", "image: this model needs a picture"},
-                        Case{"ti2v", "a.png", "b.png", "last_image: this model takes no last picture"},
-                        Case{"clip", "a.png", "b.png", "last_image: this model takes no last picture"},
-                        Case{"first_last", "a.png", "", "last_image: this model needs a picture to end with"}}) {
+  for (const Case& c :
+       {Case{"plain", "a.png", "", "image: this model makes videos from text alone"},
+        Case{"i2v", "", "", "image: is required by this image-to-video model"},
+        Case{"ti2v", "a.png", "b.png", "last_image: this model takes a first picture only"},
+        Case{"clip", "a.png", "b.png", "last_image: this model takes a first picture only"},
+        Case{"first_last", "a.png", "", "last_image: this model needs the first and the last picture"}}) {
     CAPTURE(c.model);
     const GoldenRun golden(c.model);
-    job::Settings settings = golden.settings;
+    settings::Settings settings = golden.settings;
     settings.image = c.image;
     settings.last_image = c.last_image;
-    const Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+    const Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
     const auto thrown = test::thrown_by([&] { pipeline.check(settings); });
     CHECK(thrown.kind == base::ErrorKind::job);
     CHECK(test::contains(thrown.message, c.says));
@@ -119,13 +120,13 @@ TEST_CASE("pictures that a model does not take, or lacks, are refused by field")
 
 TEST_CASE("frames arrive as the VAE makes them: one, then four by four") {
   const GoldenRun golden("plain");
-  const Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  const Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   CHECK(decode(pipeline, golden.tensor("latents")[0]).pieces == std::vector<std::int64_t>{1, 4, 4});
 }
 
 TEST_CASE("a cancelled decoding ends before the next piece") {
   const GoldenRun golden("plain");
-  const Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  const Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   base::CancelToken cancel;
   int pieces = 0;
   const auto thrown = test::thrown_by([&] {
@@ -145,7 +146,7 @@ TEST_CASE("the last prompts are kept, the one that was used longest ago goes fir
   const GoldenRun golden("plain");
   pipeline::PipelineOptions options;
   options.cached_prompts = 2;
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), options);
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), options);
   const auto cached = [&](std::int64_t token) { return pipeline.encode_prompt({token, 1}).cached; };
   CHECK_FALSE(cached(5));
   CHECK_FALSE(cached(6));
@@ -160,7 +161,7 @@ TEST_CASE("the last prompts are kept, the one that was used longest ago goes fir
 }
 
 TEST_CASE("a prompt without tokens, or with more than 512, is refused") {
-  Pipeline pipeline = Pipeline::load(GoldenRun("plain").model_dir(), {});
+  Pipeline pipeline = Pipeline::load(card::read(GoldenRun("plain").model_dir()), {});
   for (const std::size_t count : {std::size_t{0}, std::size_t{513}}) {
     CHECK(test::thrown_by([&] { pipeline.encode_prompt(std::vector<std::int64_t>(count, 5)); }).kind ==
           base::ErrorKind::internal);
@@ -178,7 +179,7 @@ TEST_CASE("a folder that is no text-to-video model is refused by the file that s
     CAPTURE(index);
     const test::TempFolder folder;
     folder.write("model_index.json", index);
-    const auto thrown = test::thrown_by([&] { Pipeline::load(folder.path(), {}); });
+    const auto thrown = test::thrown_by([&] { Pipeline::load(card::read(folder.path()), {}); });
     CHECK(thrown.kind == base::ErrorKind::model);
     CHECK(test::contains(thrown.message, "model_index.json"));
     CHECK(test::contains(thrown.message, says));

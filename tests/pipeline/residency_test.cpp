@@ -38,7 +38,7 @@ struct Made {
 
 Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token) {
   Made made;
-  job::Settings settings = golden.settings;
+  settings::Settings settings = golden.settings;
   settings.num_inference_steps = kSteps;
   made.embeds = pipeline.encode_prompt({token, 17, 99, 3, 1}).embeds_1TE.cpu();
   const auto image = pipeline.encode_pictures(settings, golden.pictures());
@@ -77,10 +77,10 @@ TEST_CASE("weights that come and go give the numbers of weights that stay, video
            {"experts", "pipeline"}, {"i2v", "run_last"}, {"clip", "pipeline"}, {"ti2v", "run_image"}}) {
     CAPTURE(name);
     const GoldenRun golden(name, run);
-    Pipeline staying = Pipeline::load(golden.model_dir(), on_checked_device({}));
+    Pipeline staying = Pipeline::load(card::read(golden.model_dir()), on_checked_device({}));
     const Made wanted = make(staying, golden, 5);
     for (const MemoryPlan& plan : kPlans) {
-      Pipeline moving = Pipeline::load(golden.model_dir(), on_checked_device(plan));
+      Pipeline moving = Pipeline::load(card::read(golden.model_dir()), on_checked_device(plan));
       for (int video = 0; video < 2; ++video) {
         const Made made = make(moving, golden, video == 0 ? 5 : 6);  // another prompt: the text encoder comes back
         CHECK(at::equal(made.embeds, wanted.embeds) == (video == 0));
@@ -93,12 +93,13 @@ TEST_CASE("weights that come and go give the numbers of weights that stay, video
 
 TEST_CASE("what leaves is no longer on the device") {
   const GoldenRun golden("experts");
-  const job::MemoryModel model = pipeline::memory_model(golden.model_dir(), {at::kFloat, false, std::nullopt});
+  const job::MemoryModel model =
+      pipeline::memory_model(card::read(golden.model_dir()), {at::kFloat, false, std::nullopt});
   std::vector<std::size_t> most;
   for (const MemoryPlan& plan :
        {MemoryPlan{}, moving_plan(false, Experts::take_turns, false), moving_plan(true, Experts::leave, true)}) {
     const std::size_t before = test::checked_device_bytes();
-    Pipeline pipeline = Pipeline::load(golden.model_dir(), on_checked_device(plan));
+    Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), on_checked_device(plan));
     const auto bytes = make(pipeline, golden, 5).bytes;
     most.push_back(*std::max_element(bytes.begin(), bytes.end()) - before);
   }
@@ -109,7 +110,7 @@ TEST_CASE("what leaves is no longer on the device") {
 
 TEST_CASE("a plan may change between videos") {
   const GoldenRun golden("experts");
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), on_checked_device({}));
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), on_checked_device({}));
   const Made wanted = make(pipeline, golden, 5);
   for (const MemoryPlan& plan : kPlans) {
     pipeline.adopt(plan);
@@ -172,7 +173,7 @@ TEST_CASE("a weight that was exchanged, here or away, is the one that comes back
 
 TEST_CASE("tiles are decoded and encoded where the plan says so") {
   const GoldenRun golden("plain");
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), {});
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   MemoryPlan tiled;
   tiled.tiled = {true, true};
   const at::Tensor latents_CFYX = at::randn({4, 2, 8, 40});  // two tiles wide

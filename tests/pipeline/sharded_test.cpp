@@ -24,7 +24,7 @@ pipeline::PipelineOptions options_for(const model::ShardSeat& seat, at::Device d
 }
 
 at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
-  job::Settings settings = golden.settings;
+  settings::Settings settings = golden.settings;
   if (settings.sigmas.empty()) settings.num_inference_steps = 4;  // enough for both experts
   pipeline::LoraFiles files;
   pipeline.use_loras(pipeline::open_loras(golden.settings.loras, files));
@@ -35,7 +35,7 @@ at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
 /// The latents of `runs`, one after the other, over all of `group`.
 std::vector<at::Tensor> videos(const char* name, const std::vector<const char*>& runs,
                                const pipeline::PipelineOptions& options, std::unique_ptr<comm::Communicator> group) {
-  Pipeline pipeline = Pipeline::load(GoldenRun(name).model_dir(), options);
+  Pipeline pipeline = Pipeline::load(card::read(GoldenRun(name).model_dir()), options);
   pipeline.share(std::move(group));
   std::vector<at::Tensor> latents;
   for (const char* run : runs) latents.push_back(latents_of(pipeline, GoldenRun(name, run)));
@@ -95,7 +95,7 @@ TEST_CASE("a group that has become smaller shards its weights anew, and who is l
   const auto outcomes = test::in_group(3, kLong, [](comm::Communicator& group) {
     const GoldenRun golden("experts");
     const GoldenRun with_loras("experts", "run_lora_both");
-    Pipeline pipeline = Pipeline::load(golden.model_dir(), options_for({group.rank(), group.size()}));
+    Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), options_for({group.rank(), group.size()}));
     pipeline.share(group.split(0));
     latents_of(pipeline, with_loras);
     pipeline.share(nullptr);

@@ -177,7 +177,7 @@ TEST_CASE_FIXTURE(Looked, "a job whose like took longer than is left before the 
   Rank one = rank();
   one.options.deadline_ms = base::now_ms() + 3'600'000;
   const auto settings_of = [](std::int64_t frames) {
-    job::Settings settings;
+    settings::Settings settings;
     settings.width = settings.height = 16;
     settings.num_frames = frames;
     return settings;

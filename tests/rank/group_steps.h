@@ -7,8 +7,8 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/json.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/job.h"
-#include "nightreel/job/model_card.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/rank/group_renderer.h"
 
@@ -27,7 +27,7 @@ inline rank::RenderUnit::Event next_event(rank::GroupRenderer& group, const std:
 /// Has the group render a video of three steps into FOLDER/ID.mp4.
 inline void send_render(rank::GroupRenderer& group, const std::string& folder, const std::string& id,
                         const std::string& prompt) {
-  const auto card = job::read_model_card(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
+  const auto card = card::read(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
   const base::Json spec{{"id", id},     {"prompt", prompt}, {"num_inference_steps", 3},
                         {"height", 16}, {"width", 16},      {"num_frames", 5}};
   protocol::RenderRequest request;

@@ -7,6 +7,7 @@
 #include "nightreel/base/file.h"
 #include "nightreel/rank/input_hashes.h"
 #include "nightreel/rank/past_times.h"
+#include "nightreel/settings/json.h"
 #include "rank/kept.h"
 #include "support/temp_folder.h"
 
@@ -16,8 +17,8 @@ using base::Json;
 
 namespace {
 
-job::Settings some_settings() {
-  job::Settings s;
+settings::Settings some_settings() {
+  settings::Settings s;
   s.prompt = "a cat";
   s.image = "/cat.png";
   s.width = 832;
@@ -37,7 +38,7 @@ Json sidecar() {
           {"model_digest", "m1"},
           {"model", {{"dtype", "bf16"}}},
           {"crf", 18},
-          {"settings", job::to_json(some_settings())},
+          {"settings", settings::to_json(some_settings())},
           {"inputs", {{"/cat.png", "c0"}, {"/style.safetensors", "10"}}}};
 }
 
@@ -146,7 +147,7 @@ TEST_CASE("the slowest of this model's and size's sidecars tells how long one ta
     CHECK(past.slowest(some_settings()) == 301.5);
   }
   PastTimes past(out, "m1");
-  job::Settings other = some_settings();
+  settings::Settings other = some_settings();
   other.num_frames = 41;
   CHECK(past.slowest(other) == 601.5);
   other.width = 16;

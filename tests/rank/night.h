@@ -74,7 +74,7 @@ class Rank {
     options.out = out_.root();
     jobs.set_patience({pace.patience, {}, true});
     out_.make();
-    card_ = job::read_model_card(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
+    card_ = card::read(std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes");
     recipe_ = job::recipe_for(card_, job::RecipeChoice::automatic);
     limits.stages = {3600, 3600, 3600, 3600, 3600, 3600};
     limits.queue_away_s = 60;
@@ -148,7 +148,7 @@ class Rank {
   rank::OutputFolder out_;
   base::CancelToken stop_;
   queue::LeaseKeeper keeper_;
-  job::ModelCard card_;
+  card::Card card_;
   job::Recipe recipe_;
   protocol::ReadyEvent ready_;
   int number_ = 0;

@@ -15,7 +15,11 @@ constexpr std::uint64_t kGB = 1000000000;
 job::DeviceMemory room_for_one_expert() {
   job::DeviceMemory memory;
   memory.model.gpu = false;
-  memory.model.transformer = {1, 1, 8, 16, 16, 16, 16, 16, 0, 0, {1, 2, 2}};
+  card::TransformerConfig& transformer = memory.model.transformer.emplace();
+  transformer.num_layers = 1;
+  transformer.num_attention_heads = 1;
+  transformer.attention_head_dim = 8;
+  transformer.ffn_dim = 16;
   memory.model.weights = {0, 0, 10 * kGB, 10 * kGB, 0};
   memory.bytes = 15 * kGB;
   return memory;
@@ -72,7 +76,7 @@ TEST_CASE_FIXTURE(Night, "a job that does not fit the renderer's device fails fo
   Rank one = rank();
   one.memory = room_for_one_expert();
   one.memory.model.weights = {};
-  job::Settings settings;
+  settings::Settings settings;
   settings.height = settings.width = 16;
   settings.num_frames = 5;
   one.memory.bytes = job::plan_memory(one.memory.model, settings, 0).peak().bytes();

@@ -64,14 +64,14 @@ render::Agreement* FakeMaker::share(std::unique_ptr<comm::Communicator> group, s
   return agreement_.get();
 }
 
-render::Prepared FakeMaker::prepare(const job::Settings& settings) const {
+render::Prepared FakeMaker::prepare(const settings::Settings& settings) const {
   if (on_call) on_call({"prepare", settings.prompt, nullptr});
   render::Prepared prepared;
   prepared.inputs_hash = "of " + settings.prompt;
   return prepared;
 }
 
-void FakeMaker::work(const std::string& verb, const job::Settings& settings, const render::Prepared& prepared,
+void FakeMaker::work(const std::string& verb, const settings::Settings& settings, const render::Prepared& prepared,
                      const render::Checkpointing& checkpointing, const render::RenderObserver& observer) {
   diary->add(verb + " " + settings.prompt);
   require_right(prepared.inputs_hash == "of " + settings.prompt, "preparation");
@@ -83,7 +83,7 @@ void FakeMaker::work(const std::string& verb, const job::Settings& settings, con
   agreement_ ? agreement_->together(look) : look();
 }
 
-render::Rendered FakeMaker::render(const job::Settings& settings, const render::Prepared& prepared,
+render::Rendered FakeMaker::render(const settings::Settings& settings, const render::Prepared& prepared,
                                    const render::Checkpointing& checkpointing, const render::RenderObserver& observer) {
   work("render", settings, prepared, checkpointing, observer);
   render::Rendered rendered;
@@ -93,7 +93,7 @@ render::Rendered FakeMaker::render(const job::Settings& settings, const render::
   return rendered;
 }
 
-render::Begun FakeMaker::begin(const job::Settings& settings, const render::Prepared& prepared,
+render::Begun FakeMaker::begin(const settings::Settings& settings, const render::Prepared& prepared,
                                const render::Checkpointing& checkpointing, const render::RenderObserver& observer) {
   work("begin", settings, prepared, checkpointing, observer);
   render::Begun begun;
@@ -102,7 +102,7 @@ render::Begun FakeMaker::begin(const job::Settings& settings, const render::Prep
   return begun;
 }
 
-render::Rendered FakeMaker::finish(const job::Settings& settings, const render::Prepared& prepared,
+render::Rendered FakeMaker::finish(const settings::Settings& settings, const render::Prepared& prepared,
                                    const render::Checkpointing& checkpointing, const render::RenderObserver& observer,
                                    render::Begun begun) {
   work("finish", settings, prepared, checkpointing, observer);
@@ -112,7 +112,7 @@ render::Rendered FakeMaker::finish(const job::Settings& settings, const render::
   return rendered;
 }
 
-void FakeMaker::write(const job::Settings& settings, const protocol::Json& spec, const render::OutputFiles& files,
+void FakeMaker::write(const settings::Settings& settings, const protocol::Json& spec, const render::OutputFiles& files,
                       render::Rendered& rendered) const {
   diary->add("write " + settings.prompt);
   if (on_call) on_call({"write", settings.prompt, nullptr});

@@ -36,21 +36,21 @@ class FakeMaker final : public render::Maker {
   FakeMaker();
   const protocol::ReadyEvent& facts() const override { return facts_; }
   render::Agreement* share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds told) override;
-  render::Prepared prepare(const job::Settings& settings) const override;
-  render::Rendered render(const job::Settings& settings, const render::Prepared& prepared,
+  render::Prepared prepare(const settings::Settings& settings) const override;
+  render::Rendered render(const settings::Settings& settings, const render::Prepared& prepared,
                           const render::Checkpointing& checkpointing, const render::RenderObserver& observer) override;
   void plan_with(std::uint64_t bytes) override { planned = bytes; }
-  std::int64_t wave(const job::Settings&) const override { return wave_size; }
-  render::Begun begin(const job::Settings& settings, const render::Prepared& prepared,
+  std::int64_t wave(const settings::Settings&) const override { return wave_size; }
+  render::Begun begin(const settings::Settings& settings, const render::Prepared& prepared,
                       const render::Checkpointing& checkpointing, const render::RenderObserver& observer) override;
-  render::Rendered finish(const job::Settings& settings, const render::Prepared& prepared,
+  render::Rendered finish(const settings::Settings& settings, const render::Prepared& prepared,
                           const render::Checkpointing& checkpointing, const render::RenderObserver& observer,
                           render::Begun begun) override;
-  void write(const job::Settings& settings, const protocol::Json& spec, const render::OutputFiles& files,
+  void write(const settings::Settings& settings, const protocol::Json& spec, const render::OutputFiles& files,
              render::Rendered& rendered) const override;
 
  private:
-  void work(const std::string& verb, const job::Settings& settings, const render::Prepared& prepared,
+  void work(const std::string& verb, const settings::Settings& settings, const render::Prepared& prepared,
             const render::Checkpointing& checkpointing, const render::RenderObserver& observer);
 
   protocol::ReadyEvent facts_;

@@ -10,6 +10,7 @@
 
 #include "comm/failing_member.h"
 #include "comm/members.h"
+#include "nightreel/card/card.h"
 #include "nightreel/model/digest.h"
 #include "nightreel/model/shared_load.h"
 #include "support/checked_device.h"
@@ -33,7 +34,7 @@ std::string text_in(const std::string& path) {
 std::string loaded(std::unique_ptr<comm::Communicator> group, const std::string& log_file) {
   const std::string folder = test::golden_path("experts/model");
   const auto log = base::Logger::to_stderr_and_file(base::LogFormat::text, "renderer", log_file);
-  const render::Loaded loaded = render::load_checkpoint(folder, {}, std::move(group), log);
+  const render::Loaded loaded = render::load_checkpoint(card::read(folder), {}, std::move(group), log);
   std::string wrong;
   if (loaded.digest != model::model_digest(folder)) wrong += "another digest; ";
   if (loaded.report.shared) wrong += "said to be shared; ";
@@ -98,7 +99,7 @@ TEST_CASE("beside a GPU the others do not go on: their ranks start other rendere
       const std::string log_file = logs / ("renderer-" + std::to_string(rank) + ".jsonl");
       const auto log = base::Logger::to_stderr_and_file(base::LogFormat::text, "renderer", log_file);
       try {
-        render::load_checkpoint(test::golden_path("experts/model"), options, std::move(member), log);
+        render::load_checkpoint(card::read(test::golden_path("experts/model")), options, std::move(member), log);
         return std::string("loaded");
       } catch (const base::Error& e) {
         return std::string(base::traits(e.kind()).name) + ": " + e.what();

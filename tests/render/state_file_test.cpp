@@ -156,7 +156,7 @@ TEST_CASE("a state that cannot be written is an error of storage that names the 
 }
 
 TEST_CASE("a key tells settings, pictures, LoRAs, models and jobs apart") {
-  job::Settings settings;
+  settings::Settings settings;
   settings.prompt = "a red circle";
   const StateKey key = render::state_key(settings, "pictures", "digest");
   CHECK(render::state_key(settings, "pictures", "digest").settings_hash == key.settings_hash);
@@ -199,7 +199,7 @@ TEST_CASE("a state that does not fit is named on one line, with the reason") {
 }
 
 TEST_CASE("how the file is written is no part of a key") {
-  job::Settings settings;
+  settings::Settings settings;
   const StateKey key = render::state_key(settings, "pictures", "digest", "a job");
   settings.fps = 30;
   settings.crf = 40;
@@ -208,7 +208,7 @@ TEST_CASE("how the file is written is no part of a key") {
 }
 
 TEST_CASE("a state that version 0.1 left is gone on from") {
-  job::Settings settings;
+  settings::Settings settings;
   settings.prompt = "a red circle";
   settings.fps = 8;
   // e027eb8: sha256 of all settings' JSON and the inputs; no word of the job.

@@ -44,8 +44,8 @@ render::MakerOptions shapes_on_cpu() {
   return options;
 }
 
-job::Settings red_circle(std::int64_t steps = kSteps) {
-  job::Settings settings;
+settings::Settings red_circle(std::int64_t steps = kSteps) {
+  settings::Settings settings;
   settings.prompt = "a red circle moves right on a black background";
   settings.negative_prompt = "blurred";
   settings.height = 48;
@@ -54,6 +54,7 @@ job::Settings red_circle(std::int64_t steps = kSteps) {
   settings.fps = 8;
   settings.num_inference_steps = steps;
   settings.guidance_scale = 3;
+  settings.boundary_ratio = 0;  // the first expert alone
   settings.seed = 1;
   return settings;
 }
@@ -79,7 +80,7 @@ struct Watched {
   Watched& operator=(const Watched&) = delete;
 };
 
-Rendered render_with(VideoMaker& maker, const job::Settings& settings, const Checkpointing& checkpointing = {}) {
+Rendered render_with(VideoMaker& maker, const settings::Settings& settings, const Checkpointing& checkpointing = {}) {
   Watched watched;
   return maker.render(settings, maker.prepare(settings), checkpointing, watched.observer);
 }
@@ -95,7 +96,7 @@ const Rendered& rendered_alone() {
 
 /// The videos of `size` makers that share a group, in rank order; what one of them throws fails the test.
 std::vector<Rendered> rendered_by(int size, const std::function<render::MakerOptions(int rank)>& options,
-                                  const job::Settings& settings, const Checkpointing& checkpointing = {}) {
+                                  const settings::Settings& settings, const Checkpointing& checkpointing = {}) {
   std::vector<Rendered> videos(static_cast<std::size_t>(size));
   const auto thrown = test::in_threads(size, [&](Group group) {
     const int rank = group->rank();
@@ -144,7 +145,7 @@ std::vector<std::string> interrupted(int size, const Prepare& prepare) {
     VideoMaker maker(shapes_on_cpu());
     maker.share(std::move(group), kHang);
     Watched watched;
-    job::Settings settings = red_circle();
+    settings::Settings settings = red_circle();
     Checkpointing checkpointing;
     prepare(rank, watched, settings, checkpointing);
     std::string& outcome = outcomes[static_cast<std::size_t>(rank)];
@@ -243,7 +244,7 @@ TEST_CASE("a group reads every byte once, and has the weights that one has") {
 }
 
 TEST_CASE("a video that rank 0 cancels ends on all after the same step, and the group goes on") {
-  const auto outcomes = interrupted(3, [](int rank, Watched& watched, job::Settings&, Checkpointing&) {
+  const auto outcomes = interrupted(3, [](int rank, Watched& watched, settings::Settings&, Checkpointing&) {
     if (rank == 0) watched.cancel_after = 2;
   });
   for (const std::string& outcome : outcomes) CHECK(outcome == "interrupted: cancelled (step 2, saved)");
@@ -252,10 +253,11 @@ TEST_CASE("a video that rank 0 cancels ends on all after the same step, and the 
 TEST_CASE("a video that rank 0 stops is kept by rank 0 alone, and goes on in another group of another size") {
   const TempFolder folder;
   const std::string state = folder / "state";
-  const auto outcomes = interrupted(2, [&](int rank, Watched& watched, job::Settings&, Checkpointing& checkpointing) {
-    checkpointing = {rank == 0 ? state : folder / "nobody's", 4};
-    if (rank == 0) watched.stop_after = 5;
-  });
+  const auto outcomes =
+      interrupted(2, [&](int rank, Watched& watched, settings::Settings&, Checkpointing& checkpointing) {
+        checkpointing = {rank == 0 ? state : folder / "nobody's", 4};
+        if (rank == 0) watched.stop_after = 5;
+      });
   CHECK(outcomes[0] == "interrupted: stopped after step 5 (step 5, saved 4 5)");
   CHECK(outcomes[1] == "interrupted: stopped after step 5 (step 5, saved)");
   CHECK(fs::exists(state));
@@ -296,7 +298,7 @@ TEST_CASE("without a place for its state a video is not stopped, and is rendered
 
 TEST_CASE("a state that rank 0 cannot write ends the video on all, and the group goes on") {
   const TempFolder folder;
-  const auto outcomes = interrupted(2, [&](int, Watched&, job::Settings&, Checkpointing& checkpointing) {
+  const auto outcomes = interrupted(2, [&](int, Watched&, settings::Settings&, Checkpointing& checkpointing) {
     checkpointing = {folder / "no folder/state", 2};
   });
   CHECK_MESSAGE(outcomes[0].rfind("storage: ", 0) == 0, outcomes[0]);
@@ -305,7 +307,7 @@ TEST_CASE("a state that rank 0 cannot write ends the video on all, and the group
 }
 
 TEST_CASE("settings that one member cannot render fail on all before the first step, and the group goes on") {
-  const auto outcomes = interrupted(2, [](int rank, Watched&, job::Settings& settings, Checkpointing&) {
+  const auto outcomes = interrupted(2, [](int rank, Watched&, settings::Settings& settings, Checkpointing&) {
     if (rank == 1) settings.height = 50;
   });
   for (const std::string& outcome : outcomes) {
@@ -318,8 +320,8 @@ TEST_CASE("settings that one member cannot render fail on all before the first s
 TEST_CASE("a group's videos in waves are those that one renders one after the other") {
   render::MakerOptions options = shapes_on_cpu();
   options.model = test::golden_path("experts/model");
-  std::vector<job::Settings> jobs(2, red_circle(6));
-  for (job::Settings& settings : jobs) {
+  std::vector<settings::Settings> jobs(2, red_circle(6));
+  for (settings::Settings& settings : jobs) {
     settings.width = 64;
     settings.guidance_scale = 4;
     settings.guidance_scale_2 = 3;
@@ -330,7 +332,7 @@ TEST_CASE("a group's videos in waves are those that one renders one after the ot
   std::vector<at::Tensor> alone;
   VideoMaker maker(options);
   CHECK(maker.wave(jobs[0]) == 1);
-  for (const job::Settings& settings : jobs) alone.push_back(render_with(maker, settings).latents_CFYX);
+  for (const settings::Settings& settings : jobs) alone.push_back(render_with(maker, settings).latents_CFYX);
   job::MemoryModel memory = job::device_memory_from_json(maker.facts().memory).model;
   memory.group = 2;
   std::uint64_t at_work = 0;
@@ -345,7 +347,7 @@ TEST_CASE("a group's videos in waves are those that one renders one after the ot
     std::string wrong = member.wave(jobs[0]) > 1 ? "" : "no waves; ";
     Watched watched;
     std::vector<render::Begun> begun;
-    for (const job::Settings& settings : jobs) {
+    for (const settings::Settings& settings : jobs) {
       begun.push_back(member.begin(settings, member.prepare(settings), {}, watched.observer));
       if (!begun.back().state || begun.back().state->sampler.next_step == 0) wrong += "nothing done; ";
     }

@@ -33,7 +33,7 @@ void check_trajectory(const std::string& name) {
   const auto run = golden.settings();
   const sample::Method method = sample::method_of(run.at("sampler"));
   const sample::Schedule schedule =
-      sample::make_schedule({method, run.at("steps"), run.at("flow_shift"), run.at("given_sigmas")}, {});
+      sample::make_schedule({method, run.at("steps"), run.at("flow_shift"), run.at("given_sigmas")}, 1000);
   check_equal(schedule.sigmas, golden.tensor("sigmas"));
   check_equal(schedule.timesteps, golden.tensor("timesteps"));
 

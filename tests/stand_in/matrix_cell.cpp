@@ -120,11 +120,11 @@ class Watch {
   json steps_ = json::array();
 };
 
-job::Settings settings_of(const std::string& model, json fields, int video) {
+settings::Settings settings_of(const std::string& model, json fields, int video) {
   std::string prompt = "a red circle";
   for (int i = 0; i < 7 * video; ++i) prompt += " moves right";
   fields["prompt"] = prompt;
-  const job::ModelCard card = job::read_model_card(model);
+  const card::Card card = card::read(model);
   return job::resolve(job::make_job(fields, {}), card, job::recipe_for(card, job::RecipeChoice::automatic));
 }
 
@@ -145,7 +145,7 @@ json make_videos(render::VideoMaker& maker, const Asked& asked, Watch& watch, js
   for (int video = 1; video <= asked.videos; ++video) {
     const auto before = static_cast<std::size_t>(video - 1);
     if (before < asked.others.size()) from_stand_in<void(std::uint64_t)>("stand_in_others_hold")(asked.others[before]);
-    const job::Settings settings = settings_of(asked.model, asked.fields, video);
+    const settings::Settings settings = settings_of(asked.model, asked.fields, video);
     try {
       const render::Rendered rendered = maker.render(settings, maker.prepare(settings), {}, observer);
       plans.push_back(rendered.plan);

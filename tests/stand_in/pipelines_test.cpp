@@ -46,7 +46,7 @@ Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token = 5) {
 }
 
 Made make(const GoldenRun& golden, at::Device device, at::ScalarType dtype) {
-  Pipeline pipeline = Pipeline::load(golden.model_dir(), options_of(device, dtype));
+  Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), options_of(device, dtype));
   return make(pipeline, golden);
 }
 
@@ -99,9 +99,9 @@ TEST_CASE("whole videos in bfloat16 are no further from float32 than the CPU's o
 
 TEST_CASE("weights that wait in pinned memory give the numbers of weights that stay") {
   const GoldenRun golden("experts");
-  Pipeline staying = Pipeline::load(golden.model_dir(), options_of(kGpu, at::kFloat));
+  Pipeline staying = Pipeline::load(card::read(golden.model_dir()), options_of(kGpu, at::kFloat));
   for (const MemoryPlan& plan : kPlans) {
-    Pipeline moving = Pipeline::load(golden.model_dir(), options_of(kGpu, at::kFloat, plan));
+    Pipeline moving = Pipeline::load(card::read(golden.model_dir()), options_of(kGpu, at::kFloat, plan));
     for (const std::int64_t token : {5, 6}) {
       const Made wanted = make(staying, golden, token);
       const Made made = make(moving, golden, token);

@@ -18,7 +18,7 @@
 
 #include "nightreel/bench/device_use.h"
 #include "nightreel/job/memory.h"
-#include "nightreel/job/settings.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::bench {
 
@@ -27,10 +27,10 @@ struct Workload {
   std::string model;  // Diffusers folder
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
-  job::Settings settings;    // sizes, steps, guidance, seed
-  std::int64_t tokens = 64;  // of a prompt; a reference brings its own
-  bool random = false;       // weights are made (random_weights.h), and `model` has their headers
-  job::MemoryPlan plan;      // for the settings, of pieces whose kind is planned
+  settings::Settings settings;  // sizes, steps, guidance, seed
+  std::int64_t tokens = 64;     // of a prompt; a reference brings its own
+  bool random = false;          // weights are made (random_weights.h), and `model` has their headers
+  job::MemoryPlan plan;         // for the settings, of pieces whose kind is planned
 };
 
 /// The plan by which a renderer makes such a video on the workload's device, of which `gpu_memory` bytes are to be used

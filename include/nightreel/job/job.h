@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "nightreel/base/json.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/settings/id.h"
 #include "nightreel/settings/stated.h"
 

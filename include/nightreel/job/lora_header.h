@@ -7,7 +7,7 @@
 
 namespace nightreel::job {
 
-/// Reads the header of a safetensors file: JSON, with every tensor's bytes within the file. A folder is let through.
+/// Reads the header of a safetensors file (tensorfile/safetensors.h). A folder is let through.
 /// Throws Error{job} "PATH: reason".
 void check_lora_header(const std::string& path);
 

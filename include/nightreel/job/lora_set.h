@@ -7,15 +7,15 @@
 #include <string>
 #include <vector>
 
-#include "nightreel/job/settings.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::job {
 
 /// In the one order in which a set is merged, so that LoRAs listed in another order give the same weights, bit for bit.
-std::vector<Lora> in_merge_order(std::vector<Lora> loras);
+std::vector<settings::Lora> in_merge_order(std::vector<settings::Lora> loras);
 
 /// 32 hex digits, equal for lists of the same paths (resolved ones: Job::loras, Settings::loras), scales and experts in
 /// any order; empty without LoRAs. A rank that prefers jobs of the set that its renderer has merged compares these.
-std::string lora_set(const std::vector<Lora>& loras);
+std::string lora_set(const std::vector<settings::Lora>& loras);
 
 }  // namespace nightreel::job

@@ -14,10 +14,10 @@
 #include <string_view>
 #include <vector>
 
+#include "nightreel/card/card.h"
 #include "nightreel/job/job.h"
-#include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
-#include "nightreel/job/settings.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::job {
 
@@ -27,28 +27,6 @@ inline constexpr std::array<Part, 5> kParts{Part::text_encoder, Part::image_enco
                                             Part::transformer_2, Part::vae};
 /// The component's folder.
 std::string_view name(Part part);
-
-/// The dimensions of a Wan VAE, as its config.json names them.
-struct VaeSize {
-  std::int64_t base_dim = 96;
-  std::int64_t decoder_base_dim = 96;
-  std::int64_t z_dim = 16;
-  std::vector<std::int64_t> dim_mult{1, 2, 4, 4};
-  std::int64_t num_res_blocks = 2;
-  std::vector<bool> temporal_downsample{false, true, true};
-  std::int64_t spatial = 8;   // pixels a latent cell, each way
-  std::int64_t temporal = 4;  // frames a latent frame, but for the first
-  std::int64_t patch_size = 1;
-  bool is_residual = false;
-};
-
-/// What an encoder of `tokens` tokens needs: UMT5 for a prompt, CLIP for a picture.
-struct EncoderSize {
-  std::int64_t tokens = 0;
-  std::int64_t width = 0;
-  std::int64_t ffn_dim = 0;
-  std::int64_t heads = 0;
-};
 
 /// How tensors come by a device's memory, which says what they take beside their own bytes.
 enum class Allocator {
@@ -66,10 +44,10 @@ struct MemoryModel {
   std::int64_t element_bytes = 2;  // of the transformer's and the encoders' activations; the VAE computes in float32
   bool both_prompts = false;       // prompt and negative prompt go through the transformer as one batch
   bool keep_keys = false;          // the cross-attention's keys and values of all blocks are kept
-  TransformerSize transformer;
-  VaeSize vae;
-  EncoderSize text;
-  EncoderSize clip;                        // no tokens: there is none
+  std::optional<card::TransformerConfig> transformer;  // of each expert; absent, as those below: there is none
+  card::VaeConfig vae;
+  std::optional<card::Umt5Config> text;
+  std::optional<card::ClipVisionConfig> clip;
   std::array<std::uint64_t, 5> weights{};  // bytes on the device by Part; 0: there is none
   std::uint64_t host_weights = 0;          // bytes that never leave the host: the token embedding
   std::uint64_t linear_weights = 0;        // numbers in the linear layers of one expert's blocks, which fp8 narrows
@@ -131,7 +109,7 @@ struct Tiled {
   bool decode = false;
 };
 
-Activations activations_of(const MemoryModel& model, const Settings& settings, const Tiled& tiled);
+Activations activations_of(const MemoryModel& model, const settings::Settings& settings, const Tiled& tiled);
 
 /// Videos of a wave, at most: a swap costs a few seconds, a wave's leases that many videos.
 inline constexpr std::int64_t kWave = 4;
@@ -176,29 +154,31 @@ struct MemoryPlan {
 
 /// The plan that fits `memory` with whole pictures before tiles, and the least traffic. Where none fits, the one that
 /// needs least, and `fits` false.
-MemoryPlan plan_memory(const DeviceMemory& memory, const Settings& settings);
+MemoryPlan plan_memory(const DeviceMemory& memory, const settings::Settings& settings);
 /// The same for a device of so many bytes (0: no limit).
-MemoryPlan plan_memory(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+MemoryPlan plan_memory(const MemoryModel& model, const settings::Settings& settings, std::uint64_t memory);
 
 /// What to go on with when `plan` has run out of memory in a stage, which `memory.failed` tells: the next one that
 /// fits. None tiles the encoder where `plan` does not, since a video that has begun is not to be of two kinds. Nothing
 /// where there is no such plan.
-std::optional<MemoryPlan> next_plan(const DeviceMemory& memory, const Settings& settings, const MemoryPlan& plan);
+std::optional<MemoryPlan> next_plan(const DeviceMemory& memory, const settings::Settings& settings,
+                                    const MemoryPlan& plan);
 
 /// The same, where a plan must fit. Throws Error{job} "memory: …" that says what would fit.
-MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings);
+MemoryPlan fitting_plan(const DeviceMemory& memory, const settings::Settings& settings);
 
 /// fitting_plan() for each job, as check_jobs() throws: a line "FILE:LINE: memory: …" for each that does not fit.
-void check_memory(const std::vector<Job>& jobs, const ModelCard& card, const Recipe& recipe,
+void check_memory(const std::vector<Job>& jobs, const card::Card& card, const Recipe& recipe,
                   const DeviceMemory& memory);
 
 /// Settings and precisions near these that would fit, for people: "480x832", "49 frames", "--dtype fp8". May be empty.
-std::vector<std::string> what_would_fit(const MemoryModel& model, const Settings& settings, std::uint64_t memory);
+std::vector<std::string> what_would_fit(const MemoryModel& model, const settings::Settings& settings,
+                                        std::uint64_t memory);
 
 /// For people, line by line: what lives where, when it moves, what each stage needs.
-std::vector<std::string> describe(const MemoryModel& model, const MemoryPlan& plan, const Settings& settings);
+std::vector<std::string> describe(const MemoryModel& model, const MemoryPlan& plan, const settings::Settings& settings);
 /// In one line, for logs.
-std::string summary(const MemoryPlan& plan, const Settings& settings);
+std::string summary(const MemoryPlan& plan, const settings::Settings& settings);
 /// For programs.
 nlohmann::json to_json(const MemoryPlan& plan);
 

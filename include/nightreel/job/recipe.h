@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "nightreel/job/model_card.h"
-#include "nightreel/job/settings.h"
+#include "nightreel/card/card.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::job {
 
@@ -22,14 +22,14 @@ enum class RecipeChoice {
 RecipeChoice recipe_choice(std::string_view text);
 
 struct Recipe {
-  std::string name;   // official, checkpoint
-  Settings defaults;  // all but prompt, seed and files
-  std::string note;   // what a person should know about it; may be empty
+  std::string name;             // official, checkpoint
+  settings::Settings defaults;  // all but prompt, seed and files
+  std::string note;             // what a person should know about it; may be empty
   /// What flow_shift is instead where the size is 480x832 or 832x480; absent: the same.
   std::optional<double> flow_shift_480p;
 };
 
 /// Throws Error{model} when `official` is asked for and no published model has the card's dimensions.
-Recipe recipe_for(const ModelCard& card, RecipeChoice choice);
+Recipe recipe_for(const card::Card& card, RecipeChoice choice);
 
 }  // namespace nightreel::job

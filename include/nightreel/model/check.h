@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "nightreel/base/cancel.h"
+#include "nightreel/tensorfile/header.h"
 
 namespace nightreel::model {
 
@@ -35,7 +36,7 @@ std::vector<CheckedComponent> check_checkpoint(const std::string& folder,
                                                const std::function<void(std::uint64_t bytes)>& progress = {},
                                                const base::CancelToken& cancel = {});
 
-/// How many of the numbers are NaN or infinite. `dtype` is safetensors' name; whole numbers are always finite.
-std::uint64_t count_not_finite(std::string_view dtype, std::string_view bytes);
+/// How many of the numbers are NaN or infinite. Whole numbers are always finite.
+std::uint64_t count_not_finite(tensorfile::StoredType type, std::string_view bytes);
 
 }  // namespace nightreel::model

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "nightreel/base/cancel.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 
 namespace nightreel::model {
 
@@ -23,7 +23,7 @@ enum class Precision { keep, f32, bf16, f16, fp8 };
 struct ConvertOptions {
   std::string from;
   std::string to;
-  std::optional<job::Layout> layout;  // none: that of `from`
+  std::optional<card::Layout> layout;  // none: that of `from`
   Precision precision = Precision::keep;
   std::uint64_t shard_bytes = 5'000'000'000;
 };

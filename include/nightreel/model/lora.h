@@ -26,7 +26,7 @@
 
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/model/parameter.h"
-#include "nightreel/model/safetensors.h"
+#include "nightreel/model/tensor_file.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
@@ -67,9 +67,9 @@ class LoraFile {
   std::vector<std::string> keys() const;
 
  private:
-  LoraFile(SafetensorsFile file, const std::optional<std::string>& peft_config);
+  LoraFile(TensorFile file, const std::optional<std::string>& peft_config);
 
-  SafetensorsFile file_;
+  TensorFile file_;
   std::string digest_;
   std::vector<LoraChange> changes_;
 };

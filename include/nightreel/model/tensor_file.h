@@ -1,9 +1,9 @@
-// One file of tensors, mapped into memory: what its readers (safetensors.h, pth.h) have in common.
+// One file of tensors, mapped into memory.
 //
 // Nothing is copied: a tensor aliases the mapping and keeps it alive, also after the TensorFile is gone. The mapping is
-// read-only, so such a tensor must never be written to. The readers check everything that a file says about its tensors
-// against the file's size before a TensorFile exists; a file that shrinks while it is mapped still ends the process, as
-// with every mapping. After it was opened the object does not change: any thread.
+// read-only, so such a tensor must never be written to. What a file says about its tensors is checked (tensorfile)
+// before a TensorFile exists; a file that shrinks while it is mapped still ends the process, as with every mapping.
+// After it was opened the object does not change: any thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,25 +15,28 @@
 #include <string_view>
 #include <vector>
 
+#include "nightreel/tensorfile/header.h"
+
+namespace nightreel::tensorfile {
+class MappedFile;
+}
+
 namespace nightreel::model {
 
-class MappedFile;
-
-/// A tensor as the file holds it.
-struct StoredTensor {
-  std::string dtype;  // safetensors' name of it: F32, BF16, …
-  std::vector<std::int64_t> shape;
-  std::uint64_t offset = 0;                // of its first byte, from the start of the file
-  std::uint64_t bytes = 0;                 // from its first element to its last
-  std::vector<std::int64_t> strides = {};  // in elements; empty: row by row, without gaps
-
-  bool row_major() const { return strides.empty(); }
-};
+using tensorfile::StoredTensor;
+using tensorfile::StoredType;
 
 class TensorFile {
  public:
-  const std::string& path() const { return path_; }
-  const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
+  static TensorFile open_safetensors(const std::string& path);
+  /// The same of an absolute path that was resolved: a symbolic link that stands in its way now is refused.
+  static TensorFile open_resolved_safetensors(const std::string& path);
+  static TensorFile open_pth(const std::string& path);
+
+  const std::string& path() const;
+  const std::map<std::string, StoredTensor>& tensors() const { return header_.tensors; }
+  /// The strings of a safetensors header's __metadata__, unchecked.
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
 
   /// The bytes of a row-major tensor of this file; valid while the file or one of its tensors lives.
   std::string_view bytes(const StoredTensor& stored) const;
@@ -47,15 +50,11 @@ class TensorFile {
   /// Tells the system that the pages of a tensor are not needed soon: they no longer count as this process's memory.
   void release(const StoredTensor& stored) const;
 
- protected:
-  TensorFile(std::string path, std::shared_ptr<const MappedFile> mapping);
-  const MappedFile& mapping() const { return *mapping_; }
-  void add(const std::string& name, StoredTensor stored) { tensors_.emplace(name, std::move(stored)); }
-
  private:
-  std::string path_;
-  std::shared_ptr<const MappedFile> mapping_;
-  std::map<std::string, StoredTensor> tensors_;
+  TensorFile(std::shared_ptr<const tensorfile::MappedFile> mapping, tensorfile::Header header);
+
+  std::shared_ptr<const tensorfile::MappedFile> mapping_;
+  tensorfile::Header header_;
 };
 
 }  // namespace nightreel::model

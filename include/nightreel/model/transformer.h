@@ -10,10 +10,10 @@
 
 #include <array>
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
+#include "nightreel/card/configs.h"
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/model/linear.h"
 #include "nightreel/model/parameter.h"
@@ -22,29 +22,6 @@
 namespace nightreel::model {
 
 class WeightMap;
-
-struct TransformerConfig {
-  std::array<std::int64_t, 3> patch_size{1, 2, 2};  // frames, rows, columns
-  std::int64_t num_attention_heads = 40;
-  std::int64_t attention_head_dim = 128;
-  std::int64_t in_channels = 16;
-  std::int64_t out_channels = 16;
-  std::int64_t text_dim = 4096;
-  std::int64_t freq_dim = 256;
-  std::int64_t ffn_dim = 13824;
-  std::int64_t num_layers = 40;
-  std::int64_t rope_max_seq_len = 1024;
-  std::int64_t image_dim = 0;          // width of the image encoder; 0: the model knows pictures by latents alone
-  std::int64_t added_kv_proj_dim = 0;  // the transformer's width where image_dim is given
-  std::int64_t pos_embed_seq_len = 0;  // of the first and the last picture's vectors together; 0: none
-  bool cross_attn_norm = true;
-  double eps = 1e-6;
-
-  std::int64_t width() const { return num_attention_heads * attention_head_dim; }
-};
-
-/// Reads transformer/config.json; `path` is named in errors. Defaults are diffusers'.
-TransformerConfig parse_transformer_config(const nlohmann::json& config, const std::string& path);
 
 /// A prompt made ready for one Transformer: everything that does not depend on the time step or the latents.
 struct TransformerText {
@@ -61,10 +38,10 @@ class Transformer {
   /// (time embedding, modulation tables, layer norms) stays float32. With `fp8` the matrices of the blocks are held in
   /// fp8, each output channel with its scale (ops/quantised.h). With a `seat` among several ranks the blocks are
   /// sharded over them, tensor by tensor as they come: gather_over() then, before the first call.
-  Transformer(const TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
+  Transformer(const card::TransformerConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype,
               bool fp8 = false, const ShardSeat& seat = {});
 
-  const TransformerConfig& config() const { return config_; }
+  const card::TransformerConfig& config() const { return config_; }
   at::Device device() const { return device_; }
 
   /// Every weight, with its Diffusers names; between two calls of forward() and prepare_text() it may be exchanged.
@@ -145,7 +122,7 @@ class Transformer {
                        const Tokens& tokens, UnshardedPass& weights) const;
   at::Tensor head(const at::Tensor& x_BSD, const Times& times) const;
 
-  TransformerConfig config_;
+  card::TransformerConfig config_;
   at::Device device_;
   at::ScalarType dtype_;
   bool fp8_;

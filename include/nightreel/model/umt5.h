@@ -9,10 +9,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
+#include "nightreel/card/configs.h"
 #include "nightreel/model/weight_visitor.h"
 
 namespace nightreel::model {
@@ -20,29 +20,17 @@ namespace nightreel::model {
 class TensorReader;
 class WeightMap;
 
-struct Umt5Config {
-  std::int64_t vocab_size = 250112;
-  std::int64_t d_model = 512;
-  std::int64_t d_kv = 64;
-  std::int64_t d_ff = 1024;
-  std::int64_t num_layers = 8;
-  std::int64_t num_heads = 6;
-  std::int64_t relative_attention_num_buckets = 32;
-  std::int64_t relative_attention_max_distance = 128;
-  double layer_norm_epsilon = 1e-6;
-};
-
-/// Reads text_encoder/config.json; `path` is named in errors. Defaults are transformers'.
-Umt5Config parse_umt5_config(const nlohmann::json& config, const std::string& path);
-
 class Umt5Encoder {
  public:
-  /// Loads text_encoder/ of a Diffusers folder.
+  /// Loads text_encoder/ of a checkpoint, FOLDER/text_encoder. `reader`: see WeightMap::open.
   static Umt5Encoder load(const std::string& folder, at::Device device, at::ScalarType dtype,
                           TensorReader* reader = nullptr);
-  Umt5Encoder(const Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+  /// The same where the configuration has been read.
+  static Umt5Encoder load(const card::Umt5Config& config, const std::string& folder, at::Device device,
+                          at::ScalarType dtype, TensorReader* reader = nullptr);
+  Umt5Encoder(const card::Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
 
-  const Umt5Config& config() const { return config_; }
+  const card::Umt5Config& config() const { return config_; }
 
   /// Shows every weight but the token embedding; see weight_visitor.h.
   void each_weight(const WeightVisitor& visit);
@@ -59,7 +47,7 @@ class Umt5Encoder {
   at::Tensor self_attention(const Layer& layer, const at::Tensor& x_1SD, const at::Tensor& buckets_R) const;
   at::Tensor feed_forward(const Layer& layer, const at::Tensor& x_1SD) const;
 
-  Umt5Config config_;
+  card::Umt5Config config_;
   at::Device device_;
   at::ScalarType dtype_;
   at::Tensor embedding_VD_;  // on the CPU, as stored

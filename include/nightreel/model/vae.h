@@ -12,10 +12,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
+#include "nightreel/card/configs.h"
 #include "nightreel/model/weight_visitor.h"
 
 namespace nightreel::comm {
@@ -26,27 +26,6 @@ namespace nightreel::model {
 
 class TensorReader;
 class WeightMap;
-
-struct VaeConfig {
-  std::int64_t base_dim = 96;
-  std::int64_t decoder_base_dim = 96;
-  std::int64_t z_dim = 16;
-  std::vector<std::int64_t> dim_mult{1, 2, 4, 4};
-  std::int64_t num_res_blocks = 2;
-  std::vector<bool> temperal_downsample{false, true, true};  // diffusers' spelling
-  std::vector<double> latents_mean;                          // z_dim each
-  std::vector<double> latents_std;
-  std::int64_t scale_factor_temporal = 4;  // frames a latent frame, after the first
-  std::int64_t scale_factor_spatial = 8;   // pixels a latent row or column
-  bool is_residual = false;                // Wan 2.2: a shortcut around each stage
-  std::int64_t patch_size = 1;             // Wan 2.2: 2; pixels each way that the layers see as channels of one cell
-
-  std::int64_t cell_channels() const { return 3 * patch_size * patch_size; }
-  std::int64_t cells_a_latent() const { return scale_factor_spatial / patch_size; }
-};
-
-/// Reads vae/config.json; `path` is named in errors. Defaults are diffusers', which are Wan 2.1's.
-VaeConfig parse_vae_config(const nlohmann::json& config, const std::string& path);
 
 /// Sizes of the overlapping pieces of a picture in which large frames are coded one after the other, in pixels.
 /// Neighbours are blended over size - stride pixels. Defaults are diffusers'. As in diffusers, encoding with a patch
@@ -63,14 +42,17 @@ at::Tensor to_bytes(const at::Tensor& pixels);
 
 class Vae {
  public:
-  /// Loads vae/ of a Diffusers folder.
-  static Vae load(const std::string& folder, at::Device device, at::ScalarType dtype, TensorReader* reader = nullptr);
-  Vae(const VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+  /// Loads vae/ of a checkpoint, FOLDER/vae.
+  static Vae load(const std::string& folder, at::Device device, at::ScalarType dtype);
+  /// The same where the configuration has been read. `reader`: see WeightMap::open.
+  static Vae load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
+                  TensorReader* reader = nullptr);
+  Vae(const card::VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
   Vae(Vae&&) noexcept;
   Vae& operator=(Vae&&) noexcept;
   ~Vae();
 
-  const VaeConfig& config() const { return config_; }
+  const card::VaeConfig& config() const { return config_; }
 
   /// Shows every weight; see weight_visitor.h.
   void each_weight(const WeightVisitor& visit);
@@ -102,7 +84,7 @@ class Vae {
   struct Parts;
   at::Tensor latents_of(const at::Tensor& moments_TYXC) const;
 
-  VaeConfig config_;
+  card::VaeConfig config_;
   at::Device device_;
   at::ScalarType dtype_;
   std::unique_ptr<Parts> parts_;

@@ -32,7 +32,7 @@ class WeightMap {
  public:
   /// Opens `folder`, FOLDER/COMPONENT: diffusion_pytorch_model.safetensors or model.safetensors, or the shards that its
   /// .index.json lists (which must name each tensor exactly where it is). Symbolic links are followed. Where FOLDER is
-  /// an original Wan folder (job/checkpoint.h) it opens what that has instead, safetensors or .pth, and names the
+  /// an original Wan folder (card/checkpoint.h) it opens what that has instead, safetensors or .pth, and names the
   /// tensors as Diffusers does. Other formats are refused by name. `reader`: null, or what take() asks, which must
   /// outlive this object or the call of read_alone().
   static WeightMap open(const std::string& folder, TensorReader* reader = nullptr);

@@ -14,9 +14,10 @@
 #include <optional>
 
 #include "nightreel/base/cancel.h"
-#include "nightreel/job/settings.h"
+#include "nightreel/card/card.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/sample/sampler.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::pipeline {
 
@@ -47,12 +48,6 @@ struct Denoised {
   double seconds = 0;
 };
 
-/// How a video's pixels and latents relate; the VAE's.
-struct LatentScale {
-  std::int64_t frames = 4;  // pixel frames a latent frame, after the first
-  std::int64_t side = 8;    // pixels a latent row or column
-};
-
 /// What a video's pictures make of the transformer's input; undefined: no pictures. float32, any device.
 struct ImageCondition {
   /// Of as many channels as the transformer takes beside the noisy latents: mask and picture latents of every latent
@@ -63,19 +58,16 @@ struct ImageCondition {
 };
 
 struct DenoiserOptions {
-  sample::SchedulerConfig scheduler;
-  LatentScale scale;
+  card::Card card;  // of the checkpoint: its rules, the VAE's scale, the scheduler's training steps
   at::Device device = at::kCPU;
   /// See model::Transformer::prepare_text; absent: on the CPU, where memory is plenty and arithmetic dear.
   std::optional<bool> keep_keys;
-  /// Wan 2.2 TI2V: a picture stands in place of the first latent frame, whose tokens are told time step 0.
-  bool expand_timesteps = false;
   /// Called before an expert computes that did not compute the step before: its weights may be elsewhere. May be empty.
   std::function<void(bool high)> bring;
 };
 
 /// Whether a run looks at the negative prompt: diffusers' do_classifier_free_guidance.
-bool is_guided(const job::Settings& settings);
+bool is_guided(const settings::Settings& settings);
 
 class Denoiser {
  public:
@@ -84,16 +76,16 @@ class Denoiser {
            const DenoiserOptions& options);
 
   /// Throws what run() would throw for the settings alone.
-  void check(const job::Settings& settings) const;
+  void check(const settings::Settings& settings) const;
 
   /// Steps of the expert for high noise, which come first; all of them where there is one expert.
-  std::int64_t high_steps(const job::Settings& settings) const;
+  std::int64_t high_steps(const settings::Settings& settings) const;
 
   /// Embeddings [1, T, E] of the prompt and, where is_guided(), of the negative prompt (else unused).
   /// `image` is there where the settings name pictures, and of their size, else Error{internal}. With `parallel` all
   /// ranks of its group make the same call and have the same latents in the end; what one rank's observer wants after
   /// a step, or a cancelled one, counts for all.
-  Denoised run(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
+  Denoised run(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
                const ImageCondition& image = {}, ParallelPlan* parallel = nullptr) const;
 
@@ -102,20 +94,16 @@ class Denoiser {
   /// Null where there is no such one.
   model::Transformer* expert(bool high) const { return high ? high_.get() : low_.get(); }
 
-  const model::TransformerConfig& config() const { return high_->config(); }
-
-  /// Channels that the transformer takes beside the noisy latents: 0, or those of a mask and a picture.
-  std::int64_t condition_channels() const { return high_->config().in_channels - high_->config().out_channels; }
-  bool expand_timesteps() const { return options_.expand_timesteps; }
+  const card::Card& card() const { return options_.card; }
+  const card::TransformerConfig& config() const { return high_->config(); }
 
  private:
   class Run;
-  std::unique_ptr<sample::Sampler> new_sampler(const job::Settings& settings) const;
-  bool is_high(const job::Settings& settings, float timestep) const;
-  void check_pictures(const job::Settings& settings) const;
-  void check_condition(const job::Settings& settings, const ImageCondition& image) const;
-  std::vector<std::int64_t> latent_shape(const job::Settings& settings) const;
-  at::Tensor start_noise(const job::Settings& settings) const;
+  std::unique_ptr<sample::Sampler> new_sampler(const settings::Settings& settings) const;
+  bool is_high(const settings::Settings& settings, float timestep) const;
+  void check_condition(const settings::Settings& settings, const ImageCondition& image) const;
+  std::vector<std::int64_t> latent_shape(const settings::Settings& settings) const;
+  at::Tensor start_noise(const settings::Settings& settings) const;
 
   std::unique_ptr<model::Transformer> high_;
   std::unique_ptr<model::Transformer> low_;

@@ -13,13 +13,13 @@
 #include <string>
 #include <vector>
 
-#include "nightreel/job/settings.h"
 #include "nightreel/model/lora.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::pipeline {
 
 struct OpenLora {
-  job::Lora lora;
+  settings::Lora lora;
   std::shared_ptr<const model::LoraFile> file;
 };
 
@@ -42,7 +42,7 @@ class LoraFiles {
   std::list<Known> known_;  // latest use first
 };
 
-OpenLoras open_loras(const std::vector<job::Lora>& loras, LoraFiles& files);
+OpenLoras open_loras(const std::vector<settings::Lora>& loras, LoraFiles& files);
 
 /// Equal for equal contents, scales and experts, wherever the files are; empty without LoRAs.
 std::string digest_of(const OpenLoras& loras);

@@ -1,4 +1,4 @@
-// What a memory plan (job/memory.h) needs to know of a checkpoint, from its JSON files and the headers of its weights.
+// What a memory plan (job/memory.h) needs to know of a checkpoint, from its card and the headers of its weights.
 //
 // Reads no tensor; any thread. A folder that is no model of this version throws base::Error{model} naming the file.
 #pragma once
@@ -6,8 +6,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
-#include <string>
 
+#include "nightreel/card/card.h"
 #include "nightreel/job/memory.h"
 
 namespace nightreel::model {
@@ -15,8 +15,6 @@ class Vae;
 }
 
 namespace nightreel::pipeline {
-
-inline constexpr std::int64_t kTextRows = 512;  // max_sequence_length of diffusers' WanPipeline
 
 struct Precision {
   at::ScalarType dtype = at::kBFloat16;  // of everything but the VAE, which computes in float32
@@ -31,8 +29,8 @@ struct Precision {
 Precision precision_on(at::Device device, at::ScalarType dtype, bool fp8 = false,
                        const std::optional<bool>& keep_keys = std::nullopt);
 
-/// The folder `dir` as Pipeline::load() would hold it.
-job::MemoryModel memory_model(const std::string& dir, const Precision& precision);
+/// The checkpoint as Pipeline::load() would hold it.
+job::MemoryModel memory_model(const card::Card& card, const Precision& precision);
 
 /// A VAE alone, for decoding.
 job::MemoryModel vae_memory_model(model::Vae& vae, job::Allocator allocator);

@@ -17,12 +17,13 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/card/card.h"
 #include "nightreel/job/memory.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/pipeline/denoise.h"
 #include "nightreel/pipeline/frames.h"
 #include "nightreel/pipeline/loras.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::comm {
 class Communicator;
@@ -73,8 +74,8 @@ struct ClipSquare {
 
 class Pipeline {
  public:
-  /// Loads the Diffusers folder `dir`.
-  static Pipeline load(const std::string& dir, const PipelineOptions& options);
+  /// Loads the checkpoint that `card` describes, which this version must support (card::check_supported).
+  static Pipeline load(const card::Card& card, const PipelineOptions& options);
   Pipeline(Pipeline&&) noexcept;
   Pipeline& operator=(Pipeline&&) noexcept;
   ~Pipeline();
@@ -83,7 +84,7 @@ class Pipeline {
   const std::map<std::string, double>& load_seconds() const { return load_seconds_; }
 
   /// Throws what denoise() would throw for the settings alone.
-  void check(const job::Settings& settings) const { denoiser_->check(settings); }
+  void check(const settings::Settings& settings) const { denoiser_->check(settings); }
 
   /// Where weights are from now on, and whether pictures are coded in tiles. The numbers depend on the tiles alone.
   void adopt(const job::MemoryPlan& plan);
@@ -94,7 +95,7 @@ class Pipeline {
   std::vector<std::string> use_loras(const OpenLoras& loras) { return loras_->use(loras); }
 
   /// See Denoiser::high_steps.
-  std::int64_t high_steps(const job::Settings& settings) const { return denoiser_->high_steps(settings); }
+  std::int64_t high_steps(const settings::Settings& settings) const { return denoiser_->high_steps(settings); }
 
   /// From now on this renderer is one of `group`, whose ranks render each video together: all make the same calls of
   /// encode_prompt, encode_pictures, denoise and decode, with the same arguments. Rank 0 encodes prompts, all have the
@@ -115,10 +116,10 @@ class Pipeline {
 
   /// What the model makes of the pictures that the settings name. Throws Error{internal} where they are missing or of
   /// another size.
-  ImageCondition encode_pictures(const job::Settings& settings, const Pictures& pictures) const;
+  ImageCondition encode_pictures(const settings::Settings& settings, const Pictures& pictures) const;
 
   /// See Denoiser::run.
-  Denoised denoise(const job::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
+  Denoised denoise(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
                    const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
                    const ImageCondition& image = {}) const;
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "nightreel/base/error.h"
-#include "nightreel/job/settings.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::protocol {
 
@@ -27,7 +27,7 @@ using Json = nlohmann::json;
 struct RenderRequest {
   std::string job;          // id
   std::uint64_t token = 0;  // of the lease; comes back in every event about this job
-  job::Settings settings;
+  settings::Settings settings;
   Json spec;                          // the job as given, for the archive
   std::string video;                  // paths to write to: temporary names; empty: not wanted
   std::string sheet;                  //

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "nightreel/job/settings.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::rank {
 
@@ -15,14 +15,14 @@ namespace nightreel::rank {
 using Inputs = std::map<std::string, std::string>;
 
 /// The pictures and LoRAs that the settings name.
-std::vector<std::string> input_files(const job::Settings& settings);
+std::vector<std::string> input_files(const settings::Settings& settings);
 
 class InputHashes {
  public:
   /// Of a file, or of all files in a folder and their names.
   std::string of(const std::string& path);
   /// Of each of input_files().
-  Inputs of(const job::Settings& settings);
+  Inputs of(const settings::Settings& settings);
 
  private:
   struct Known {

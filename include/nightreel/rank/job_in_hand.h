@@ -89,7 +89,7 @@ struct JobInHand {
   queue::Lease lease;
   HeldLease held;
   job::Job job;
-  job::Settings settings;
+  settings::Settings settings;
   std::map<std::string, std::string> inputs;  // as InputHashes has them, from before the renderer reads the files
   std::int64_t wave = 1;                      // how many like it a renderer takes together (job::MemoryPlan)
   std::uint64_t token = 0;                    // the lease's, as the renderer hears it (queue::token_number)

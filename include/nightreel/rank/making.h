@@ -7,8 +7,8 @@
 #include <string>
 
 #include "nightreel/base/json.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/protocol/message.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::rank {
 
@@ -26,7 +26,7 @@ using ContentOf = std::function<std::string(const std::string& path)>;
 /// The first thing that differs, for people ("the model", "crf", "flow_shift", "the content of
 /// /loras/style.safetensors"); empty where nothing does. What the sidecar does not tell (0.1 told less) counts as
 /// alike; an input that cannot be read any more does not.
-std::string difference(const base::Json& sidecar, const Making& making, const job::Settings& settings,
+std::string difference(const base::Json& sidecar, const Making& making, const settings::Settings& settings,
                        const ContentOf& content_of);
 
 }  // namespace nightreel::rank

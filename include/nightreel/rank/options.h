@@ -48,7 +48,7 @@ struct RunOptions {
   std::function<void(const base::Error&)> show;  // tells people what stops a run that has begun
   std::function<void(const std::string&)> draw;  // for live progress: writes to the terminal as it is; empty: log lines
   std::vector<std::string> renderer_env = {};    // names of more variables for renderers (base/child_environment.h)
-  job::Encoding encoding = {};                   // what jobs say of crf and codec goes before
+  settings::Encoding encoding = {};              // what jobs say of crf and codec goes before
 };
 
 }  // namespace nightreel::rank

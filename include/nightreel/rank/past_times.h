@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
-#include "nightreel/job/settings.h"
 #include "nightreel/rank/output_folder.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::rank {
 
@@ -18,9 +18,9 @@ class PastTimes {
   /// What the sidecars in OUT say of videos of this model.
   PastTimes(const OutputFolder& out, const std::string& model_digest);
 
-  void add(const job::Settings& settings, double seconds);
+  void add(const settings::Settings& settings, double seconds);
   /// Seconds of the slowest one of this height, width and number of frames; nothing where there was none.
-  std::optional<double> slowest(const job::Settings& settings) const;
+  std::optional<double> slowest(const settings::Settings& settings) const;
 
  private:
   void add(const std::string& size, double seconds);
@@ -28,6 +28,6 @@ class PastTimes {
 };
 
 /// "832x480, 81 frames".
-std::string size_of(const job::Settings& settings);
+std::string size_of(const settings::Settings& settings);
 
 }  // namespace nightreel::rank

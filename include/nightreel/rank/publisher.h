@@ -44,7 +44,7 @@ struct Finished {
   queue::Lease lease;
   protocol::Json spec;
   std::string id;
-  job::Settings settings;
+  settings::Settings settings;
   protocol::DoneEvent done;
   std::vector<int> ranks;                          // that rendered it together; none: this one alone
   std::map<std::string, std::string> inputs = {};  // pictures and LoRAs -> XXH3-128 of what was in them
@@ -63,7 +63,7 @@ class Publisher {
   /// published: `overwrite` replaces a finished set of this id, and nothing that is no such set.
   std::optional<queue::Published> standing(const std::string& id, const std::string& hash, const Anew& anew = {}) const;
   /// How this rank would make a video otherwise than its sidecar says (making.h); empty: not at all.
-  std::string difference(const protocol::Json& sidecar, const job::Settings& settings,
+  std::string difference(const protocol::Json& sidecar, const settings::Settings& settings,
                          const ContentOf& content_of) const {
     return rank::difference(sidecar, making_of(maker_.renderer), settings, content_of);
   }

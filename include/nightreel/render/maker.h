@@ -19,9 +19,9 @@
 
 #include "nightreel/base/cancel.h"
 #include "nightreel/comm/communicator.h"
-#include "nightreel/job/settings.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/protocol/message.h"
+#include "nightreel/settings/settings.h"
 
 namespace nightreel::render {
 
@@ -96,25 +96,25 @@ class Maker {
   /// is alone. Throws Error{comm}, after which this object is of no use.
   virtual Agreement* share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline) = 0;
 
-  virtual Prepared prepare(const job::Settings& settings) const = 0;
+  virtual Prepared prepare(const settings::Settings& settings) const = 0;
   /// From now on plans need `bytes` of the device at most; 0: as before.
   virtual void plan_with(std::uint64_t bytes) = 0;
   /// Settings that do not fit the device's memory throw Error{job}.
-  virtual Rendered render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                          const RenderObserver& observer) = 0;
+  virtual Rendered render(const settings::Settings& settings, const Prepared& prepared,
+                          const Checkpointing& checkpointing, const RenderObserver& observer) = 0;
   /// A wave: so many videos are better begun one after the other, then finished one after the other, because their
   /// experts take turns on the GPU. 1: render() is as good. Same numbers either way.
-  virtual std::int64_t wave(const job::Settings& settings) const = 0;
+  virtual std::int64_t wave(const settings::Settings& settings) const = 0;
   /// Text, pictures, the high-noise expert's steps; errors as render()'s. The state in between is saved where there is
   /// a path.
-  virtual Begun begin(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+  virtual Begun begin(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                       const RenderObserver& observer) = 0;
   /// The other steps, decoding.
-  virtual Rendered finish(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                          const RenderObserver& observer, Begun begun) = 0;
+  virtual Rendered finish(const settings::Settings& settings, const Prepared& prepared,
+                          const Checkpointing& checkpointing, const RenderObserver& observer, Begun begun) = 0;
 
   /// Writes the files; `spec` is the job as given, for the archive. Adds `encode` to the timings.
-  virtual void write(const job::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
+  virtual void write(const settings::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
                      Rendered& rendered) const = 0;
 };
 

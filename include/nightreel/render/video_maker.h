@@ -43,37 +43,37 @@ class VideoMaker final : public Maker {
   /// reading them again; one that does not fit then is an Error{device_memory}, since elsewhere it may.
   Agreement* share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline) override;
 
-  Prepared prepare(const job::Settings& settings) const override;
+  Prepared prepare(const settings::Settings& settings) const override;
   void plan_with(std::uint64_t bytes) override;
   /// A stage that runs out of memory is tried once more with the next plan that needs less there; the second time, and
   /// in a group at once, OutOfMemory is thrown, after which this object is of no use: another one shall begin with what
   /// it tells.
-  Rendered render(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+  Rendered render(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                   const RenderObserver& observer) override;
-  std::int64_t wave(const job::Settings& settings) const override;
-  Begun begin(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+  std::int64_t wave(const settings::Settings& settings) const override;
+  Begun begin(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
               const RenderObserver& observer) override;
-  Rendered finish(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+  Rendered finish(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                   const RenderObserver& observer, Begun begun) override;
-  void write(const job::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
+  void write(const settings::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
              Rendered& rendered) const override;
 
  private:
   struct Parts;
   /// Null: alone.
   Agreement* agreement() const;
-  void adopt(const job::Settings& settings, const Prepared& prepared);
+  void adopt(const settings::Settings& settings, const Prepared& prepared);
   template <class Stage>
-  void in_memory(const std::string& stage, const job::Settings& settings, Begun& begun, const Stage& run);
-  void answer_out_of_memory(const std::string& stage, const job::Settings& settings, Begun& begun,
+  void in_memory(const std::string& stage, const settings::Settings& settings, Begun& begun, const Stage& run);
+  void answer_out_of_memory(const std::string& stage, const settings::Settings& settings, Begun& begun,
                             const std::string& why);
-  job::MemoryPlan plan_for(const job::Settings& settings) const;
+  job::MemoryPlan plan_for(const settings::Settings& settings) const;
   void reshard();
   /// Whether this renderer has the say: alone, or as rank 0.
   bool decides() const;
-  Begun encode(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+  Begun encode(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                const RenderObserver& observer);
-  void denoise(const job::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
+  void denoise(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
                const RenderObserver& observer, std::optional<std::int64_t> pause_after, Rendered& out, Begun& begun);
   std::unique_ptr<Parts> parts_;
 };

@@ -1,25 +1,13 @@
-// The noise levels that a sampler walks down, and what scheduler/scheduler_config.json says about them.
+// The noise levels that a sampler walks down.
 //
 // Plain values; any thread.
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 namespace nightreel::sample {
-
-/// What of the checkpoint's scheduler the settings of a job do not say themselves.
-struct SchedulerConfig {
-  std::int64_t num_train_timesteps = 1000;
-};
-
-/// Reads the configuration of diffusers' UniPCMultistepScheduler, DPMSolverMultistepScheduler or
-/// FlowMatchEulerDiscreteScheduler. `path` is named in errors. A value that would change the schedule or the solver,
-/// and that this program does not have, throws Error{model} naming it; flow_shift and the sampler itself are settings
-/// of the job and not read here.
-SchedulerConfig parse_scheduler_config(const nlohmann::json& config, const std::string& path);
 
 enum class Method { unipc, dpm_plus_plus, euler };
 
@@ -40,8 +28,8 @@ struct Schedule {
 };
 
 /// Noise levels as set_timesteps of diffusers 0.42.1 computes them for the method's scheduler (use_flow_sigmas), in the
-/// same precisions and roundings. Throws Error{job} naming the setting where steps < 1, flow_shift is not a positive
-/// number or sigmas do not fall within (0, 1].
-Schedule make_schedule(const ScheduleSettings& settings, const SchedulerConfig& config);
+/// same precisions and roundings; num_train_timesteps is the checkpoint's scheduler's. Throws Error{job} naming the
+/// setting where steps < 1, flow_shift is not a positive number or sigmas do not fall within (0, 1].
+Schedule make_schedule(const ScheduleSettings& settings, std::int64_t num_train_timesteps);
 
 }  // namespace nightreel::sample

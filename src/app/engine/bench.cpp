@@ -19,6 +19,7 @@
 #include "nightreel/bench/random_weights.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/pipeline/device.h"
+#include "nightreel/settings/json.h"
 
 namespace nightreel::app {
 namespace {
@@ -101,7 +102,7 @@ std::vector<bench::PieceKind> wanted_kinds(const BenchFlags& flags) {
 }
 
 /// What a job for this model must have beside the flags: pictures, in `scratch`.
-json job_for(const BenchFlags& flags, const job::ModelCard& card, const bench::ScratchFolder& scratch) {
+json job_for(const BenchFlags& flags, const card::Card& card, const bench::ScratchFolder& scratch) {
   json job = flags.job;
   const auto add = [&](const char* field) {
     job[field] = scratch.file(field);
@@ -109,8 +110,8 @@ json job_for(const BenchFlags& flags, const job::ModelCard& card, const bench::S
     file.write(reinterpret_cast<const char*>(kPicture.data()), kPicture.size());
     if (!file.flush()) base::throw_errno("cannot write", scratch.file(field));
   };
-  const bool first_and_last = card.kind == job::ModelKind::flf2v;
-  if (first_and_last || card.kind == job::ModelKind::i2v) add("image");
+  const bool first_and_last = card.kind == card::ModelKind::flf2v;
+  if (first_and_last || card.kind == card::ModelKind::i2v) add("image");
   if (first_and_last) add("last_image");
   return job;
 }
@@ -131,8 +132,8 @@ bench::Workload workload_for(const BenchFlags& flags, const bench::ScratchFolder
     bench::write_published_configs(flags.random, workload.model);
     bench::write_sparse_weights(workload.model, workload.dtype);
   }
-  const job::ModelCard card = job::read_model_card(workload.model);
-  job::check_supported(card);
+  const card::Card card = card::read(workload.model);
+  card::check_supported(card);
   try {
     workload.settings = job::resolve(job::make_job(job_for(flags, card, scratch), {}), card,
                                      job::recipe_for(card, job::RecipeChoice::automatic));
@@ -225,7 +226,7 @@ json report(const BenchFlags& flags, const bench::Workload& workload, const std:
           {"dtype", workload.dtype == at::kFloat ? "f32" : "bf16"},
           {"threads", flags.maker.threads},
           {"tokens", workload.tokens},
-          {"settings", job::to_json(workload.settings)},
+          {"settings", settings::to_json(workload.settings)},
           {"versions", pipeline::compute_versions()},
           {"matmul_tflops", matmul_tflops ? json(*matmul_tflops) : json()},
           {"pieces", pieces},

@@ -16,7 +16,7 @@ namespace nightreel::app {
 struct MorePieces {
   std::vector<bench::PieceKind> kinds;
   std::function<std::unique_ptr<bench::Piece>(const std::string& name, const render::MakerOptions&,
-                                              const job::Settings&)>
+                                              const settings::Settings&)>
       make;
 };
 

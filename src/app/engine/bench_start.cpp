@@ -28,7 +28,7 @@ constexpr seconds kPatience{600};  // for one event: the first step of a large m
 
 class Start final : public bench::Piece {
  public:
-  Start(bool whole_video, const render::MakerOptions& maker, const job::Settings& settings)
+  Start(bool whole_video, const render::MakerOptions& maker, const settings::Settings& settings)
       : whole_video_(whole_video) {
     child_.argv = {base::companion("nightreel-engine"),
                    "render",
@@ -113,7 +113,7 @@ std::vector<bench::PieceKind> start_kinds() {
 
 /// `settings` with a prompt. Throws what the renderer reports.
 std::unique_ptr<bench::Piece> make_start_piece(const std::string& name, const render::MakerOptions& maker,
-                                               const job::Settings& settings) {
+                                               const settings::Settings& settings) {
   return std::make_unique<Start>(name == "start-video", maker, settings);
 }
 

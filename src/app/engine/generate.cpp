@@ -62,11 +62,11 @@ void check_outputs(const GenerateOptions& options) {
 }
 
 // All that needs no weights.
-job::Settings resolve_job(const GenerateOptions& options) {
+settings::Settings resolve_job(const GenerateOptions& options) {
   try {
     const job::Job made = job::make_job(options.job, {std::filesystem::current_path().string(), ""});
-    const job::ModelCard card = job::read_model_card(options.maker.model);
-    job::Settings settings = job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
+    const card::Card card = card::read(options.maker.model);
+    settings::Settings settings = job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
     media::check_codec(settings.codec);
     media::check_input_files({made});
     job::fitting_plan(device_memory(options.maker), settings);
@@ -99,7 +99,7 @@ int generate(const GenerateOptions& options) {
   outlive_readers();
   check_archive_flags(options);
   check_outputs(options);
-  const job::Settings settings = resolve_job(options);
+  const settings::Settings settings = resolve_job(options);
   const base::Stopwatch watch;
   render::VideoMaker maker(options.maker);
   const auto memory = job::device_memory_from_json(maker.facts().memory);

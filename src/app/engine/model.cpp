@@ -8,9 +8,10 @@
 #include "app/engine/subcommands.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
-#include "nightreel/job/model_card.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/model/digest.h"
+#include "nightreel/settings/json.h"
 
 namespace nightreel::app {
 namespace {
@@ -28,14 +29,14 @@ void print(const std::string& name, const nlohmann::json& value) {
 }
 
 int info(const InfoOptions& options) {
-  const job::ModelCard card = card_of(options.folder);
+  const card::Card card = card_of(options.folder);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(options.recipe));
   const MemoryAnswer memory = memory_answer(options.memory, card, recipe);
   const nlohmann::json facts{
-      {"model", job::to_json(card)},
+      {"model", card::to_json(card)},
       {"memory", memory.json},
       {"digest", model::model_digest(options.folder)},
-      {"recipe", {{"name", recipe.name}, {"defaults", job::to_json(recipe.defaults)}, {"note", recipe.note}}}};
+      {"recipe", {{"name", recipe.name}, {"defaults", settings::to_json(recipe.defaults)}, {"note", recipe.note}}}};
   if (options.as_json) {
     std::printf("%s\n", base::dump_json(facts, 2).c_str());
     return 0;

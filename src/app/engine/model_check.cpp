@@ -6,7 +6,7 @@
 #include "app/engine/model_files.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
-#include "nightreel/job/checkpoint.h"
+#include "nightreel/card/checkpoint.h"
 #include "nightreel/model/check.h"
 #include "nightreel/text/tokenizer.h"
 
@@ -52,7 +52,7 @@ model::CheckedComponent check_tokenizer(const std::string& folder) {
   model::CheckedComponent checked;
   checked.name = "tokenizer";
   try {
-    text::Tokenizer::load(job::tokenizer_folder(folder));
+    text::Tokenizer::load(card::tokenizer_folder(folder));
   } catch (const base::Error& e) {
     checked.problems.push_back({"unreadable", "", e.what()});
   }

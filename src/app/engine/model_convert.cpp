@@ -72,7 +72,7 @@ class Progress {
 int convert(ConvertFlags flags) {
   model::ConvertOptions& options = flags.options;
   if (!flags.layout.empty()) {
-    options.layout = flags.layout == "original" ? job::Layout::original : job::Layout::diffusers;
+    options.layout = flags.layout == "original" ? card::Layout::original : card::Layout::diffusers;
   }
   if (!flags.dtype.empty()) options.precision = kPrecisions.at(flags.dtype);
   options.shard_bytes = base::parse_size(flags.shard_size);

@@ -10,11 +10,11 @@ namespace nightreel::app {
 using base::Error;
 using base::ErrorKind;
 
-job::ModelCard card_of(const std::string& folder) {
+card::Card card_of(const std::string& folder) {
   std::error_code error;
   const bool is_file = std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error);
   try {
-    return job::read_model_card(folder);
+    return card::read(folder);
   } catch (const Error& e) {
     throw Error(is_file && e.kind() == ErrorKind::model ? ErrorKind::usage : e.kind(), e.what());
   } catch (const nlohmann::json::exception& e) {

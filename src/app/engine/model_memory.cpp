@@ -1,8 +1,9 @@
 #include "app/engine/model_memory.h"
 
+#include <algorithm>
+
 #include "app/engine/maker_flags.h"
 #include "nightreel/base/error.h"
-#include "nightreel/job/resolve.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
@@ -13,29 +14,31 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-void check_multiple(const char* flag, std::int64_t value, std::int64_t unit, std::int64_t rest) {
-  if (value >= rest && (value - rest) % unit == 0) return;
-  throw Error(ErrorKind::usage, std::string(flag) + ": " + std::to_string(value) + " is no multiple of " +
-                                    std::to_string(unit) + (rest > 0 ? " plus " + std::to_string(rest) : ""));
+/// A size that the model does not do is this command line's fault, and a flag by name.
+void check_size(const card::Card& card, const settings::Settings& settings) {
+  try {
+    card.check_size(settings);
+  } catch (const Error& e) {
+    std::string why = e.what();
+    std::replace(why.begin(), why.begin() + static_cast<std::ptrdiff_t>(std::min(why.find(':'), why.size())), '_', '-');
+    throw Error(ErrorKind::usage, "--" + why);
+  }
 }
 
-job::Settings settings_of(const MemoryFlags& flags, const job::ModelCard& card, const job::Recipe& recipe) {
-  job::Settings s = recipe.defaults;
+settings::Settings settings_of(const MemoryFlags& flags, const card::Card& card, const job::Recipe& recipe) {
+  settings::Settings s = recipe.defaults;
   if (flags.height > 0) s.height = flags.height;
   if (flags.width > 0) s.width = flags.width;
   if (flags.num_frames > 0) s.num_frames = flags.num_frames;
-  check_multiple("--height", s.height, card.height_multiple(), 0);
-  check_multiple("--width", s.width, card.width_multiple(), 0);
-  check_multiple("--num-frames", s.num_frames, card.vae_temporal * card.transformer.patch_size[0],
-                 1 + card.vae_temporal * (card.transformer.patch_size[0] - 1));
-  const bool needs_picture = card.kind == job::ModelKind::i2v || card.kind == job::ModelKind::flf2v;
+  check_size(card, s);
+  const bool needs_picture = card.kind == card::ModelKind::i2v || card.kind == card::ModelKind::flf2v;
   if (needs_picture) s.image = "a first picture";  // what is in it needs no memory
   return s;
 }
 
-job::MemoryModel model_of(const MemoryFlags& flags, const std::string& folder) {
+job::MemoryModel model_of(const MemoryFlags& flags, const card::Card& card) {
   const at::ScalarType dtype = flags.dtype == "f32" ? at::kFloat : at::kBFloat16;
-  return pipeline::memory_model(folder, {dtype, /*gpu=*/true, std::nullopt, pipeline::holds_fp8(flags.dtype)});
+  return pipeline::memory_model(card, {dtype, /*gpu=*/true, std::nullopt, pipeline::holds_fp8(flags.dtype)});
 }
 
 }  // namespace
@@ -50,9 +53,9 @@ void MemoryFlags::add_to(CLI::App& sub) {
   sub.add_option("--num-frames,--frame-num", num_frames, "4n+1");
 }
 
-MemoryAnswer memory_answer(const MemoryFlags& flags, const job::ModelCard& card, const job::Recipe& recipe) {
-  const job::Settings settings = settings_of(flags, card, recipe);
-  const job::MemoryModel model = model_of(flags, card.folder);
+MemoryAnswer memory_answer(const MemoryFlags& flags, const card::Card& card, const job::Recipe& recipe) {
+  const settings::Settings settings = settings_of(flags, card, recipe);
+  const job::MemoryModel model = model_of(flags, card);
   const job::MemoryPlan plan = job::plan_memory(model, settings, flags.gpu_memory);
   MemoryAnswer answer{job::describe(model, plan, settings), job::to_json(plan)};
   answer.json["height"] = settings.height;
@@ -71,7 +74,7 @@ job::DeviceMemory device_memory(const render::MakerOptions& options) {
   const at::Device device = pipeline::choose_device(options.device);
   const auto dtype = pipeline::choose_dtype(options.dtype, device);
   const auto precision = pipeline::precision_on(device, dtype, pipeline::holds_fp8(options.dtype));
-  return {pipeline::memory_model(options.model, precision),
+  return {pipeline::memory_model(card::read(options.model), precision),
           options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device),
           {},
           device.is_cpu() ? pipeline::host_memory_limit() : 0};

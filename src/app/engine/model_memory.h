@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "nightreel/card/card.h"
 #include "nightreel/job/memory.h"
-#include "nightreel/job/model_card.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/render/video_maker.h"
 
@@ -30,7 +30,7 @@ struct MemoryAnswer {
   std::vector<std::string> lines;
   nlohmann::json json;
 };
-MemoryAnswer memory_answer(const MemoryFlags& flags, const job::ModelCard& card, const job::Recipe& recipe);
+MemoryAnswer memory_answer(const MemoryFlags& flags, const card::Card& card, const job::Recipe& recipe);
 
 /// What a renderer with these options would tell about its device, without loading. Chooses the device.
 job::DeviceMemory device_memory(const render::MakerOptions& options);

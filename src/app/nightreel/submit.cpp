@@ -10,6 +10,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
 #include "nightreel/base/process.h"
+#include "nightreel/card/card.h"
 #include "nightreel/job/job_file.h"
 #include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
@@ -50,8 +51,8 @@ std::vector<job::Job> checked_jobs(const SubmitFlags& flags) {
   auto jobs = job::read_job_files(flags.files, flags.input_root);
   media::check_input_files(jobs);
   if (flags.model.empty()) return jobs;
-  const job::ModelCard card = job::read_model_card(flags.model);
-  job::check_supported(card);
+  const card::Card card = card::read(flags.model);
+  card::check_supported(card);
   const job::Recipe recipe = job::recipe_for(card, job::recipe_choice(flags.recipe));
   job::check_jobs(jobs, card, recipe);
   job::check_memory(jobs, card, recipe, ask_engine(flags.model, flags.renderer_env));
