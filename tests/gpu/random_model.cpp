@@ -162,9 +162,16 @@ void write_component(const std::string& folder, const char* file, const json& co
 }
 
 json index_of(const RandomModel& model) {
-  const json here{"diffusers", "its class"};
-  json index{{"_class_name", model.pipeline}, {"expand_timesteps", model.expand_timesteps}, {"transformer", here}};
-  if (model.two_experts) index.update({{"transformer_2", here}, {"boundary_ratio", 0.8}});
+  const auto component = [](const char* library, const char* name) { return json::array({library, name}); };
+  json index{{"_class_name", model.pipeline},
+             {"expand_timesteps", model.expand_timesteps},
+             {"scheduler", component("diffusers", "UniPCMultistepScheduler")},
+             {"text_encoder", component("transformers", "UMT5EncoderModel")},
+             {"tokenizer", component("transformers", "T5TokenizerFast")},
+             {"transformer", component("diffusers", "WanTransformer3DModel")},
+             {"vae", component("diffusers", "AutoencoderKLWan")}};
+  if (!model.image_encoder.is_null()) index["image_encoder"] = component("transformers", "CLIPVisionModel");
+  if (model.two_experts) index.update({{"transformer_2", index["transformer"]}, {"boundary_ratio", 0.8}});
   return index;
 }
 
