@@ -72,17 +72,18 @@ std::string sizes_text(at::IntArrayRef shape) {
 
 }  // namespace
 
-Transformer::Transformer(const card::TransformerConfig& config, WeightMap& weights, at::Device device,
-                         at::ScalarType dtype, bool fp8, const ShardSeat& seat)
+Transformer::Transformer(const card::TransformerConfig& config, at::Device device, at::ScalarType dtype, bool fp8,
+                         const ShardSeat& seat)
     : config_(config), device_(device), dtype_(dtype), fp8_(fp8), blocks_(static_cast<std::size_t>(config.num_layers)) {
   const std::int64_t half = config.freq_dim / 2;
   time_frequencies_ = at::arange(half, at::kFloat).mul_(-std::log(10000.0)).div_(half).exp_().to(device);
   shard(seat);
-  for (const Parameter& parameter : parameters()) load_parameter(parameter, weights, device);
-  if (config.image_dim == 0) return;
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {  // in the files, and used by nobody
-    weights.skip("blocks." + std::to_string(i) + ".attn2.norm_added_q.weight");
-  }
+}
+
+Transformer::Transformer(const card::TransformerConfig& config, WeightMap& weights, at::Device device,
+                         at::ScalarType dtype, bool fp8, const ShardSeat& seat)
+    : Transformer(config, device, dtype, fp8, seat) {
+  load_parameters(parameters(), weights, device);
 }
 
 void Transformer::shard(const ShardSeat& seat) {
@@ -109,8 +110,10 @@ std::vector<Parameter> Transformer::parameters() {
   list.linear(text_out_, embedder + "text_embedder.linear_2", width, width);
   list.linear(proj_out_, "proj_out", width, config_.out_channels * patch_f * patch_y * patch_x);
   list.tensor_f32(table_12D_, "scale_shift_table", {1, 2, width});
+  list.in_blocks(true);
   list.in_fp8(fp8_);
   for (std::size_t i = 0; i < blocks_.size(); ++i) add_block(i, list);
+  list.in_blocks(false);
   list.in_fp8(false);
   list.in_flat(nullptr);
   if (config_.image_dim > 0) add_image_embedder(list);
@@ -142,6 +145,7 @@ void Transformer::add_block(std::size_t index, ParameterList& list) {
   if (config_.image_dim > 0) {
     list.fused(b.image_kv, cross, {"add_k_proj", "add_v_proj"}, width, width);
     list.tensor(b.image_norm_k, cross + "norm_added_k.weight", {width});
+    list.stray(cross + "norm_added_q.weight");
   }
   if (config_.cross_attn_norm) {
     list.tensor_f32(b.norm2_weight, block + "norm2.weight", {width});

@@ -54,6 +54,7 @@ settings::Settings red_circle(std::int64_t steps = kSteps) {
   settings.fps = 8;
   settings.num_inference_steps = steps;
   settings.guidance_scale = 3;
+  settings.boundary_ratio = 0;  // the first expert alone
   settings.seed = 1;
   return settings;
 }

@@ -19,7 +19,7 @@
 #include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/render/video_maker.h"
 #include "stand_in/imagined_group.h"
 

@@ -34,6 +34,10 @@ struct TransformerText {
 
 class Transformer {
  public:
+  /// Without its numbers: it says which tensors it is made of (parameters()), and computes when load_parameters() has
+  /// put them in their places.
+  Transformer(const card::TransformerConfig& config, at::Device device, at::ScalarType dtype, bool fp8 = false,
+              const ShardSeat& seat = {});
   /// Takes its tensors out of `weights` and brings them to `device` and `dtype`; what diffusers keeps in float32
   /// (time embedding, modulation tables, layer norms) stays float32. With `fp8` the matrices of the blocks are held in
   /// fp8, each output channel with its scale (ops/quantised.h). With a `seat` among several ranks the blocks are
@@ -44,8 +48,8 @@ class Transformer {
   const card::TransformerConfig& config() const { return config_; }
   at::Device device() const { return device_; }
 
-  /// Every weight, with its Diffusers names; between two calls of forward() and prepare_text() it may be exchanged.
-  /// What prepare_text() gave before is then of the old weights.
+  /// Every weight, with its Diffusers names, and what files hold beside them. Between two calls of forward() and
+  /// prepare_text() it may be exchanged; what prepare_text() gave before is then of the old weights.
   std::vector<Parameter> parameters();
   /// Every tensor that it holds between two calls: weights, and of those that are sharded the shards.
   void each_weight(const WeightVisitor& visit);

@@ -69,7 +69,7 @@ settings::Settings resolve_job(const GenerateOptions& options) {
     settings::Settings settings = job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
     media::check_codec(settings.codec);
     media::check_input_files({made});
-    job::fitting_plan(device_memory(options.maker), settings);
+    job::fitting_plan(device_memory(card, options.maker), settings);
     return settings;
   } catch (const Error& e) {
     // What is a job's fault in a queue is the caller's fault here.
