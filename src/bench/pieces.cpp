@@ -180,7 +180,7 @@ class Step final : public Piece {
 
   double run() override {
     const base::Stopwatch watch;
-    latents_CFYX_ = pipeline_.denoise(settings_, prompt_1TE_, negative_1TE_, {}, std::nullopt, image_).latents_CFYX;
+    latents_CFYX_ = pipeline_.denoise({settings_, prompt_1TE_, negative_1TE_, image_}).latents_CFYX;
     return watch.seconds() / static_cast<double>(settings_.num_inference_steps);
   }
   at::Tensor result() override { return latents_CFYX_; }
@@ -271,8 +271,8 @@ class Load final : public Piece {
   at::Tensor result() override {
     const at::Tensor prompt_1TE = pipeline_->encode_prompt(prompt_).embeds_1TE;
     const at::Tensor negative_1TE = pipeline_->encode_prompt(negative_).embeds_1TE;
-    const auto denoised = pipeline_->denoise(workload_.settings, prompt_1TE, negative_1TE, {}, std::nullopt,
-                                             picture_condition(workload_.settings, inputs_, *pipeline_));
+    const auto denoised = pipeline_->denoise(
+        {workload_.settings, prompt_1TE, negative_1TE, picture_condition(workload_.settings, inputs_, *pipeline_)});
     std::vector<at::Tensor> pieces_FHW3;
     pipeline_->decode(denoised.latents_CFYX, [&](const at::Tensor& piece) { pieces_FHW3.push_back(piece); });
     return at::cat(pieces_FHW3).to(at::kFloat).div_(255);

@@ -84,18 +84,18 @@ void read_image_encoder(Card& card) {
 /// picture's latents (diffusers, pipeline_wan_i2v.py: prepare_latents).
 ModelKind kind_of(const Card& card, bool expand_timesteps) {
   const TransformerConfig& t = card.transformer();
-  const std::string path = config_of(card, card.experts.front());
+  const auto path = [&] { return config_of(card, card.experts.front()); };  // reads the file: for errors alone
   const std::int64_t with_picture = 2 * t.out_channels + card.vae.scale_factor_temporal;
   // diffusers counts tokens by these patches, whatever the transformer's are (pipeline_wan_i2v.py, temp_ts).
   const bool expands = t.patch_size == TransformerConfig().patch_size && t.in_channels == t.out_channels;
   if (expand_timesteps && !expands) {
     throw Error(ErrorKind::model,
-                printable(path) + ": expand_timesteps goes with patch_size [1, 2, 2] and as many channels out as in");
+                printable(path()) + ": expand_timesteps goes with patch_size [1, 2, 2] and as many channels out as in");
   }
   if (expand_timesteps) return ModelKind::ti2v;
   if (t.in_channels == t.out_channels) return ModelKind::t2v;
   if (t.in_channels == with_picture) return t.pos_embed_seq_len > 0 ? ModelKind::flf2v : ModelKind::i2v;
-  refuse_field(path, "in_channels",
+  refuse_field(path(), "in_channels",
                std::to_string(t.in_channels) + " is neither text-to-video (" + std::to_string(t.out_channels) +
                    ") nor image-to-video (" + std::to_string(with_picture) + ")");
 }

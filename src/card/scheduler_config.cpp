@@ -12,34 +12,29 @@ using base::Json;
 
 namespace {
 
-/// What a class must say for the schedule and the solver to be those of this program; diffusers' default counts where
-/// the file is silent.
+/// What a class must say for the schedule and the solver to be those of this program. Each is diffusers' default, which
+/// counts where the file is silent.
 struct Requirement {
   const char* field;
   Json value;
-  Json otherwise;
 };
 using Requirements = std::vector<Requirement>;
 
-const Requirements kOfAll{{"use_dynamic_shifting", false, false},
-                          {"shift_terminal", nullptr, nullptr},
-                          {"use_karras_sigmas", false, false},
-                          {"use_exponential_sigmas", false, false},
-                          {"use_beta_sigmas", false, false}};
-const Requirements kOfMultistep{{"solver_order", 2, 2},
-                                {"lower_order_final", true, true},
-                                {"final_sigmas_type", "zero", "zero"},
-                                {"thresholding", false, false}};
-const Requirements kOfUniPc{{"solver_type", "bh2", "bh2"},
-                            {"predict_x0", true, true},
-                            {"disable_corrector", Json::array(), Json::array()},
-                            {"solver_p", nullptr, nullptr}};
-const Requirements kOfDpm{{"algorithm_type", "dpmsolver++", "dpmsolver++"},
-                          {"solver_type", "midpoint", "midpoint"},
-                          {"euler_at_final", false, false},
-                          {"use_lu_lambdas", false, false},
-                          {"variance_type", nullptr, nullptr}};
-const Requirements kOfEuler{{"invert_sigmas", false, false}, {"stochastic_sampling", false, false}};
+const Requirements kOfAll{{"use_dynamic_shifting", false},
+                          {"shift_terminal", nullptr},
+                          {"use_karras_sigmas", false},
+                          {"use_exponential_sigmas", false},
+                          {"use_beta_sigmas", false}};
+const Requirements kOfMultistep{
+    {"solver_order", 2}, {"lower_order_final", true}, {"final_sigmas_type", "zero"}, {"thresholding", false}};
+const Requirements kOfUniPc{
+    {"solver_type", "bh2"}, {"predict_x0", true}, {"disable_corrector", Json::array()}, {"solver_p", nullptr}};
+const Requirements kOfDpm{{"algorithm_type", "dpmsolver++"},
+                          {"solver_type", "midpoint"},
+                          {"euler_at_final", false},
+                          {"use_lu_lambdas", false},
+                          {"variance_type", nullptr}};
+const Requirements kOfEuler{{"invert_sigmas", false}, {"stochastic_sampling", false}};
 
 struct SchedulerClass {
   const char* name;
@@ -64,12 +59,8 @@ const SchedulerClass& class_of(ConfigReader& read) {
 }
 
 void check_requirements(ConfigReader& read, const Requirements& requirements) {
-  for (const Requirement& required : requirements) {
-    const Json& given = read.value(required.field);
-    const Json& counts = given.is_null() ? required.otherwise : given;
-    if (counts == required.value) continue;
-    read.refuse(required.field, base::printable(base::dump_json(counts)) + " is not supported; only " +
-                                    base::dump_json(required.value) + " is");
+  for (const auto& [field, value] : requirements) {
+    read.require(field, value, "only " + base::dump_json(value) + " is");
   }
 }
 

@@ -141,21 +141,22 @@ Findings judge_storage(const Places& places, const std::vector<Answer<StorageFac
 
 std::uint64_t bytes_a_video(const std::optional<card::Card>& card, const VideoSize& size) {
   card::Card model;  // Wan 2.1's, as diffusers takes it where nothing is said
-  VideoSize usual{480, 832, 81};
+  settings::Settings video;
+  video.height = 480;
+  video.width = 832;
+  video.num_frames = 81;
   if (card) {
     model = *card;
-    const settings::Settings recipe = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
-    usual = {recipe.height, recipe.width, recipe.num_frames};
+    video = job::recipe_for(*card, job::RecipeChoice::automatic).defaults;
   }
-  const std::int64_t height = size.height > 0 ? size.height : usual.height;
-  const std::int64_t width = size.width > 0 ? size.width : usual.width;
-  const std::int64_t frames = size.num_frames > 0 ? size.num_frames : usual.num_frames;
-  const double latents =
-      4.0 * static_cast<double>(model.vae.z_dim * ((frames - 1) / model.vae.scale_factor_temporal + 1)) *
-      static_cast<double>((height / model.vae.scale_factor_spatial) * (width / model.vae.scale_factor_spatial));
+  if (size.height > 0) video.height = size.height;
+  if (size.width > 0) video.width = size.width;
+  if (size.num_frames > 0) video.num_frames = size.num_frames;
+  double latents = sizeof(float);
+  for (const std::int64_t length : model.latent_shape(video)) latents *= static_cast<double>(length);
   // crf 18 takes a tenth to half a bit a pixel. A checkpoint holds the latents and up to four tensors of their size.
-  const double video = static_cast<double>(height * width) * static_cast<double>(frames) / 16;
-  return static_cast<std::uint64_t>(6 * latents + video);
+  const double encoded = static_cast<double>(video.height * video.width) * static_cast<double>(video.num_frames) / 16;
+  return static_cast<std::uint64_t>(6 * latents + encoded);
 }
 
 VideoBytes bytes_of(const std::optional<card::Card>& card, const std::vector<VideoSize>& sample) {

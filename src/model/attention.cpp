@@ -52,6 +52,8 @@ void CrossAttention::parameters(const std::string& name, ParameterList& list) {
   list.linear(out_, name + "to_out.0", width, width);
   list.tensor(norm_q_D_, name + "norm_q.weight", {width});
   for (Projection& p : projections_) list.tensor(p.norm_k_D, name + p.norm_name, {width});
+  // In the files of a model that is told by pictures, and used by nobody.
+  if (projections_.size() > 1) list.stray(name + "norm_added_q.weight");
 }
 
 Contexts CrossAttention::with_keys(Contexts contexts) const {

@@ -2,16 +2,14 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "model/scalar_type.h"
 #include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/card/checkpoint.h"
-#include "nightreel/model/clip_vision.h"
-#include "nightreel/model/transformer.h"
-#include "nightreel/model/umt5.h"
-#include "nightreel/model/vae.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
@@ -32,32 +30,31 @@ std::uint64_t count_exponents(std::string_view bytes, Bits exponent) {
   return count;
 }
 
-/// Makes the component's module without numbers: `weights` then lists what it took.
-void list_wanted(const std::string& folder, const std::string& component, WeightMap& weights) {
-  const std::string place = folder + "/" + component;
-  const at::Device none(at::kMeta);
-  weights.only_list();
-  if (component == "vae") {
-    Vae(card::read_vae_config(place), weights, none, at::kFloat);
-  } else if (component == "text_encoder") {
-    Umt5Encoder(card::read_umt5_config(place), weights, none, at::kFloat);
-  } else if (component == "image_encoder") {
-    ClipVision(card::read_clip_vision_config(place), {}, weights, none, at::kFloat);
-  } else {
-    Transformer(card::read_transformer_config(place), weights, {none, at::kFloat});
+void compare_shapes(const ListedTensor& listed, const WeightMap& weights, std::vector<CheckProblem>& problems) {
+  const std::string wanted = shape_text(listed.shape);
+  if (!weights.has(weights.name_of(listed))) {
+    problems.push_back({"missing", listed.name, "the model needs it, " + wanted});
+  }
+  for (const std::string& name : std::set<std::string>{listed.name, listed.also}) {
+    if (name.empty() || !weights.has(name) || weights.stored(name).shape == listed.shape) continue;
+    problems.push_back({"misshapen", name, shape_text(weights.stored(name).shape) + " instead of " + wanted});
   }
 }
 
-void compare(const WeightMap& weights, std::vector<CheckProblem>& problems) {
-  for (const auto& [name, shape] : weights.listed()) {
-    if (!weights.has(name)) {
-      problems.push_back({"missing", name, "the model needs it, " + shape_text(shape)});
-    } else if (weights.stored(name).shape != shape) {
-      problems.push_back(
-          {"misshapen", name, shape_text(weights.stored(name).shape) + " instead of " + shape_text(shape)});
-    }
+bool belongs(const TensorList& list, const std::string& name) {
+  if (list.find(name) != nullptr) return true;
+  const std::string scale = WeightMap::scale_name("");
+  return name.ends_with(scale) && list.find(name.substr(0, name.size() - scale.size())) != nullptr;
+}
+
+void compare(const TensorList& list, const WeightMap& weights, std::vector<CheckProblem>& problems) {
+  for (const ListedTensor& listed : list.tensors()) {
+    if (listed.use != Use::stray) compare_shapes(listed, weights, problems);
   }
-  for (const std::string& name : weights.surplus()) problems.push_back({"surplus", name, "not part of this model"});
+  std::sort(problems.begin(), problems.end(), [](const auto& a, const auto& b) { return a.tensor < b.tensor; });
+  for (const std::string& name : weights.names()) {
+    if (!belongs(list, name)) problems.push_back({"surplus", name, "not part of this model"});
+  }
 }
 
 void check_scale(const WeightMap& weights, const std::string& name, std::vector<CheckProblem>& problems) {
@@ -65,9 +62,11 @@ void check_scale(const WeightMap& weights, const std::string& name, std::vector<
   if (!weights.has(scale)) problems.push_back({"missing", scale, "the scale of an fp8 tensor"});
 }
 
-void read_tensor(const WeightMap& weights, const std::string& name, std::vector<CheckProblem>& problems) {
+void read_tensor(const TensorList& list, const WeightMap& weights, const std::string& name,
+                 std::vector<CheckProblem>& problems) {
   const StoredTensor& stored = weights.stored(name);
-  const bool wanted = weights.listed().count(name) > 0;
+  const ListedTensor* listed = list.find(name);
+  const bool wanted = listed != nullptr && listed->use != Use::stray;
   if (wanted && !scalar_type(stored.type)) {
     const std::string type(tensorfile::name(stored.type));
     problems.push_back({"unreadable", name, "dtype " + type + " is not supported"});
@@ -99,7 +98,7 @@ std::uint64_t count_not_finite(StoredType type, std::string_view bytes) {
   }
 }
 
-std::vector<CheckedComponent> check_checkpoint(const std::string& folder,
+std::vector<CheckedComponent> check_checkpoint(const std::string& folder, const ListOf& lists,
                                                const std::function<void(std::uint64_t bytes)>& progress,
                                                const base::CancelToken& cancel) {
   std::vector<CheckedComponent> components;
@@ -108,13 +107,13 @@ std::vector<CheckedComponent> check_checkpoint(const std::string& folder,
     CheckedComponent& checked = components.emplace_back();
     checked.name = component;
     try {
-      WeightMap weights = WeightMap::open(folder + "/" + component);
-      list_wanted(folder, component, weights);
-      compare(weights, checked.problems);
+      const WeightMap weights = WeightMap::open(folder + "/" + component);
+      const TensorList list = lists(component);
+      compare(list, weights, checked.problems);
       for (const std::string& name : weights.names()) {
         cancel.throw_if_cancelled();
         if (progress) progress(bytes);
-        read_tensor(weights, name, checked.problems);
+        read_tensor(list, weights, name, checked.problems);
         checked.tensors += 1;
         checked.dtypes[std::string(tensorfile::name(weights.stored(name).type))] += 1;
         checked.bytes += weights.stored(name).bytes;

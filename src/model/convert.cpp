@@ -60,8 +60,10 @@ struct Plan {
 /// Makes the plan of one component.
 class Planner {
  public:
-  Planner(const ConvertOptions& options, Layout from, Layout to, const std::string& component, const WeightMap& weights)
+  Planner(const ConvertOptions& options, Layout from, Layout to, const std::string& component, TensorList list,
+          const WeightMap& weights)
       : options_(options),
+        list_(std::move(list)),
         weights_(weights),
         same_layout_(from == to),
         original_(to == Layout::original),
@@ -71,29 +73,25 @@ class Planner {
 
   Plan make() {
     for (const std::string& name : weights_.names()) {
-      if (is_scale(name)) continue;  // goes with its matrix
-      // A Diffusers folder keeps even what nobody uses; the tied copy would be a second set of numbers.
-      const bool unused = !counts(plan_.component, name, weights_);
-      if (unused && (!same_layout_ || plan_.component == "text_encoder")) {
-        plan_.left_out.push_back(name);
-      } else {
+      if (weights_.is_scale(name)) continue;  // goes with its matrix
+      if (belongs(name)) {
         add(name);
+      } else {
+        plan_.left_out.push_back(name);
       }
     }
     return std::move(plan_);
   }
 
  private:
-  bool is_scale(const std::string& name) const {
-    const std::string scale = WeightMap::scale_name("");
-    if (name.size() <= scale.size() || name.compare(name.size() - scale.size(), scale.size(), scale) != 0) return false;
-    const std::string of = name.substr(0, name.size() - scale.size());
-    return weights_.has(of) && weights_.stored(of).type == StoredType::f8_e4m3;
+  /// A Diffusers folder keeps even what nobody uses; a tied copy would be a second set of numbers.
+  bool belongs(const std::string& name) const {
+    return counts(list_, name, weights_) || (same_layout_ && list_.find(name)->use == Use::stray);
   }
 
   void add(const std::string& name) {
     const StoredTensor& stored = weights_.stored(name);
-    const StoredType type = target_type(plan_.component, name, stored, options_.precision);
+    const StoredType type = target_type(list_.find(name), stored, options_.precision);
     Step step{name, type, "", "", 0};
     step.to = put(name, type, stored.shape, step.at);
     if (type == StoredType::f8_e4m3) {
@@ -117,6 +115,7 @@ class Planner {
   }
 
   const ConvertOptions& options_;
+  TensorList list_;
   const WeightMap& weights_;
   bool same_layout_;
   bool original_;
@@ -273,7 +272,7 @@ void require_room(const std::string& folder, std::uint64_t bytes) {
 
 }  // namespace
 
-std::vector<ConvertedComponent> convert_checkpoint(const ConvertOptions& options,
+std::vector<ConvertedComponent> convert_checkpoint(const ConvertOptions& options, const ListOf& lists,
                                                    const std::function<void(std::uint64_t bytes)>& progress,
                                                    const base::CancelToken& cancel) {
   const c10::InferenceMode inference;
@@ -285,7 +284,7 @@ std::vector<ConvertedComponent> convert_checkpoint(const ConvertOptions& options
   std::uint64_t needed = 0;
   for (const std::string& name : names) {
     weights.push_back(WeightMap::open(options.from + "/" + name));
-    plans.push_back(Planner(options, from, to, name, weights.back()).make());
+    plans.push_back(Planner(options, from, to, name, lists(name), weights.back()).make());
     needed += plans.back().bytes();
   }
   StagingFolder staging(options.to);

@@ -2,25 +2,18 @@
 
 namespace nightreel::model {
 
-namespace {
-
-constexpr const char* kShared = "shared.weight";
-constexpr const char* kTied = "encoder.embed_tokens.weight";  // UMT5: the same tensor by another name
-const std::string kOldPrefix = "vision_model.";               // transformers 4's prefix, which 5 leaves out
-
-}  // namespace
-
-bool counts(const std::string& component, const std::string& name, const WeightMap& weights) {
-  if (component == "image_encoder")
-    return name != "visual_projection.weight" && !name.ends_with("embeddings.position_ids");
-  if (component == "text_encoder") return name != kTied || !weights.has(kShared);
-  return !name.ends_with(".norm_added_q.weight");
+bool counts(const TensorList& list, const std::string& name, const WeightMap& weights) {
+  const ListedTensor* listed = list.find(name);
+  if (listed == nullptr) return true;
+  return listed->use != Use::stray && name == weights.name_of(*listed);
 }
 
-std::string counted_name(const std::string& component, const std::string& name) {
-  if (component == "text_encoder" && name == kTied) return kShared;
-  const bool prefixed = component == "image_encoder" && name.rfind(kOldPrefix, 0) == 0;
-  return prefixed ? name.substr(kOldPrefix.size()) : name;
+std::string counted_name(const TensorList& list, const std::string& name) {
+  if (const ListedTensor* listed = list.find(name)) return listed->name;
+  const std::string scale = WeightMap::scale_name("");
+  if (!name.ends_with(scale)) return name;
+  const ListedTensor* matrix = list.find(name.substr(0, name.size() - scale.size()));
+  return matrix == nullptr ? name : WeightMap::scale_name(matrix->name);
 }
 
 }  // namespace nightreel::model

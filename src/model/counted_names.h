@@ -3,14 +3,15 @@
 
 #include <string>
 
+#include "nightreel/model/tensor_list.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
 
-/// False for the second of two tied copies, and for what some layouts hold and no module uses.
-bool counts(const std::string& component, const std::string& name, const WeightMap& weights);
+/// Of the component that `list` is of. False for the second of two copies, and for strays.
+bool counts(const TensorList& list, const std::string& name, const WeightMap& weights);
 
-/// The one name by which it counts, of those that the libraries' versions give it.
-std::string counted_name(const std::string& component, const std::string& name);
+/// The one name by which it counts, of those that the libraries' versions give it; a scale goes with its matrix.
+std::string counted_name(const TensorList& list, const std::string& name);
 
 }  // namespace nightreel::model

@@ -12,19 +12,20 @@ std::string digest_line(const std::string& component, const std::string& name, c
                         std::string_view bytes) {
   std::string shape;
   for (const std::int64_t size : stored.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
-  return component + " " + counted_name(component, name) + " " + std::string(tensorfile::name(stored.type)) + " [" +
-         shape + "] " + base::xxh128_hex(bytes) + "\n";
+  return component + " " + name + " " + std::string(tensorfile::name(stored.type)) + " [" + shape + "] " +
+         base::xxh128_hex(bytes) + "\n";
 }
 
-std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part,
-                                      std::size_t parts, const base::CancelToken& cancel) {
+std::vector<std::string> digest_lines(const std::string& component, const TensorList& list, const WeightMap& weights,
+                                      std::size_t part, std::size_t parts, const base::CancelToken& cancel) {
   std::vector<std::string> names = weights.names();
-  const auto left_out = [&](const std::string& name) { return !counts(component, name, weights); };
+  const auto left_out = [&](const std::string& name) { return !counts(list, name, weights); };
   names.erase(std::remove_if(names.begin(), names.end(), left_out), names.end());
   std::vector<std::string> lines;
   for (std::size_t i = part; i < names.size(); i += parts) {
     cancel.throw_if_cancelled();
-    lines.push_back(digest_line(component, names[i], weights.stored(names[i]), weights.bytes(names[i])));
+    const std::string& name = names[i];
+    lines.push_back(digest_line(component, counted_name(list, name), weights.stored(name), weights.bytes(name)));
   }
   return lines;
 }
@@ -36,10 +37,11 @@ std::string digest_of_lines(std::vector<std::string> lines) {
   return hash.hex_digest();
 }
 
-std::string model_digest(const std::string& folder, const base::CancelToken& cancel) {
+std::string checkpoint_digest(const std::string& folder, const ListOf& lists, const base::CancelToken& cancel) {
   std::vector<std::string> lines;
   for (const std::string& component : card::components_of(folder)) {
-    for (std::string& line : digest_lines(component, WeightMap::open(folder + "/" + component), 0, 1, cancel)) {
+    const WeightMap weights = WeightMap::open(folder + "/" + component);
+    for (std::string& line : digest_lines(component, lists(component), weights, 0, 1, cancel)) {
       lines.push_back(std::move(line));
     }
   }

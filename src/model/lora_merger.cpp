@@ -71,6 +71,7 @@ LoraMerger::LoraMerger(Transformer& transformer, WeightMap weights)
   const OriginalNames originals("transformer");
   const std::vector<Parameter> parameters = transformer_.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i].tensor == nullptr) continue;  // nobody computes with it
     for (std::size_t part = 0; part < parameters[i].parts.size(); ++part) {
       for (const auto& [module, leaf] : lora_names(parameters[i].parts[part].name, originals)) {
         places_.emplace(module + "/" + leaf, Place{i, part});
@@ -100,7 +101,7 @@ void LoraMerger::plan_file(const LoraUse& use, const std::vector<Parameter>& par
     }
     any = true;
     const Parameter& parameter = parameters[place->parameter];
-    const Parameter::Part& part = parameter.parts[place->part];
+    const ListedTensor& part = parameter.parts[place->part];
     if (!fits(change, part.shape)) {
       misfits.push_back(described(change) + " for " + part.name + " " + shape_text(part.shape));
       continue;
@@ -151,9 +152,7 @@ void LoraMerger::reshard(const ShardSeat& seat) {
   const c10::InferenceMode inference;
   merged_.reset();
   transformer_.shard(seat);
-  for (const Parameter& parameter : transformer_.parameters()) {
-    load_parameter(parameter, weights_, transformer_.device());
-  }
+  load_parameters(transformer_.parameters(), weights_, transformer_.device());
   altered_.clear();
   merged_ = "";
 }

@@ -5,8 +5,6 @@
 #include <optional>
 #include <string_view>
 
-#include "model/counted_names.h"
-
 namespace nightreel::model {
 
 namespace {
@@ -105,6 +103,7 @@ void OriginalNames::add_transformer() {
 
 void OriginalNames::add_text_encoder() {
   add("token_embedding.*", "shared.*");
+  add("token_embedding.*", "encoder.embed_tokens.*");  // its other name, of which only the first is made
   add("norm.*", "encoder.final_layer_norm.*");
   const std::string attention = "encoder.block.#.layer.0.";
   const std::string ffn = "encoder.block.#.layer.1.";
@@ -204,8 +203,8 @@ std::vector<std::string> OriginalNames::diffusers(const std::string& original) c
 }
 
 OriginalNames::Place OriginalNames::original(const std::string& given) const {
-  std::string name = counted_name(component_, given);
-  if (component_ == "image_encoder") name = kVision + name;
+  const bool bare = component_ == "image_encoder" && given.rfind(kVision, 0) != 0;
+  const std::string name = bare ? kVision + given : given;
   for (const Rule& rule : rules_) {
     for (std::size_t part = 0; part < rule.diffusers.size(); ++part) {
       if (const auto found = match(rule.diffusers[part], name)) {

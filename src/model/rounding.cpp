@@ -15,28 +15,6 @@ namespace {
 
 constexpr std::int64_t kPiece = 1 << 20;  // elements; a few copies of 4 MiB
 
-bool contains(const std::string& text, const char* part) {
-  return text.find(part) != std::string::npos;
-}
-
-bool is_transformer(const std::string& component) {
-  return component.rfind("transformer", 0) == 0;
-}
-
-/// As _keep_in_fp32_modules of diffusers' WanTransformer3DModel, and the norms around a picture's vectors.
-bool computes_in_float32(const std::string& component, const std::string& name) {
-  if (!is_transformer(component)) return false;
-  return contains(name, "time_embedder.") || name.ends_with("scale_shift_table") || contains(name, ".norm1.") ||
-         contains(name, ".norm2.") || contains(name, ".norm3.");
-}
-
-bool is_block_matrix(const std::string& component, const std::string& name, const StoredTensor& stored) {
-  if (stored.shape.size() != 2 || !name.ends_with(".weight")) return false;
-  if (is_transformer(component)) return name.rfind("blocks.", 0) == 0;
-  if (component != "text_encoder" || name.ends_with("relative_attention_bias.weight")) return false;
-  return contains(name, ".SelfAttention.") || contains(name, ".DenseReluDense.");
-}
-
 [[noreturn]] void refuse(const WeightMap& weights, const std::string& name, const std::string& why) {
   throw base::Error(base::ErrorKind::model, weights.path_of(name) + ": tensor " + base::printable(name) + ": " + why);
 }
@@ -85,15 +63,15 @@ Matrix matrix_of(const StoredTensor& stored) {
 
 }  // namespace
 
-StoredType target_type(const std::string& component, const std::string& name, const StoredTensor& stored,
-                       Precision precision) {
+StoredType target_type(const ListedTensor* listed, const StoredTensor& stored, Precision precision) {
   const bool number = scalar_type(stored.type).has_value();
-  if (precision == Precision::keep || !number || component == "vae") return stored.type;
+  const bool stays = listed == nullptr || listed->as_stored;
+  if (precision == Precision::keep || !number || stays) return stored.type;
   if (precision == Precision::f32) return StoredType::f32;
-  if (computes_in_float32(component, name)) return stored.type;
+  if (listed->float32) return stored.type;
   if (precision == Precision::f16) return StoredType::f16;
-  if (precision == Precision::fp8 && is_block_matrix(component, name, stored)) return StoredType::f8_e4m3;
-  return StoredType::bf16;
+  const bool matrix = listed->fp8 && stored.shape.size() == 2;
+  return precision == Precision::fp8 && matrix ? StoredType::f8_e4m3 : StoredType::bf16;
 }
 
 void Rounding::add(const at::Tensor& before, const at::Tensor& after) {

@@ -8,15 +8,15 @@
 #include <string>
 
 #include "nightreel/model/convert.h"
+#include "nightreel/model/tensor_list.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
 
-/// The type in which tensor `name` of `component`, stored as `stored`, is to be written.
-/// Stays as it is: the VAE (it computes in float32 whatever else does), what a transformer computes in float32, and
-/// whole numbers. fp8 is for the matrices of the blocks; what is beside them becomes bfloat16.
-StoredType target_type(const std::string& component, const std::string& name, const StoredTensor& stored,
-                       Precision precision);
+/// The type in which a tensor that is stored as `stored` is to be written; `listed`: what its module says of it, null
+/// where that does not know it. That stays as it is, as do whole numbers; what is computed with in float32 is not
+/// rounded. fp8 is for the matrices of the blocks; what is beside them becomes bfloat16.
+StoredType target_type(const ListedTensor* listed, const StoredTensor& stored, Precision precision);
 
 /// Errors of a component, summed up tensor by tensor.
 struct Rounding {

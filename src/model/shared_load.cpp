@@ -12,8 +12,12 @@
 
 namespace nightreel::model {
 
-SharedLoad::SharedLoad(comm::Communicator& group, at::Device device, std::int64_t buffer)
-    : group_(group), device_(device), reader_(group, device, buffer), hashed_(static_cast<std::size_t>(group.size())) {}
+SharedLoad::SharedLoad(comm::Communicator& group, at::Device device, ListOf lists, std::int64_t buffer)
+    : group_(group),
+      device_(device),
+      reader_(group, device, buffer),
+      lists_(std::move(lists)),
+      hashed_(static_cast<std::size_t>(group.size())) {}
 
 SharedLoad::~SharedLoad() = default;
 
@@ -23,25 +27,33 @@ at::Tensor SharedLoad::read(const std::string& component, const WeightMap& weigh
   return tensor;
 }
 
+const TensorList& SharedLoad::list_of(const std::string& component) {
+  const auto found = list_of_.find(component);
+  return found != list_of_.end() ? found->second : list_of_.emplace(component, lists_(component)).first->second;
+}
+
 // Whoever has hashed least takes the next one; every rank knows who that is.
 void SharedLoad::hash(const std::string& component, const WeightMap& weights, const std::string& name,
                       const at::Tensor& tensor) {
-  if (!seen_.emplace(component, name).second || !counts(component, name, weights)) return;
+  const TensorList& list = list_of(component);
+  if (!seen_.emplace(component, name).second || !counts(list, name, weights)) return;
   const auto least = std::min_element(hashed_.begin(), hashed_.end());
   *least += tensor.nbytes();
   if (least - hashed_.begin() != group_.rank()) return;
   if (hashing_.valid()) lines_.push_back(hashing_.get());
-  hashing_ = std::async(std::launch::async, [component, name, stored = weights.stored(name), tensor] {
+  hashing_ = std::async(std::launch::async, [component, counted = counted_name(list, name),
+                                             stored = weights.stored(name), tensor] {
     const at::Tensor here = tensor.cpu().contiguous();
-    return digest_line(component, name, stored, {static_cast<const char*>(here.const_data_ptr()), here.nbytes()});
+    return digest_line(component, counted, stored, {static_cast<const char*>(here.const_data_ptr()), here.nbytes()});
   });
 }
 
 std::string SharedLoad::digest(const std::string& folder) {
   for (const std::string& component : card::components_of(folder)) {
     const WeightMap weights = WeightMap::open(folder + "/" + component);
+    const TensorList& list = list_of(component);
     for (const std::string& name : weights.names()) {
-      if (counts(component, name, weights) && seen_.count({component, name}) == 0) read(component, weights, name);
+      if (counts(list, name, weights) && seen_.count({component, name}) == 0) read(component, weights, name);
     }
   }
   if (hashing_.valid()) lines_.push_back(hashing_.get());

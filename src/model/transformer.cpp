@@ -17,7 +17,7 @@ std::string block_name(std::size_t block) {
 
 }  // namespace
 
-Transformer::Transformer(const card::TransformerConfig& config, WeightMap& weights, const TransformerOptions& options)
+Transformer::Transformer(const card::TransformerConfig& config, const TransformerOptions& options)
     : config_(config),
       options_(options),
       patch_embedding_(config, config.in_channels),
@@ -27,11 +27,11 @@ Transformer::Transformer(const card::TransformerConfig& config, WeightMap& weigh
       head_(config),
       blocks_(static_cast<std::size_t>(config.num_layers), Block(config)) {
   shard(options.seat);
-  for (const Parameter& parameter : parameters()) load_parameter(parameter, weights, device());
-  if (config.image_dim == 0) return;
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {  // in the files, and used by nobody
-    weights.skip(block_name(i) + "attn2.norm_added_q.weight");
-  }
+}
+
+Transformer::Transformer(const card::TransformerConfig& config, WeightMap& weights, const TransformerOptions& options)
+    : Transformer(config, options) {
+  load_parameters(parameters(), weights, device());
 }
 
 void Transformer::shard(const ShardSeat& seat) {
@@ -51,11 +51,13 @@ std::vector<Parameter> Transformer::parameters() {
   time_embedder_.parameters("condition_embedder.", list);
   text_embedder_.parameters("condition_embedder.text_embedder.", list);
   head_.parameters(list);
+  list.in_blocks(true);
   list.in_fp8(options_.fp8);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     list.in_flat(flat_.empty() ? nullptr : &flat_[i]);
     blocks_[i].parameters(block_name(i), list);
   }
+  list.in_blocks(false);
   list.in_fp8(false);
   list.in_flat(nullptr);
   image_embedder_.parameters("condition_embedder.image_embedder.", list);

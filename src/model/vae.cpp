@@ -106,25 +106,33 @@ Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype
 
 Vae Vae::load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
               TensorReader* reader) {
+  const c10::InferenceMode inference;
   WeightMap weights = WeightMap::open(folder, reader);
-  Vae vae(config, weights, device, dtype);
+  Vae vae(config, device, dtype);
+  load_parameters(vae.parameters(), weights, device);
   weights.expect_all_taken();
   return vae;
 }
 
-Vae::Vae(const card::VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
+Vae::Vae(const card::VaeConfig& config, at::Device device, at::ScalarType dtype)
     : config_(config), device_(device), dtype_(dtype) {
   const c10::InferenceMode inference;
-  const VaeLoader load{weights, device, dtype};
   const at::Tensor std_C = at::tensor(config.latents_std, at::kDouble).to(at::kFloat);
-  parts_ = std::make_unique<Parts>(Parts{VaeDecoder(config, load), VaeEncoder(config, load),
+  parts_ = std::make_unique<Parts>(Parts{VaeDecoder(config), VaeEncoder(config),
                                          at::tensor(config.latents_mean, at::kDouble).to(at::kFloat).to(device),
                                          std_C.reciprocal().to(device)});
 }
 
+std::vector<Parameter> Vae::parameters() {
+  ParameterList list(dtype_);
+  list.as_stored(true);  // it computes in float32 whatever else does
+  parts_->decoder.parameters(list);
+  parts_->encoder.parameters(list);
+  return list.take();
+}
+
 void Vae::each_weight(const WeightVisitor& visit) {
-  parts_->decoder.each_weight(visit);
-  parts_->encoder.each_weight(visit);
+  for (const Parameter& parameter : parameters()) each_tensor(parameter, visit);
   visit(parts_->mean_C);
   visit(parts_->inverse_std_C);
 }

@@ -203,13 +203,35 @@ at::Tensor WeightMap::take(const std::string& name, at::IntArrayRef shape) {
   return numbers.scalar_type() == at::kFloat8_e4m3fn ? ops::dequantise({numbers, scale(name)}) : numbers;
 }
 
+at::Tensor WeightMap::take(const ListedTensor& wanted) {
+  const at::Tensor numbers = take(name_of(wanted), wanted.shape);
+  if (!wanted.also.empty() && has(wanted.name) && has(wanted.also)) expect_tied(wanted, numbers);
+  return numbers;
+}
+
+const std::string& WeightMap::name_of(const ListedTensor& wanted) const {
+  return !wanted.also.empty() && !has(wanted.name) && has(wanted.also) ? wanted.also : wanted.name;
+}
+
+void WeightMap::expect_tied(const ListedTensor& wanted, const at::Tensor& numbers) {
+  const at::Tensor copy = take(wanted.also, wanted.shape);
+  const bool same = reads_alone() ? bytes(wanted.name) == bytes(wanted.also)
+                                  : at::equal(copy, numbers);  // the file is for others to read
+  if (same && stored(wanted.name).type == stored(wanted.also).type) return;
+  throw Error(ErrorKind::model,
+              component_ + ": tensors " + wanted.name + " and " + wanted.also + " differ; they are tied");
+}
+
+bool WeightMap::is_scale(const std::string& name) const {
+  const std::string of_nothing = scale_name("");
+  if (!name.ends_with(of_nothing)) return false;
+  const std::string matrix = name.substr(0, name.size() - of_nothing.size());
+  return has(matrix) && stored(matrix).type == StoredType::f8_e4m3;
+}
+
 at::Tensor WeightMap::take_stored(const std::string& name, at::IntArrayRef shape) {
   taken_.insert(name);
   if (has(scale_name(name))) taken_.insert(scale_name(name));
-  if (listing_) {
-    listed_[name] = shape.vec();
-    return at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kFloat));
-  }
   const std::string problem = misfit(name, shape);
   if (problem.empty()) return read(name);
   misfits_.push_back(problem);

@@ -185,10 +185,8 @@ comm::Communicator* Pipeline::group() const {
   return parallel_ ? &parallel_->group() : nullptr;
 }
 
-Denoised Pipeline::denoise(const settings::Settings& settings, const at::Tensor& prompt_1TE,
-                           const at::Tensor& negative_1TE, const DenoiseObserver& observer,
-                           const std::optional<DenoiseState>& resume, const ImageCondition& image) const {
-  if (job::lora_set(settings.loras) != loras_->set()) {
+Denoised Pipeline::denoise(const DenoiseRequest& request, const DenoiseObserver& observer) const {
+  if (job::lora_set(request.settings.loras) != loras_->set()) {
     throw Error(ErrorKind::internal, "denoise: the settings' LoRAs are not in use");
   }
   const model::ShardSeat here = parallel_ ? model::ShardSeat{group()->rank(), group()->size()} : model::ShardSeat{};
@@ -196,7 +194,7 @@ Denoised Pipeline::denoise(const settings::Settings& settings, const at::Tensor&
     throw Error(ErrorKind::internal, "denoise: weights are sharded over " + std::to_string(options_.shard.size) +
                                          " ranks, and " + std::to_string(here.size) + " render");
   }
-  return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image, parallel_.get());
+  return denoiser_->run(request, observer, parallel_.get());
 }
 
 ImageCondition Pipeline::encode_pictures(const settings::Settings& settings, const Pictures& pictures) const {

@@ -86,7 +86,8 @@ std::string text_or_empty(const std::optional<Number>& value) {
 // What counts() of common.lua returned, from `first` on.
 Counts counts_from(const Reply& reply, std::size_t first) {
   const auto count = [&](std::size_t index) { return reply.at(first + index).integer(); };
-  return {count(0), count(1), count(2), count(3), count(4), count(5), count(6), count(7), count(8) != 0};
+  return {count(0), count(1), count(2),      count(3), count(4), count(5),
+          count(6), count(7), count(8) != 0, count(9), count(10)};
 }
 
 std::string checked_prefix(const std::string& name) {

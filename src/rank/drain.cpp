@@ -138,8 +138,16 @@ bool Drain::drained() {
   return counts && nothing_left(*counts);
 }
 
-bool Drain::nothing_left(const queue::Counts& counts) const {
-  return counts.drained() && (!p_.options.wait_for_all || counts.running == 0);
+/// What others hold is theirs while they renew it. A lease that nobody has renewed since the rest was done may be that
+/// of a run that was killed: it is waited for until it is renewed, or runs out and the job is claimed here.
+bool Drain::nothing_left(const queue::Counts& counts) {
+  if (!counts.drained()) {
+    waits_for_lease_ms_.reset();
+    return false;
+  }
+  if (counts.running == 0 || p_.options.wait_for_all) return counts.running == 0;
+  if (!waits_for_lease_ms_) waits_for_lease_ms_ = counts.last_lease_ms;
+  return counts.first_lease_ms > *waits_for_lease_ms_;
 }
 
 /// Nothing waits. That may be because the queue has lost what waited.

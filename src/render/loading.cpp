@@ -5,7 +5,7 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/model/shared_load.h"
 
 namespace nightreel::render {
@@ -37,7 +37,7 @@ Loaded load_alone(const card::Card& card, const pipeline::PipelineOptions& wante
 }
 
 Loaded load_together(const card::Card& card, pipeline::PipelineOptions wanted, comm::Communicator& group) {
-  model::SharedLoad load(group, wanted.device);
+  model::SharedLoad load(group, wanted.device, model::lists_of(card.folder));
   wanted.reader = &load;
   auto pipeline = pipeline::Pipeline::load(card, wanted);
   std::string digest = load.digest(card.folder);

@@ -32,6 +32,7 @@ BREATHE_S = 15  # without progress, after which no fault comes until there is so
 COLOURS, SHAPES = ("red", "green", "blue", "white"), ("circle", "square", "cross")
 WAYS = ("left", "right", "up", "down")
 CRASH = re.compile(r"signal (?:6|7|8|11)\b|terminate called|AddressSanitizer|exit code 4\b")
+GIVEN_UP = "its redis-server died 3 times within a minute"  # a run says so and ends with 4, as it should
 
 
 def job(number, steps):
@@ -130,6 +131,8 @@ class Chaos:
         self.injector.run_ended()
         self.ended(code)
         said = self.night.said()
+        if self.night.private and GIVEN_UP in said:
+            said = said.replace("exit code 4", "")
         if CRASH.search(said):
             log = f"{self.night.folder}/said/{len(self.night.codes) - 1:04}.log"
             self.violations.append(f"crash or internal error: {log}")

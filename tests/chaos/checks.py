@@ -7,7 +7,7 @@ import subprocess
 import h5py
 import numpy
 
-from night import FRAMES, PREFIX, SIZE
+from night import FRAMES, LEASE_S, PREFIX, SIZE
 
 SLACK_MS = 300  # between what the server stamps and what the injector notes
 # A rank that publishes claims the next job before it looks at its renderer again: one that has died meanwhile costs that
@@ -63,6 +63,22 @@ def hits(claim, records):
             and record["ms"] - SLACK_MS <= claim["to"] and record["until_ms"] + before >= claim["from"]]
 
 
+AWAY = ("redis_kill", "redis_stop", "client_pause")
+
+
+def with_long_outages(records):
+    """And one of all ranks for outages of Redis that follow each other within a lease: short ones cost none by
+    themselves, but a claim that waited for its reply behind one may not live through the next."""
+    chains = []
+    for record in sorted((one for one in records if one.get("kind") in AWAY), key=lambda one: one["ms"]):
+        if chains and record["ms"] - chains[-1][-1]["until_ms"] < 1000 * LEASE_S:
+            chains[-1].append(record)
+        else:
+            chains.append([record])
+    return list(records) + [{"kind": "outages", "ranks": "all", "ms": chain[0]["ms"],
+                             "until_ms": max(one["until_ms"] for one in chain)} for chain in chains if len(chain) > 1]
+
+
 def run_again_only_when_hit(attempts, records):
     """Each claim that did not end as a video has a fault of its own that hit its rank while it ran.
 
@@ -70,6 +86,7 @@ def run_again_only_when_hit(attempts, records):
     claimed it meanwhile.
     """
     found = []
+    records = with_long_outages(records)
     for job, claims in attempts.items():
         used = set()
         for claim in claims:

@@ -2,10 +2,13 @@
 import hashlib
 import json
 import pathlib
+import subprocess
 import tempfile
+import types
 import unittest
 
 import checks
+import faults
 
 
 def claim(ms, rank, attempt, job="a"):
@@ -23,6 +26,26 @@ def fault(ms, ranks, until=None):
 TWICE = [claim(1000, 2, 1), ended(5000, "lease_lost"), claim(5100, 3, 2), ended(6000, "done")]
 
 
+class Launchers(unittest.TestCase):
+    def test_a_launcher_that_was_killed_hits_its_ranks_until_the_last_one_is_gone(self):
+        with tempfile.TemporaryDirectory() as folder, subprocess.Popen(["sleep", "1000"]) as rank:
+            night = types.SimpleNamespace(processes=lambda: {rank.pid: (0, "rank")}, traps=pathlib.Path(folder))
+            injector = faults.Injector(night, [])
+            injector.record("mpirun_kill", "all")
+            injector.run_ended()
+            kill = injector.records[0]
+            for _ in range(3):
+                kill["until_ms"] = 0
+                injector.tick(undo_all=True)
+                self.assertGreater(kill["until_ms"], 0)  # it lives
+            rank.kill()
+            rank.wait()
+            injector.tick(undo_all=True)
+            kill["until_ms"] = 0
+            injector.tick(undo_all=True)
+            self.assertEqual(kill["until_ms"], 0)
+
+
 class Checks(unittest.TestCase):
     def again(self, events, *faults):
         return checks.run_again_only_when_hit(checks.attempts_of(events), list(faults))
@@ -37,6 +60,12 @@ class Checks(unittest.TestCase):
     def test_what_hits_a_renderer_alone_costs_no_lease(self):
         for kind, count in (("renderer_kill", 1), ("storage_error", 1), ("rank_stop", 0)):
             self.assertEqual(len(self.again(TWICE, {**fault(2000, {2}), "kind": kind})), count, kind)
+
+    def test_short_outages_of_redis_cost_a_lease_together_alone_none(self):
+        away = [{**fault(ms, set(), ms + 900), "kind": "redis_kill"} for ms in (1500, 3000, 60000)]
+        self.assertEqual(self.again(TWICE, *away[:2]), [])
+        self.assertEqual(len(self.again(TWICE, away[0])), 1)
+        self.assertEqual(len(self.again(TWICE, away[0], away[2])), 1)
 
     def test_a_job_that_goes_back_unused_may_have_been_hit_a_little_before_its_claim(self):
         given_back = [claim(3000, 2, 1), ended(3100, "released"), claim(3200, 3, 1), ended(4000, "done")]

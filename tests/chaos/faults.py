@@ -6,7 +6,7 @@ import time
 
 import redis
 
-from night import GROUP_SILENCE_S, LEASE_S, PREFIX, connect, environment_of, now_ms, status_of
+from night import GROUP_SILENCE_S, LEASE_S, PREFIX, alive, connect, environment_of, now_ms, status_of
 
 # Points of a job's life (fault_points.cpp) at which a process is killed or frozen.
 RANK_POINTS = [
@@ -104,10 +104,19 @@ class Injector:
                              "detail": detail, "ends_run": ranks == "all" and kind != "redis_stop"})
 
     def run_ended(self):
-        """What ends a run hits its ranks until the last one is gone: the launcher takes a while to tell them."""
-        for record in self.records:
-            if record["ends_run"]:
-                record["until_ms"], record["ends_run"] = max(record["until_ms"], now_ms()), False
+        """What ends a run hits its ranks until the last one is gone: those of a launcher that was killed go on claiming
+        for about a second, beside the next run."""
+        enders = [record for record in self.records if record["ends_run"]]
+        for record in enders:
+            record["ends_run"] = False
+        self.until_gone(enders, [pid for pid, (_, role) in self.night.processes().items() if role == "rank"])
+
+    def until_gone(self, enders, ranks):
+        for record in enders:
+            record["until_ms"] = max(record["until_ms"], now_ms())
+        ranks = [pid for pid in ranks if alive(pid)]
+        if ranks:
+            self.after(0.05, lambda: self.until_gone(enders, ranks))
 
     def after(self, seconds, undo):
         self.later.append((time.monotonic() + seconds, undo))

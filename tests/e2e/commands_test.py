@@ -229,6 +229,17 @@ class OnASharedRedis(program.ProgramTest):
         logs = [log.read_text() for log in self.out.glob("logs/*/rank-0.jsonl")]
         return sum('"loaded"' in log for log in logs)
 
+    def test_a_job_of_a_run_that_was_killed_is_made_by_the_next_though_its_lease_still_counts(self):
+        jobs = self.write_jobs(small("slow", steps=3, prompt="step_ms=1000"))
+        first = program.start(self.words(jobs, "--lease", "5"))
+        self.assertTrue(until(lambda: self.job("slow").get("state") == "running", 120))
+        first.kill()
+        program.finish(first)
+        self.assert_ended(self.run_jobs(jobs, "--lease", "5"), 0)
+        self.assertEqual(self.run_json()["held_elsewhere"], [])
+        self.assertEqual((self.job("slow")["state"], self.job("slow")["attempts"]), ("done", "2"))
+        self.assertTrue((self.out / "videos/slow.mp4").exists())
+
     def test_a_job_that_another_run_holds_is_waited_for_on_request_and_can_be_cancelled(self):
         endless = small("long", steps=1000, prompt="step_ms=1000")
         jobs = self.write_jobs(endless)

@@ -13,7 +13,7 @@ from program import BUILD, SHAPES
 
 SETTINGS = {"prompt": "a red circle moves right on a black background", "negative_prompt": "blurred", "height": 16,
             "width": 16, "num_frames": 5, "fps": 8.0, "num_inference_steps": 4, "guidance_scale": 3.0,
-            "guidance_scale_2": None, "flow_shift": 3.0, "boundary_ratio": None, "sampler": "unipc", "sigmas": [],
+            "guidance_scale_2": None, "flow_shift": 3.0, "boundary_ratio": 0, "sampler": "unipc", "sigmas": [],
             "seed": 1, "image": "", "last_image": "", "loras": []}
 
 

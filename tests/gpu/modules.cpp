@@ -159,6 +159,7 @@ void add_clip(std::vector<Check>& checks, const std::string& name, const std::st
 at::Tensor weights_in_a_row(model::Transformer& transformer) {
   std::vector<at::Tensor> values;
   for (const model::Parameter& weight : transformer.parameters()) {
+    if (weight.tensor == nullptr) continue;
     const at::Tensor numbers =
         weight.fp8 ? ops::dequantise({*weight.tensor, weight.linear->scale}) : weight.tensor->to(at::kFloat);
     values.push_back(numbers.cpu().flatten());

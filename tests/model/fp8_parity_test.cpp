@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "nightreel/base/json.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/model/convert.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/weights.h"
@@ -31,7 +32,7 @@ std::string converted(const std::string& name, const test::TempFolder& folder) {
   options.from = test::golden_path(name + "/model");
   options.to = folder / name;
   options.precision = model::Precision::fp8;
-  model::convert_checkpoint(options);
+  model::convert_checkpoint(options, model::lists_of(options.from));
   return options.to + "/transformer";
 }
 

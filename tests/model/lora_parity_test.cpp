@@ -36,6 +36,7 @@ struct Expert {
   Weights weights() {
     Weights all;
     for (const model::Parameter& parameter : transformer.parameters()) {
+      if (parameter.tensor == nullptr) continue;
       std::int64_t row = 0;
       for (const auto& part : parameter.parts) {
         const at::Tensor values = parameter.tensor->narrow(0, row, part.shape[0]);
@@ -194,7 +195,7 @@ TEST_CASE("weights that the set leaves as they are keep their place; the same se
   const auto places = [&] {
     std::vector<const void*> list;
     for (const model::Parameter& parameter : expert->transformer.parameters()) {
-      list.push_back(parameter.tensor->const_data_ptr());
+      if (parameter.tensor != nullptr) list.push_back(parameter.tensor->const_data_ptr());
     }
     return list;
   };

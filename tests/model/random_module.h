@@ -41,6 +41,7 @@ inline std::vector<std::int64_t> shape_of(const model::Parameter& parameter) {
 inline std::vector<at::Tensor> fill(model::ParameterList& list) {
   std::vector<at::Tensor> tensors;
   for (const model::Parameter& parameter : list.take()) {
+    if (parameter.tensor == nullptr) continue;  // the module has none of it
     *parameter.tensor = at::randn(shape_of(parameter)).mul_(0.3).to(parameter.dtype);
     tensors.push_back(*parameter.tensor);
   }

@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "comm/store_group.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/model/shared_load.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/weights.h"
@@ -85,7 +85,7 @@ TEST_CASE("a checkpoint loaded together has its digest, and each of its bytes is
       CAPTURE(size);
       std::uint64_t read = 0;
       for (const std::string& outcome : test::in_group(size, kLong, [&](comm::Communicator& group) {
-             model::SharedLoad load(group, at::kCPU, /*buffer=*/20'000);
+             model::SharedLoad load(group, at::kCPU, model::lists_of(folder), /*buffer=*/20'000);
              model::Umt5Encoder::load(folder + "/text_encoder", at::kCPU, at::kFloat, &load);  // the rest: digest()
              const std::string got = load.digest(folder);
              group.finalize();
@@ -104,7 +104,7 @@ TEST_CASE("a checkpoint loaded together has its digest, and each of its bytes is
 TEST_CASE("ranks whose checkpoints differ are told so, and none waits for the other") {
   const auto outcomes = test::in_group(2, kLong, [](comm::Communicator& group) {
     const std::string folder = test::golden_path(group.rank() == 0 ? "experts/model" : "clip/model");
-    model::SharedLoad load(group, at::kCPU);
+    model::SharedLoad load(group, at::kCPU, model::lists_of(folder));
     return load.digest(folder);
   });
   for (const std::string& outcome : outcomes) CHECK_MESSAGE(outcome.find("do not fit") != std::string::npos, outcome);

@@ -15,21 +15,12 @@ using model::TensorFile;
 using test::contains;
 using test::damage_everywhere;
 using test::file_bytes;
+using test::four;
+using test::kFour;
 using test::pth_of;
 using test::refusal;
 using test::TempFolder;
 namespace pickle = test::pickle;
-
-namespace {
-
-// Four float32: 1, 2, 3, 4.
-const std::string kFour("\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40", 16);
-
-std::string four() {
-  return pickle::storage("FloatStorage", "0", 4);
-}
-
-}  // namespace
 
 TEST_CASE("a file is read as it stands: dtypes, shapes, empty and unaligned tensors, metadata") {
   const TempFolder folder;
@@ -58,25 +49,7 @@ TEST_CASE("a file is read as it stands: dtypes, shapes, empty and unaligned tens
 
 TEST_CASE("a file of torch.save is read as it stands: shared storages, offsets, strides, parameters, tied tensors") {
   const TempFolder folder;
-  const std::string transposed = pickle::tensor(four(), 0, {2, 2}, {1, 2});
-  const std::string parameter = pickle::global("torch._utils", "_rebuild_parameter") +
-                                pickle::tuple({pickle::tensor(four(), 2, {2}, {1}), "\x88", pickle::ordered_dict()}) +
-                                "R";
-  const std::string third =
-      pickle::global("torch._utils", "_rebuild_tensor_v3") +
-      pickle::tuple({pickle::tuple({pickle::text("storage"), pickle::global("torch.storage", "UntypedStorage"),
-                                    pickle::text("0"), pickle::text("cpu"), pickle::number(16)}) +
-                         "Q",
-                     pickle::number(0), pickle::numbers({16}), pickle::numbers({1}), "\x89", pickle::ordered_dict(),
-                     pickle::global("torch", "float8_e4m3fn")}) +
-      "R";
-  const std::string with_metadata = pickle::kBegin + pickle::ordered_dict() + "(" + pickle::text("w") +
-                                    pickle::tensor(four(), 0, {4}, {1}) + "q\x07" + pickle::text("tied") + "h\x07" +
-                                    pickle::text("t") + transposed + pickle::text("p") + parameter + pickle::text("e") +
-                                    third + pickle::text("none") + pickle::tensor(four(), 4, {0, 3}, {3, 1}) +
-                                    pickle::text("scalar") + pickle::tensor(four(), 3, {}, {}) + "u}" +
-                                    pickle::text("_metadata") + pickle::ordered_dict() + "sb.";
-  const std::string path = folder.write("good.pth", pth_of(with_metadata, {{"0", kFour}}));
+  const std::string path = folder.write("good.pth", test::good_pth());
   at::Tensor kept;
   {
     const TensorFile file = TensorFile::open_pth(path);

@@ -75,7 +75,7 @@ ControlledTransformer load_controlled(const std::string& folder, const model::Tr
                                std::make_shared<ControlBranch>(config, vace)};
   model::ParameterList list(options.dtype);
   loaded.branch->parameters(list);
-  for (const model::Parameter& parameter : list.take()) model::load_parameter(parameter, weights, options.device);
+  model::load_parameters(list.take(), weights, options.device);
   weights.expect_all_taken();
   loaded.transformer.add_branch(loaded.branch);
   return loaded;

@@ -30,6 +30,11 @@ void write_shards(const TempFolder& folder) {
   folder.write(kIndex, R"({"metadata":{"total_size":16},"weight_map":{"a":"1.safetensors","b":"2.safetensors"}})");
 }
 
+/// Of components whose tensors count all, by their own names.
+model::TensorList without_lists(const std::string&) {
+  return {};
+}
+
 }  // namespace
 
 TEST_CASE("tensors are taken from one file, from shards, through symbolic links") {
@@ -149,14 +154,14 @@ TEST_CASE("a digest is the same for every layout of the same numbers, and for no
     const TempFolder folder;
     std::filesystem::create_directories(folder.path() + "/vae");
     folder.write("vae/" + std::string(kSingle), file_of(tensors));
-    return model::model_digest(folder.path());
+    return model::checkpoint_digest(folder.path(), without_lists);
   };
   const TempFolder sharded;
   std::filesystem::create_directories(sharded.path() + "/vae");
   sharded.write("vae/1.safetensors", file_of({{"a", {2}}}));
   sharded.write("vae/2.safetensors", file_of({{"b", {1, 2}, '\2'}}));
   sharded.write("vae/" + std::string(kIndex), R"({"weight_map":{"a":"1.safetensors","b":"2.safetensors"}})");
-  const std::string expected = model::model_digest(sharded.path());
+  const std::string expected = model::checkpoint_digest(sharded.path(), without_lists);
   CHECK(expected.size() == 32);
   CHECK(digest({{"b", {1, 2}, '\2'}, {"a", {2}}}) == expected);
   CHECK(digest({{"a", {2}}, {"b", {2}, '\2'}}) != expected);     // another shape
@@ -170,16 +175,18 @@ TEST_CASE("a digest's lines can be made apart, and a tied tensor counts once") {
   folder.write("model.safetensors",
                file_of({{"shared.weight", {2}}, {"encoder.embed_tokens.weight", {2}}, {"x", {1}}, {"y", {1}}}));
   const WeightMap weights = WeightMap::open(folder.path());
-  const auto all = model::digest_lines("text_encoder", weights);
+  const model::ListedTensor embedding{"shared.weight", {2}, "encoder.embed_tokens.weight"};
+  const model::TensorList list(std::vector<model::ListedTensor>{embedding});
+  const auto all = model::digest_lines("text_encoder", list, weights);
   CHECK(all.size() == 3);
   CHECK(contains(all[0], "text_encoder shared.weight F32 [2] "));
-  auto parts = model::digest_lines("text_encoder", weights, 1, 2);
-  for (const std::string& line : model::digest_lines("text_encoder", weights, 0, 2)) parts.push_back(line);
+  auto parts = model::digest_lines("text_encoder", list, weights, 1, 2);
+  for (const std::string& line : model::digest_lines("text_encoder", list, weights, 0, 2)) parts.push_back(line);
   CHECK(model::digest_of_lines(parts) == model::digest_of_lines(all));
 
   const TempFolder other_name;  // transformers 5 writes one name, older versions the other
   other_name.write("model.safetensors", file_of({{"encoder.embed_tokens.weight", {2}}, {"x", {1}}, {"y", {1}}}));
-  const auto same = model::digest_lines("text_encoder", WeightMap::open(other_name.path()));
+  const auto same = model::digest_lines("text_encoder", list, WeightMap::open(other_name.path()));
   CHECK(model::digest_of_lines(same) == model::digest_of_lines(all));
 }
 

@@ -8,8 +8,8 @@
 
 #include "comm/host_copies.h"
 #include "comm/store_group.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/model/convert.h"
-#include "nightreel/model/digest.h"
 #include "nightreel/model/shared_load.h"
 #include "pipeline/golden_run.h"
 #include "pipeline/moving.h"
@@ -50,7 +50,7 @@ std::string folder_of(const Read& c, const test::TempFolder& work) {
   options.from = stored;
   options.to = work / c.name;
   options.precision = model::Precision::fp8;
-  model::convert_checkpoint(options);
+  model::convert_checkpoint(options, model::lists_of(stored));
   return options.to;
 }
 
@@ -68,8 +68,7 @@ Made make(Pipeline& pipeline, const Read& c, std::size_t weights) {
   made.weights = weights;
   made.embeds = pipeline.encode_prompt({5, 17, 99, 3, 1}).embeds_1TE.cpu();
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
-  made.latents =
-      pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+  made.latents = pipeline.denoise({golden.settings, golden.prompt(), golden.negative(), image}).latents_CFYX;
   made.frames = test::decoded(pipeline, made.latents);
   return made;
 }
@@ -101,7 +100,7 @@ Made made_together(const std::string& folder, const Read& c, comm::Communicator&
   pipeline::PipelineOptions options = options_for(c, group);
   const auto load = [&] {
     const auto readers = part_of(group);
-    model::SharedLoad together(*readers, options.device, kBuffer);
+    model::SharedLoad together(*readers, options.device, model::lists_of(folder), kBuffer);
     options.reader = &together;
     Pipeline pipeline = Pipeline::load(card::read(folder), options);
     digest = together.digest(folder);

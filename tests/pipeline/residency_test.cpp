@@ -47,8 +47,7 @@ Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token) {
     made.bytes.push_back(test::checked_device_bytes());
     return pipeline::AfterStep::go_on;
   };
-  made.latents =
-      pipeline.denoise(settings, golden.prompt(), golden.negative(), observer, std::nullopt, image).latents_CFYX;
+  made.latents = pipeline.denoise({settings, golden.prompt(), golden.negative(), image}, observer).latents_CFYX;
   made.frames = test::decoded(pipeline, made.latents);
   return made;
 }

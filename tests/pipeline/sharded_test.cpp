@@ -29,7 +29,7 @@ at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
   pipeline::LoraFiles files;
   pipeline.use_loras(pipeline::open_loras(golden.settings.loras, files));
   const auto image = pipeline.encode_pictures(settings, golden.pictures());
-  return pipeline.denoise(settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+  return pipeline.denoise({settings, golden.prompt(), golden.negative(), image}).latents_CFYX;
 }
 
 /// The latents of `runs`, one after the other, over all of `group`.

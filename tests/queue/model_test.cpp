@@ -421,6 +421,10 @@ class Walk {
     expect(counts.done == model_.count(JobState::done), "done");
     expect(counts.failed == model_.count(JobState::failed), "failed");
     expect(counts.cancelled == model_.count(JobState::cancelled), "cancelled");
+    for (const auto& [at, said] : {std::pair{"0", counts.first_lease_ms}, std::pair{"-1", counts.last_lease_ms}}) {
+      const Reply one = raw_.command({"ZRANGE", kPrefix + "run", at, at, "WITHSCORES"});
+      expect(said == (one.array().empty() ? 0 : std::stoll(one.at(1).text())), "when the first and the last lease end");
+    }
   }
 
   // What is derived of the sets says the same as they do.

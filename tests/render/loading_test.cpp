@@ -11,7 +11,7 @@
 #include "comm/failing_member.h"
 #include "comm/members.h"
 #include "nightreel/card/card.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/model/shared_load.h"
 #include "support/checked_device.h"
 #include "support/golden.h"

@@ -54,6 +54,7 @@ settings::Settings red_circle(std::int64_t steps = kSteps) {
   settings.fps = 8;
   settings.num_inference_steps = steps;
   settings.guidance_scale = 3;
+  settings.boundary_ratio = 0;  // the first expert alone
   settings.seed = 1;
   return settings;
 }
@@ -81,7 +82,7 @@ struct Watched {
 
 Rendered render_with(VideoMaker& maker, const settings::Settings& settings, const Checkpointing& checkpointing = {}) {
   Watched watched;
-  return maker.render(settings, maker.prepare(settings), checkpointing, watched.observer);
+  return maker.render({settings, maker.prepare(settings), checkpointing, watched.observer});
 }
 
 /// As one renders it.
@@ -148,8 +149,9 @@ std::vector<std::string> interrupted(int size, const Prepare& prepare) {
     Checkpointing checkpointing;
     prepare(rank, watched, settings, checkpointing);
     std::string& outcome = outcomes[static_cast<std::size_t>(rank)];
-    outcome =
-        test::thrown_text([&] { maker.render(settings, maker.prepare(settings), checkpointing, watched.observer); });
+    outcome = test::thrown_text([&] {
+      maker.render({settings, maker.prepare(settings), checkpointing, watched.observer});
+    });
     outcome += " (step " + std::to_string(watched.steps.empty() ? 0 : watched.steps.back()) + ", saved";
     for (const std::int64_t step : watched.saved) outcome += " " + std::to_string(step);
     outcome += ")";
@@ -275,7 +277,7 @@ TEST_CASE(
   Watched watched;
   watched.stop_after = 5;
   const auto prepared = maker.prepare(red_circle());
-  const auto stopped = test::thrown_by([&] { maker.render(red_circle(), prepared, {state, 0}, watched.observer); });
+  const auto stopped = test::thrown_by([&] { maker.render({red_circle(), prepared, {state, 0}, watched.observer}); });
   CHECK(stopped.message == "stopped after step 5");
   CHECK(watched.saved == std::vector<std::int64_t>{5});
   const Rendered resumed = render_with(maker, red_circle(), {state, 0});
@@ -291,7 +293,7 @@ TEST_CASE("without a place for its state a video is not stopped, and is rendered
   Watched watched;
   watched.stop_after = 1;
   const auto prepared = maker.prepare(red_circle(2));
-  CHECK(maker.render(red_circle(2), prepared, {}, watched.observer).frames_FHW3.size(0) == 5);
+  CHECK(maker.render({red_circle(2), prepared, {}, watched.observer}).frames_FHW3.size(0) == 5);
   CHECK(watched.saved.empty());
 }
 
@@ -347,11 +349,11 @@ TEST_CASE("a group's videos in waves are those that one renders one after the ot
     Watched watched;
     std::vector<render::Begun> begun;
     for (const settings::Settings& settings : jobs) {
-      begun.push_back(member.begin(settings, member.prepare(settings), {}, watched.observer));
+      begun.push_back(member.begin({settings, member.prepare(settings), {}, watched.observer}));
       if (!begun.back().state || begun.back().state->sampler.next_step == 0) wrong += "nothing done; ";
     }
     for (std::size_t i = 0; i < jobs.size(); ++i) {
-      const auto video = member.finish(jobs[i], member.prepare(jobs[i]), {}, watched.observer, std::move(begun[i]));
+      const auto video = member.finish({jobs[i], member.prepare(jobs[i]), {}, watched.observer}, std::move(begun[i]));
       const double gap = apart(video.latents_CFYX, alone[i]);
       if (!(gap < 2e-5)) wrong += "latents by " + std::to_string(gap) + "; ";
     }

@@ -19,7 +19,7 @@
 #include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/render/video_maker.h"
 #include "stand_in/imagined_group.h"
 
@@ -147,7 +147,7 @@ json make_videos(render::VideoMaker& maker, const Asked& asked, Watch& watch, js
     if (before < asked.others.size()) from_stand_in<void(std::uint64_t)>("stand_in_others_hold")(asked.others[before]);
     const settings::Settings settings = settings_of(asked.model, asked.fields, video);
     try {
-      const render::Rendered rendered = maker.render(settings, maker.prepare(settings), {}, observer);
+      const render::Rendered rendered = maker.render({settings, maker.prepare(settings), {}, observer});
       plans.push_back(rendered.plan);
       made.push_back("ok");
     } catch (const std::exception& e) {

@@ -40,7 +40,7 @@ Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token = 5) {
   const at::Tensor negative = pipeline.encode_prompt({9, 1}).embeds_1TE;
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
   Made made;
-  made.latents_CFYX = pipeline.denoise(golden.settings, prompt, negative, {}, std::nullopt, image).latents_CFYX;
+  made.latents_CFYX = pipeline.denoise({golden.settings, prompt, negative, image}).latents_CFYX;
   made.frames_FHW3 = test::decoded(pipeline, made.latents_CFYX);
   return made;
 }

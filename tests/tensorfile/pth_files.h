@@ -115,4 +115,34 @@ inline std::string pth_of(const std::string& program,
   return zip_of(parts);
 }
 
+/// Four float32, 1, 2, 3, 4: a storage's bytes, and what names it in a pickle.
+inline const std::string kFour("\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40", 16);
+inline std::string four(const std::string& key = "0") {
+  return pickle::storage("FloatStorage", key, 4);
+}
+
+/// Of that storage: w and the tied, t with strides {1, 2}, the parameter p from the third number on, e of fp8 in 16
+/// bytes, none of no number, scalar.
+inline std::string good_pth() {
+  const std::string transposed = pickle::tensor(four(), 0, {2, 2}, {1, 2});
+  const std::string parameter = pickle::global("torch._utils", "_rebuild_parameter") +
+                                pickle::tuple({pickle::tensor(four(), 2, {2}, {1}), "\x88", pickle::ordered_dict()}) +
+                                "R";
+  const std::string third =
+      pickle::global("torch._utils", "_rebuild_tensor_v3") +
+      pickle::tuple({pickle::tuple({pickle::text("storage"), pickle::global("torch.storage", "UntypedStorage"),
+                                    pickle::text("0"), pickle::text("cpu"), pickle::number(16)}) +
+                         "Q",
+                     pickle::number(0), pickle::numbers({16}), pickle::numbers({1}), "\x89", pickle::ordered_dict(),
+                     pickle::global("torch", "float8_e4m3fn")}) +
+      "R";
+  const std::string with_metadata = pickle::kBegin + pickle::ordered_dict() + "(" + pickle::text("w") +
+                                    pickle::tensor(four(), 0, {4}, {1}) + "q\x07" + pickle::text("tied") + "h\x07" +
+                                    pickle::text("t") + transposed + pickle::text("p") + parameter + pickle::text("e") +
+                                    third + pickle::text("none") + pickle::tensor(four(), 4, {0, 3}, {3, 1}) +
+                                    pickle::text("scalar") + pickle::tensor(four(), 3, {}, {}) + "u}" +
+                                    pickle::text("_metadata") + pickle::ordered_dict() + "sb.";
+  return pth_of(with_metadata, {{"0", kFour}});
+}
+
 }  // namespace nightreel::test

@@ -15,6 +15,8 @@ using tensorfile::StoredTensor;
 using tensorfile::StoredType;
 using test::contains;
 using test::damage_everywhere;
+using test::four;
+using test::kFour;
 using test::pth_of;
 using test::refusal;
 using test::TempFolder;
@@ -23,13 +25,6 @@ using test::ZipPart;
 namespace pickle = test::pickle;
 
 namespace {
-
-// Four float32: 1, 2, 3, 4.
-const std::string kFour("\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\0\0\x80\x40", 16);
-
-std::string four(const std::string& key = "0") {
-  return pickle::storage("FloatStorage", key, 4);
-}
 
 /// A file of one tensor `w` that the opcodes `value` make.
 std::string file_of_one(const std::string& value) {
@@ -184,25 +179,7 @@ void check_all(const std::vector<BadPth>& files) {
 
 TEST_CASE("a file of torch.save has a header: shared storages, offsets, strides, parameters, tied tensors") {
   const TempFolder folder;
-  const std::string transposed = pickle::tensor(four(), 0, {2, 2}, {1, 2});
-  const std::string parameter = pickle::global("torch._utils", "_rebuild_parameter") +
-                                pickle::tuple({pickle::tensor(four(), 2, {2}, {1}), "\x88", pickle::ordered_dict()}) +
-                                "R";
-  const std::string third =
-      pickle::global("torch._utils", "_rebuild_tensor_v3") +
-      pickle::tuple({pickle::tuple({pickle::text("storage"), pickle::global("torch.storage", "UntypedStorage"),
-                                    pickle::text("0"), pickle::text("cpu"), pickle::number(16)}) +
-                         "Q",
-                     pickle::number(0), pickle::numbers({16}), pickle::numbers({1}), "\x89", pickle::ordered_dict(),
-                     pickle::global("torch", "float8_e4m3fn")}) +
-      "R";
-  const std::string with_metadata = pickle::kBegin + pickle::ordered_dict() + "(" + pickle::text("w") +
-                                    pickle::tensor(four(), 0, {4}, {1}) + "q\x07" + pickle::text("tied") + "h\x07" +
-                                    pickle::text("t") + transposed + pickle::text("p") + parameter + pickle::text("e") +
-                                    third + pickle::text("none") + pickle::tensor(four(), 4, {0, 3}, {3, 1}) +
-                                    pickle::text("scalar") + pickle::tensor(four(), 3, {}, {}) + "u}" +
-                                    pickle::text("_metadata") + pickle::ordered_dict() + "sb.";
-  const std::string path = folder.write("good.pth", pth_of(with_metadata, {{"0", kFour}}));
+  const std::string path = folder.write("good.pth", test::good_pth());
   const Header header = pth_header_of(path);
   CHECK(header.tensors.size() == 7);
   const StoredTensor& w = header.tensors.at("w");

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "nightreel/base/cancel.h"
+#include "nightreel/model/tensor_list.h"
 #include "nightreel/tensorfile/header.h"
 
 namespace nightreel::model {
@@ -30,9 +31,9 @@ struct CheckedComponent {
   std::vector<CheckProblem> problems;
 };
 
-/// The components of `folder`, in either layout. `progress` is called before each tensor with the bytes read so far;
-/// `cancel` is looked at there.
-std::vector<CheckedComponent> check_checkpoint(const std::string& folder,
+/// The components of `folder`, in either layout, held against their `lists`. `progress` is called before each tensor
+/// with the bytes read so far; `cancel` is looked at there.
+std::vector<CheckedComponent> check_checkpoint(const std::string& folder, const ListOf& lists,
                                                const std::function<void(std::uint64_t bytes)>& progress = {},
                                                const base::CancelToken& cancel = {});
 

@@ -14,6 +14,7 @@
 
 #include "nightreel/base/cancel.h"
 #include "nightreel/card/checkpoint.h"
+#include "nightreel/model/tensor_list.h"
 
 namespace nightreel::model {
 
@@ -41,8 +42,9 @@ struct ConvertedComponent {
   std::vector<std::string> left_out;  // tensors that the new layout has no place for and no module uses
 };
 
-/// `progress` is called with the bytes read so far; `cancel` is looked at there.
-std::vector<ConvertedComponent> convert_checkpoint(const ConvertOptions& options,
+/// `lists`: of the components of options.from. `progress` is called with the bytes read so far; `cancel` is looked at
+/// there.
+std::vector<ConvertedComponent> convert_checkpoint(const ConvertOptions& options, const ListOf& lists,
                                                    const std::function<void(std::uint64_t bytes)>& progress = {},
                                                    const base::CancelToken& cancel = {});
 

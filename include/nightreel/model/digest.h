@@ -13,23 +13,25 @@
 #include <vector>
 
 #include "nightreel/base/cancel.h"
+#include "nightreel/model/tensor_list.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
 
-/// The line of one tensor, of whose bytes `bytes` are all, row by row.
+/// The line of one tensor, of whose bytes `bytes` are all, row by row; `name`: the one by which it counts.
 std::string digest_line(const std::string& component, const std::string& name, const StoredTensor& stored,
                         std::string_view bytes);
 
-/// The lines of tensors number part, part + parts, part + 2 * parts, … of one component.
-std::vector<std::string> digest_lines(const std::string& component, const WeightMap& weights, std::size_t part = 0,
-                                      std::size_t parts = 1, const base::CancelToken& cancel = {});
+/// The lines of tensors number part, part + parts, part + 2 * parts, … of one component, which `list` is of.
+std::vector<std::string> digest_lines(const std::string& component, const TensorList& list, const WeightMap& weights,
+                                      std::size_t part = 0, std::size_t parts = 1,
+                                      const base::CancelToken& cancel = {});
 
 /// 32 hex digits over all lines of all components, in any order.
 std::string digest_of_lines(std::vector<std::string> lines);
 
 /// The digest of a checkpoint's folder: of its text_encoder, transformer, transformer_2, vae and image_encoder, as far
 /// as it has them. `cancel` is looked at between two tensors.
-std::string model_digest(const std::string& folder, const base::CancelToken& cancel = {});
+std::string checkpoint_digest(const std::string& folder, const ListOf& lists, const base::CancelToken& cancel = {});
 
 }  // namespace nightreel::model

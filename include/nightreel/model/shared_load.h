@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <future>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -14,29 +15,34 @@
 
 #include "nightreel/comm/communicator.h"
 #include "nightreel/model/shared_read.h"
+#include "nightreel/model/tensor_list.h"
 #include "nightreel/model/weights.h"
 
 namespace nightreel::model {
 
 class SharedLoad final : public TensorReader {
  public:
-  /// See SharedReader.
-  SharedLoad(comm::Communicator& group, at::Device device, std::int64_t buffer = std::int64_t{256} << 20U);
+  /// See SharedReader. `lists`: of the components that it will load.
+  SharedLoad(comm::Communicator& group, at::Device device, ListOf lists,
+             std::int64_t buffer = std::int64_t{256} << 20U);
   ~SharedLoad() override;
 
   at::Tensor read(const std::string& component, const WeightMap& weights, const std::string& name) override;
 
-  /// model_digest(folder), after all modules have been loaded; what none of them took is read now.
+  /// checkpoint_digest() of the folder, after all modules have been loaded; what none of them took is read now.
   std::string digest(const std::string& folder);
 
   std::int64_t bytes_read() const { return reader_.bytes_read(); }
 
  private:
+  const TensorList& list_of(const std::string& component);
   void hash(const std::string& component, const WeightMap& weights, const std::string& name, const at::Tensor& tensor);
 
   comm::Communicator& group_;
   at::Device device_;
   SharedReader reader_;
+  ListOf lists_;
+  std::map<std::string, TensorList> list_of_;           // of the components so far
   std::set<std::pair<std::string, std::string>> seen_;  // component, name
   std::vector<std::uint64_t> hashed_;                   // bytes that each rank has had to hash
   std::vector<std::string> lines_;                      // this rank's

@@ -49,6 +49,9 @@ struct TransformerOptions {
 
 class Transformer {
  public:
+  /// Without its numbers: it says which tensors it is made of (parameters()), and computes when load_parameters() has
+  /// put them in their places.
+  Transformer(const card::TransformerConfig& config, const TransformerOptions& options);
   /// Takes its tensors out of `weights` and brings them to the options' device and dtype; what diffusers keeps in
   /// float32 (time embedding, modulation tables, layer norms) stays float32. Blocks are sharded tensor by tensor as
   /// they come: gather_over() then, before the first call.
@@ -57,8 +60,8 @@ class Transformer {
   const card::TransformerConfig& config() const { return config_; }
   at::Device device() const { return options_.device; }
 
-  /// Every weight, also of branches, with its Diffusers names; between two calls of forward() and prepare_text() it may
-  /// be exchanged. What prepare_text() gave before is then of the old weights.
+  /// Every weight, also of branches, with its Diffusers names, and what files hold beside them. Between two calls of
+  /// forward() and prepare_text() it may be exchanged; what prepare_text() gave before is then of the old weights.
   std::vector<Parameter> parameters();
   /// Every tensor that it holds between two calls: weights, and of those that are sharded the shards.
   void each_weight(const WeightVisitor& visit);

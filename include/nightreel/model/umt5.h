@@ -13,12 +13,12 @@
 #include <vector>
 
 #include "nightreel/card/configs.h"
+#include "nightreel/model/parameter.h"
 #include "nightreel/model/weight_visitor.h"
 
 namespace nightreel::model {
 
 class TensorReader;
-class WeightMap;
 
 class Umt5Encoder {
  public:
@@ -28,10 +28,14 @@ class Umt5Encoder {
   /// The same where the configuration has been read.
   static Umt5Encoder load(const card::Umt5Config& config, const std::string& folder, at::Device device,
                           at::ScalarType dtype, TensorReader* reader = nullptr);
-  Umt5Encoder(const card::Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+  /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
+  /// their places.
+  Umt5Encoder(const card::Umt5Config& config, at::Device device, at::ScalarType dtype);
 
   const card::Umt5Config& config() const { return config_; }
 
+  /// Every weight, with its Diffusers names.
+  std::vector<Parameter> parameters();
   /// Shows every weight but the token embedding; see weight_visitor.h.
   void each_weight(const WeightVisitor& visit);
 
@@ -44,6 +48,7 @@ class Umt5Encoder {
     at::Tensor attention_norm_D, q, k, v, o, bias_buckets;  // [buckets, heads]
     at::Tensor ffn_norm_D, ffn_gate, ffn_in, ffn_out;
   };
+  void add_layer(std::size_t index, ParameterList& list);
   at::Tensor self_attention(const Layer& layer, const at::Tensor& x_1SD, const at::Tensor& buckets_R) const;
   at::Tensor feed_forward(const Layer& layer, const at::Tensor& x_1SD) const;
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "nightreel/card/configs.h"
+#include "nightreel/model/parameter.h"
 #include "nightreel/model/weight_visitor.h"
 
 namespace nightreel::comm {
@@ -25,7 +26,6 @@ class Communicator;
 namespace nightreel::model {
 
 class TensorReader;
-class WeightMap;
 
 /// Sizes of the overlapping pieces of a picture in which large frames are coded one after the other, in pixels.
 /// Neighbours are blended over size - stride pixels. Defaults are diffusers'. As in diffusers, encoding with a patch
@@ -47,14 +47,18 @@ class Vae {
   /// The same where the configuration has been read. `reader`: see WeightMap::open.
   static Vae load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
                   TensorReader* reader = nullptr);
-  Vae(const card::VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+  /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
+  /// their places.
+  Vae(const card::VaeConfig& config, at::Device device, at::ScalarType dtype);
   Vae(Vae&&) noexcept;
   Vae& operator=(Vae&&) noexcept;
   ~Vae();
 
   const card::VaeConfig& config() const { return config_; }
 
-  /// Shows every weight; see weight_visitor.h.
+  /// Every weight, with its Diffusers names.
+  std::vector<Parameter> parameters();
+  /// Shows every weight, and the statistics of latents; see weight_visitor.h.
   void each_weight(const WeightVisitor& visit);
 
   /// Receives the video piece by piece, in order: pixels [1, 3, frames, height, width] in [-1, 1].

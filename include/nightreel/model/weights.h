@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "nightreel/model/tensor_file.h"
+#include "nightreel/model/tensor_list.h"
 #include "nightreel/ops/quantised.h"
 
 namespace nightreel::model {
@@ -46,6 +47,10 @@ class WeightMap {
   /// A tensor that does not fit is remembered, and NaN of the shape that was asked for stands in for it, so that
   /// expect_all_taken() can name several; from the fifth, or a large one, on it throws at once.
   at::Tensor take(const std::string& name, at::IntArrayRef shape);
+  /// The same by whichever of its names the file has it. Throws where it has two, and their numbers differ.
+  at::Tensor take(const ListedTensor& wanted);
+  /// The name by which take() has it: the first that the file has.
+  const std::string& name_of(const ListedTensor& wanted) const;
   /// The matrix in fp8 on `device`: as stored where it is stored so, else rounded there.
   ops::Quantised take_fp8(const std::string& name, at::IntArrayRef shape, at::Device device);
 
@@ -57,14 +62,6 @@ class WeightMap {
   /// Throws for every tensor that did not fit and every one that nobody took. To be called after the last take(),
   /// before the tensors are used.
   void expect_all_taken() const;
-
-  /// From now on take() gives tensors of the meta device, which have a shape and no numbers, never throws, and nothing
-  /// is read: a module that is made so only says what it needs.
-  void only_list() { listing_ = true; }
-  /// What was taken since: name -> shape.
-  const std::map<std::string, std::vector<std::int64_t>>& listed() const { return listed_; }
-  /// The names that were neither taken nor skipped.
-  std::vector<std::string> surplus() const;
 
   /// All tensors by name, for digests and listings.
   std::vector<std::string> names() const;
@@ -82,6 +79,8 @@ class WeightMap {
 
   /// The name under which the scale of an fp8 tensor is stored: [rows, 1], float32.
   static std::string scale_name(const std::string& name) { return name + "_scale"; }
+  /// Whether `name` is that of a scale, and of a tensor that is stored in fp8 here.
+  bool is_scale(const std::string& name) const;
 
  private:
   struct Entry {
@@ -98,7 +97,9 @@ class WeightMap {
   void check_index(const std::map<std::string, std::string>& file_of, const std::string& index) const;
   const TensorFile& file_of(const std::string& name) const { return files_[entries_.at(name).file]; }
   at::Tensor take_stored(const std::string& name, at::IntArrayRef shape);
+  void expect_tied(const ListedTensor& wanted, const at::Tensor& numbers);
   std::string misfit(const std::string& name, at::IntArrayRef shape) const;
+  std::vector<std::string> surplus() const;  // neither taken nor skipped
   [[noreturn]] void refuse(const std::vector<std::string>& problems) const;
 
   std::string folder_;
@@ -108,8 +109,6 @@ class WeightMap {
   std::map<std::string, Entry> entries_;
   std::set<std::string> taken_;
   std::vector<std::string> misfits_;
-  bool listing_ = false;
-  std::map<std::string, std::vector<std::int64_t>> listed_;
   mutable std::map<std::string, at::Tensor> copies_;  // of those that have gaps between their rows
 };
 

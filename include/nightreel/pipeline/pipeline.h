@@ -119,9 +119,7 @@ class Pipeline {
   ImageCondition encode_pictures(const settings::Settings& settings, const Pictures& pictures) const;
 
   /// See Denoiser::run.
-  Denoised denoise(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-                   const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
-                   const ImageCondition& image = {}) const;
+  Denoised denoise(const DenoiseRequest& request, const DenoiseObserver& observer = {}) const;
 
   /// Latents [C, F, Y, X] as denoise() gives them, to frames: round(clamp(x/2 + 0.5, 0, 1) * 255). Returns the seconds
   /// it took, without the sink's. Looks at `cancel` between pieces.

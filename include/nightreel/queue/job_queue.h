@@ -144,7 +144,9 @@ struct Counts {
   std::int64_t failed = 0;
   std::int64_t cancelled = 0;
   std::int64_t leased_by_run = 0;
-  bool content = false;  // the run's first rank has found that every job of its files has ended
+  bool content = false;             // the run's first rank has found that every job of its files has ended
+  std::int64_t first_lease_ms = 0;  // when the first of all leases ends, by Redis' clock; 0: there is none
+  std::int64_t last_lease_ms = 0;   // and the last
   /// Nothing waits, and this run holds nothing.
   bool drained() const { return inbox + pending + delayed + leased_by_run == 0; }
 };

@@ -72,7 +72,7 @@ class Drain {
   bool turn();
   void step_down() const;
   bool drained();
-  bool nothing_left(const queue::Counts& counts) const;
+  bool nothing_left(const queue::Counts& counts);
   bool is_over(const queue::Counts& counts);
   void look_at_list();
   std::ptrdiff_t most_in_hand() const;
@@ -146,6 +146,7 @@ class Drain {
   InputHashes inputs_;
   base::Stopwatch since_claim_;
   base::Stopwatch since_count_;
+  std::optional<std::int64_t> waits_for_lease_ms_;  // since nothing else is left: the last end of a lease at that time
   base::Stopwatch since_urgent_;
   std::optional<base::Stopwatch> queue_away_;  // since its first question that was not answered
   base::Stopwatch since_disk_;                 // was looked at, while the queue is away

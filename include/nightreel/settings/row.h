@@ -60,6 +60,10 @@ const Row* find_row(std::string_view name_or_alias);
 /// "num-frames": the flag's name of a field's.
 std::string flag_name(std::string_view field);
 
+bool is_whole(const Row& row);
+bool is_number(const Row& row);  // whole or not
+bool is_list(const Row& row);
+
 std::vector<std::string_view> choices_of(const Row& row);
 std::vector<std::string_view> aliases_of(const Row& row);
 

@@ -11,7 +11,7 @@
 
 #include "app/common/setting_flags.h"
 #include "app/engine/bench.h"
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
 #include "nightreel/bench/device_use.h"
@@ -318,7 +318,7 @@ void add_bench_with(CLI::App& app, Action& action, const MorePieces& more) {
   auto flags = std::make_shared<BenchFlags>();
   flags->more = more;
   CLI::App* sub = app.add_subcommand("bench", "measures pieces of the work, correctness beside each speed");
-  add_maker_flags(*sub, flags->maker)->required(false);
+  add_loading_flags(*sub, flags->maker);
   sub->add_option("--random", flags->random,
                   "in place of a model: random weights of published dimensions, " + joined(bench::random_names()));
   sub->add_option("--piece", flags->pieces, "any of " + names_of(all_kinds(more)) + "; default: all")->delimiter(',');

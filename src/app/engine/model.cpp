@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "app/engine/model_files.h"
 #include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
@@ -10,7 +10,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/settings/json.h"
 
 namespace nightreel::app {
@@ -71,9 +71,8 @@ void add_model(CLI::App& app, Action& action) {
   memory->callback([&action, options] {
     action = [options] {
       render::MakerOptions maker;
-      maker.model = options->folder;
       maker.gpu_memory = options->memory.gpu_memory;
-      std::printf("%s\n", job::to_json(device_memory(maker)).dump().c_str());
+      std::printf("%s\n", job::to_json(device_memory(card::read(options->folder), maker)).dump().c_str());
       return 0;
     };
   });

@@ -8,6 +8,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/card/checkpoint.h"
 #include "nightreel/model/check.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/text/tokenizer.h"
 
 namespace nightreel::app {
@@ -61,7 +62,8 @@ model::CheckedComponent check_tokenizer(const std::string& folder) {
 
 int check(const CheckOptions& options) {
   card_of(options.folder);  // a folder that makes no sense is told as such, not tensor by tensor
-  std::vector<model::CheckedComponent> components = model::check_checkpoint(options.folder);
+  std::vector<model::CheckedComponent> components =
+      model::check_checkpoint(options.folder, model::lists_of(options.folder));
   components.push_back(check_tokenizer(options.folder));
   bool good = true;
   json report{{"folder", options.folder}, {"components", json::array()}};

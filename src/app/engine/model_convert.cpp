@@ -8,8 +8,8 @@
 #include "app/engine/model_files.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/model/convert.h"
-#include "nightreel/model/digest.h"
 
 namespace nightreel::app {
 namespace {
@@ -79,7 +79,7 @@ int convert(ConvertFlags flags) {
   if (options.shard_bytes == 0) throw base::Error(base::ErrorKind::usage, "--shard-size: must be above 0");
   outlive_readers();
   card_of(options.from);
-  const auto components = model::convert_checkpoint(options, Progress());
+  const auto components = model::convert_checkpoint(options, model::lists_of(options.from), Progress());
   const std::string digest = model::model_digest(options.to);  // read back from the disk
   if (!flags.as_json) {
     for (const auto& component : components) print(component);

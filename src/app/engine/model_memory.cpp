@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "nightreel/base/error.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
@@ -70,11 +70,11 @@ MemoryAnswer memory_answer(const MemoryFlags& flags, const card::Card& card, con
   return answer;
 }
 
-job::DeviceMemory device_memory(const render::MakerOptions& options) {
+job::DeviceMemory device_memory(const card::Card& card, const render::MakerOptions& options) {
   const at::Device device = pipeline::choose_device(options.device);
   const auto dtype = pipeline::choose_dtype(options.dtype, device);
   const auto precision = pipeline::precision_on(device, dtype, pipeline::holds_fp8(options.dtype));
-  return {pipeline::memory_model(card::read(options.model), precision),
+  return {pipeline::memory_model(card, precision),
           options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device),
           {},
           device.is_cpu() ? pipeline::host_memory_limit() : 0};

@@ -32,7 +32,8 @@ struct MemoryAnswer {
 };
 MemoryAnswer memory_answer(const MemoryFlags& flags, const card::Card& card, const job::Recipe& recipe);
 
-/// What a renderer with these options would tell about its device, without loading. Chooses the device.
-job::DeviceMemory device_memory(const render::MakerOptions& options);
+/// What a renderer of this checkpoint with these options would tell about its device, without loading. Chooses the
+/// device.
+job::DeviceMemory device_memory(const card::Card& card, const render::MakerOptions& options);
 
 }  // namespace nightreel::app

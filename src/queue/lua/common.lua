@@ -89,6 +89,9 @@ local function counts(run)
   end
   n[#n + 1] = math.min(n[4], number(run ~= '' and redis.call('HGET', P .. 'leases', run)))
   n[#n + 1] = redis.call('EXISTS', content_key(run))
+  for _, at in ipairs({0, -1}) do  -- the lease that ends first, and last; in ms
+    n[#n + 1] = number(redis.call('ZRANGE', P .. 'run', at, at, 'WITHSCORES')[2])
+  end
   return n
 end
 
