@@ -17,7 +17,7 @@
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/pipeline/frames.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
@@ -48,8 +48,8 @@ auto with_reader(const Workload& workload, const Load& load) {
 }
 
 model::Transformer load_transformer(const card::Card& card, const Workload& workload) {
-  return with_reader(workload, [&](model::TensorReader* reader) {
-    model::WeightMap weights = model::WeightMap::open(card.folder + "/" + card.experts.front(), reader);
+  return with_reader(workload, [&](weights::TensorReader* reader) {
+    weights::WeightMap weights = weights::WeightMap::open(card.folder + "/" + card.experts.front(), reader);
     model::Transformer transformer(card.transformer(), weights, {workload.device, workload.dtype});
     weights.expect_all_taken();
     return transformer;
@@ -58,7 +58,7 @@ model::Transformer load_transformer(const card::Card& card, const Workload& work
 
 /// As a renderer loads it.
 pipeline::Pipeline load_pipeline(const card::Card& card, const Workload& workload) {
-  return with_reader(workload, [&](model::TensorReader* reader) {
+  return with_reader(workload, [&](weights::TensorReader* reader) {
     pipeline::PipelineOptions options;
     options.device = workload.device;
     options.dtype = workload.dtype;
@@ -102,7 +102,7 @@ class Text final : public Piece {
  public:
   Text(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : encoder_(with_reader(workload,
-                             [&](model::TensorReader* reader) {
+                             [&](weights::TensorReader* reader) {
                                return model::Umt5Encoder::load(card.text_encoder, workload.model + "/text_encoder",
                                                                workload.device, workload.dtype, reader);
                              })),
@@ -200,7 +200,7 @@ class VaeDecode final : public Piece {
  public:
   VaeDecode(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : vae_(with_reader(workload,
-                         [&](model::TensorReader* reader) {
+                         [&](weights::TensorReader* reader) {
                            return model::Vae::load(card.vae, workload.model + "/vae", workload.device, at::kFloat,
                                                    reader);
                          })),

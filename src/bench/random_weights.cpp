@@ -144,10 +144,10 @@ void write_sparse(const std::string& path, const std::map<std::string, std::vect
 }
 
 /// The tensors of `list` that every such file has.
-void write_component(const std::string& folder, const char* file, at::ScalarType dtype, const model::TensorList& list) {
+void write_component(const std::string& folder, const char* file, at::ScalarType dtype, const weights::TensorList& list) {
   std::map<std::string, std::vector<std::int64_t>> shapes;
-  for (const model::ListedTensor& tensor : list.tensors()) {
-    if (tensor.use != model::Use::stray) shapes.emplace(tensor.name, tensor.shape);
+  for (const weights::ListedTensor& tensor : list.tensors()) {
+    if (tensor.use != weights::Use::stray) shapes.emplace(tensor.name, tensor.shape);
   }
   write_sparse(folder + "/" + file, shapes, dtype);
 }
@@ -207,7 +207,7 @@ void write_published_configs(const std::string& name, const std::string& dir) {
 }
 
 void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
-  const model::ListOf lists = model::lists_of(dir);
+  const weights::ListOf lists = model::lists_of(dir);
   for (const char* name : {"transformer", "transformer_2", "vae", "text_encoder"}) {
     const std::string folder = dir + "/" + name;
     const std::string component = name;
@@ -217,9 +217,9 @@ void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
   }
 }
 
-at::Tensor RandomWeights::read(const std::string& component, const model::WeightMap& weights, const std::string& name) {
-  const model::StoredTensor& stored = weights.stored(name);
-  const auto options = at::TensorOptions(stored.type == model::StoredType::f32 ? at::kFloat : at::kBFloat16)
+at::Tensor RandomWeights::read(const std::string& component, const weights::WeightMap& weights, const std::string& name) {
+  const weights::StoredTensor& stored = weights.stored(name);
+  const auto options = at::TensorOptions(stored.type == weights::StoredType::f32 ? at::kFloat : at::kBFloat16)
                            .device(device_)
                            .requires_grad(false);
   if (is_norm(name)) return at::ones(stored.shape, options);

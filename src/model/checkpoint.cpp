@@ -1,7 +1,7 @@
 #include "nightreel/model/checkpoint.h"
 
 #include "nightreel/model/clip_vision.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/weights/digest.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -14,23 +14,23 @@ const at::Device kNowhere(at::kMeta);  // a module there has shapes, and no numb
 
 }  // namespace
 
-TensorList tensors_of(const card::TransformerConfig& config) {
+weights::TensorList tensors_of(const card::TransformerConfig& config) {
   return listed(Transformer(config, {kNowhere, at::kFloat}).parameters());
 }
 
-TensorList tensors_of(const card::VaeConfig& config) {
+weights::TensorList tensors_of(const card::VaeConfig& config) {
   return listed(Vae(config, kNowhere, at::kFloat).parameters());
 }
 
-TensorList tensors_of(const card::Umt5Config& config) {
+weights::TensorList tensors_of(const card::Umt5Config& config) {
   return listed(Umt5Encoder(config, kNowhere, at::kFloat).parameters());
 }
 
-TensorList tensors_of(const card::ClipVisionConfig& config) {
+weights::TensorList tensors_of(const card::ClipVisionConfig& config) {
   return listed(ClipVision(config, {}, kNowhere, at::kFloat).parameters());
 }
 
-ListOf lists_of(const std::string& folder) {
+weights::ListOf lists_of(const std::string& folder) {
   return [folder](const std::string& component) {
     const std::string place = folder + "/" + component;
     if (component == "vae") return tensors_of(card::read_vae_config(place));
@@ -41,7 +41,7 @@ ListOf lists_of(const std::string& folder) {
 }
 
 std::string model_digest(const std::string& folder, const base::CancelToken& cancel) {
-  return checkpoint_digest(folder, lists_of(folder), cancel);
+  return weights::checkpoint_digest(folder, lists_of(folder), cancel);
 }
 
 }  // namespace nightreel::model

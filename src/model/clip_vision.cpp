@@ -5,7 +5,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "nightreel/base/error.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/ops/attention.h"
 
 namespace nightreel::model {
@@ -26,9 +26,9 @@ ClipVision ClipVision::load(const std::string& dir, at::Device device, at::Scala
 }
 
 ClipVision ClipVision::load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
-                            const std::string& folder, at::Device device, at::ScalarType dtype, TensorReader* reader) {
+                            const std::string& folder, at::Device device, at::ScalarType dtype, weights::TensorReader* reader) {
   const c10::InferenceMode inference;
-  WeightMap weights = WeightMap::open(folder, reader);
+  weights::WeightMap weights = weights::WeightMap::open(folder, reader);
   ClipVision clip(config, picture, device, dtype);
   load_parameters(clip.parameters(), weights, device);
   weights.expect_all_taken();

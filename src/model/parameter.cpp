@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "nightreel/model/fully_sharded.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/ops/quantised.h"
 
 namespace nightreel::model {
@@ -48,7 +48,7 @@ std::vector<std::int64_t> shape_of(const Parameter& parameter) {
 
 /// On the host, where its rows are looked up. What a group has read together came to the device; the file, which is
 /// mapped, has the same numbers and costs no memory.
-at::Tensor take_on_host(const ListedTensor& wanted, WeightMap& weights) {
+at::Tensor take_on_host(const weights::ListedTensor& wanted, weights::WeightMap& weights) {
   const at::Tensor taken = weights.take(wanted);
   if (taken.is_cpu()) return taken;
   const at::Tensor stored = weights.tensor(weights.name_of(wanted));
@@ -56,8 +56,8 @@ at::Tensor take_on_host(const ListedTensor& wanted, WeightMap& weights) {
 }
 
 /// What nobody holds: shapes are compared where every file has it.
-void pass_over(const ListedTensor& listed, WeightMap& weights) {
-  if (listed.use == Use::unused) {
+void pass_over(const weights::ListedTensor& listed, weights::WeightMap& weights) {
+  if (listed.use == weights::Use::unused) {
     weights.take(listed);
     return;
   }
@@ -67,14 +67,14 @@ void pass_over(const ListedTensor& listed, WeightMap& weights) {
 
 }  // namespace
 
-at::Tensor stored_part(const Parameter& parameter, std::size_t part, WeightMap& weights) {
+at::Tensor stored_part(const Parameter& parameter, std::size_t part, weights::WeightMap& weights) {
   const at::Tensor tensor = weights.take(parameter.parts.at(part));
   return parameter.linear != nullptr ? tensor.flatten(1) : tensor;
 }
 
-Held held_part(const Parameter& parameter, std::size_t part, WeightMap& weights, at::Device device) {
+Held held_part(const Parameter& parameter, std::size_t part, weights::WeightMap& weights, at::Device device) {
   if (!parameter.fp8) return {stored_part(parameter, part, weights).to(device, parameter.dtype), {}};
-  const ListedTensor& wanted = parameter.parts.at(part);
+  const weights::ListedTensor& wanted = parameter.parts.at(part);
   const ops::Quantised taken = weights.take_fp8(wanted.name, wanted.shape, device);
   return {taken.values_OI, taken.scale_O1};
 }
@@ -85,10 +85,10 @@ Held held(const Parameter& parameter, const at::Tensor& numbers) {
   return {quantised.values_OI, quantised.scale_O1};
 }
 
-void load_parameter(const Parameter& parameter, WeightMap& weights, at::Device device) {
-  const ListedTensor& first = parameter.parts[0];
+void load_parameter(const Parameter& parameter, weights::WeightMap& weights, at::Device device) {
+  const weights::ListedTensor& first = parameter.parts[0];
   if (parameter.tensor == nullptr) {
-    for (const ListedTensor& part : parameter.parts) pass_over(part, weights);
+    for (const weights::ListedTensor& part : parameter.parts) pass_over(part, weights);
     return;
   }
   if (first.on_host) {
@@ -100,7 +100,7 @@ void load_parameter(const Parameter& parameter, WeightMap& weights, at::Device d
   put(parameter, parts, device);
 }
 
-void load_parameters(const std::vector<Parameter>& parameters, WeightMap& weights, at::Device device) {
+void load_parameters(const std::vector<Parameter>& parameters, weights::WeightMap& weights, at::Device device) {
   for (const Parameter& parameter : parameters) load_parameter(parameter, weights, device);
 }
 
@@ -121,18 +121,18 @@ void each_tensor(const Parameter& parameter, const WeightVisitor& visit) {
   if (parameter.fp8) visit(parameter.linear->scale);
 }
 
-TensorList listed(const std::vector<Parameter>& parameters) {
-  std::vector<ListedTensor> tensors;
+weights::TensorList listed(const std::vector<Parameter>& parameters) {
+  std::vector<weights::ListedTensor> tensors;
   for (const Parameter& parameter : parameters) {
     tensors.insert(tensors.end(), parameter.parts.begin(), parameter.parts.end());
   }
-  return TensorList(std::move(tensors));
+  return weights::TensorList(std::move(tensors));
 }
 
-ListedTensor ParameterList::listed(const std::string& name, std::vector<std::int64_t> shape, bool float32) const {
-  ListedTensor tensor{name, std::move(shape)};
+weights::ListedTensor ParameterList::listed(const std::string& name, std::vector<std::int64_t> shape, bool float32) const {
+  weights::ListedTensor tensor{name, std::move(shape)};
   if (!prefix_.empty()) tensor.also = prefix_ + name;
-  if (!kept_) tensor.use = Use::unused;
+  if (!kept_) tensor.use = weights::Use::unused;
   tensor.float32 = float32;
   tensor.block = blocks_;
   tensor.as_stored = as_stored_;
@@ -179,7 +179,7 @@ void ParameterList::on_host(at::Tensor& tensor, const std::string& name, const s
 
 void ParameterList::stray(const std::string& name) {
   Parameter made{{listed(name, {})}};
-  made.parts[0].use = Use::stray;
+  made.parts[0].use = weights::Use::stray;
   add(std::move(made));
 }
 

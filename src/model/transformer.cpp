@@ -4,7 +4,7 @@
 
 #include <ATen/ATen.h>
 
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/ops/rotary.h"
 
 namespace nightreel::model {
@@ -29,7 +29,7 @@ Transformer::Transformer(const card::TransformerConfig& config, const Transforme
   shard(options.seat);
 }
 
-Transformer::Transformer(const card::TransformerConfig& config, WeightMap& weights, const TransformerOptions& options)
+Transformer::Transformer(const card::TransformerConfig& config, weights::WeightMap& weights, const TransformerOptions& options)
     : Transformer(config, options) {
   load_parameters(parameters(), weights, device());
 }

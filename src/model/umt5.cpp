@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "nightreel/base/error.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/ops/attention.h"
 #include "nightreel/ops/norm.h"
 
@@ -34,14 +34,14 @@ at::Tensor relative_position_buckets(std::int64_t length, std::int64_t num_bucke
 }
 
 Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::ScalarType dtype,
-                              TensorReader* reader) {
+                              weights::TensorReader* reader) {
   return load(card::read_umt5_config(folder), folder, device, dtype, reader);
 }
 
 Umt5Encoder Umt5Encoder::load(const card::Umt5Config& config, const std::string& folder, at::Device device,
-                              at::ScalarType dtype, TensorReader* reader) {
+                              at::ScalarType dtype, weights::TensorReader* reader) {
   const c10::InferenceMode inference;
-  WeightMap weights = WeightMap::open(folder, reader);
+  weights::WeightMap weights = weights::WeightMap::open(folder, reader);
   Umt5Encoder encoder(config, device, dtype);
   load_parameters(encoder.parameters(), weights, device);
   weights.expect_all_taken();

@@ -9,7 +9,7 @@
 #include "model/vae_coders.h"
 #include "model/vae_tiling.h"
 #include "nightreel/base/error.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -105,9 +105,9 @@ Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype
 }
 
 Vae Vae::load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
-              TensorReader* reader) {
+              weights::TensorReader* reader) {
   const c10::InferenceMode inference;
-  WeightMap weights = WeightMap::open(folder, reader);
+  weights::WeightMap weights = weights::WeightMap::open(folder, reader);
   Vae vae(config, device, dtype);
   load_parameters(vae.parameters(), weights, device);
   weights.expect_all_taken();

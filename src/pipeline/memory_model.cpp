@@ -6,7 +6,7 @@
 
 #include "nightreel/model/checkpoint.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/ops/quantised.h"
 #include "nightreel/pipeline/gpu_memory.h"
 
@@ -15,7 +15,7 @@ namespace {
 
 using job::Part;
 
-std::uint64_t numbers_in(const model::StoredTensor& stored) {
+std::uint64_t numbers_in(const weights::StoredTensor& stored) {
   std::uint64_t count = 1;
   for (const std::int64_t size : stored.shape) count *= static_cast<std::uint64_t>(size);
   return count;
@@ -31,14 +31,14 @@ struct Held {
 };
 
 /// `dtype_bytes`: of a number in the module's type.
-Held held_of(const model::WeightMap& weights, const model::TensorList& list, std::uint64_t dtype_bytes) {
+Held held_of(const weights::WeightMap& weights, const weights::TensorList& list, std::uint64_t dtype_bytes) {
   Held held;
   for (const std::string& name : weights.names()) {
     if (weights.is_scale(name)) continue;  // read with its matrix, and held with it where that is held in fp8
-    const model::StoredTensor& stored = weights.stored(name);
-    const model::ListedTensor* known = list.find(name);
-    const model::ListedTensor listed = known != nullptr ? *known : model::ListedTensor{name, stored.shape};
-    if (listed.use != model::Use::held || name != weights.name_of(listed)) continue;
+    const weights::StoredTensor& stored = weights.stored(name);
+    const weights::ListedTensor* known = list.find(name);
+    const weights::ListedTensor listed = known != nullptr ? *known : weights::ListedTensor{name, stored.shape};
+    if (listed.use != weights::Use::held || name != weights.name_of(listed)) continue;
     const std::uint64_t bytes = numbers_in(stored) * (listed.float32 ? sizeof(float) : dtype_bytes);
     (listed.on_host ? held.host_bytes : held.bytes) += listed.on_host ? stored.bytes : bytes;
     if (listed.block) held.block_bytes += bytes;
@@ -79,8 +79,8 @@ class Reader {
   }
 
  private:
-  Held held(const std::string& component, const model::TensorList& list, std::uint64_t dtype_bytes) const {
-    return held_of(model::WeightMap::open(card_.folder + "/" + component), list, dtype_bytes);
+  Held held(const std::string& component, const weights::TensorList& list, std::uint64_t dtype_bytes) const {
+    return held_of(weights::WeightMap::open(card_.folder + "/" + component), list, dtype_bytes);
   }
   std::uint64_t& weights(Part part) { return out_.weights.at(static_cast<std::size_t>(part)); }
 

@@ -14,7 +14,7 @@
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "pipeline/parallel_plan.h"
 #include "pipeline/picture_condition.h"
 #include "pipeline/residency.h"
@@ -35,7 +35,7 @@ struct Expert {
 
 Expert load_transformer(const card::TransformerConfig& config, const std::string& folder,
                         const PipelineOptions& options) {
-  model::WeightMap weights = model::WeightMap::open(folder, options.reader);
+  weights::WeightMap weights = weights::WeightMap::open(folder, options.reader);
   const model::TransformerOptions wanted{options.device, options.dtype, options.fp8, options.shard};
   auto transformer = std::make_unique<model::Transformer>(config, weights, wanted);
   weights.expect_all_taken();

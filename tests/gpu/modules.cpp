@@ -15,7 +15,7 @@
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/ops/quantised.h"
 
 namespace nightreel::proof {
@@ -29,14 +29,14 @@ struct LoadedModel {
   model::Transformer transformer;
   model::LoraMerger loras;
 
-  LoadedModel(const card::TransformerConfig& config, model::WeightMap weights, at::Device device, at::ScalarType dtype,
+  LoadedModel(const card::TransformerConfig& config, weights::WeightMap weights, at::Device device, at::ScalarType dtype,
               bool fp8)
       : transformer(config, weights, {device, dtype, fp8}), loras(transformer, std::move(weights)) {}
 };
 
 std::unique_ptr<LoadedModel> load_one(const std::string& folder, at::Device device, at::ScalarType dtype, bool fp8) {
   return std::make_unique<LoadedModel>(card::parse_transformer_config(base::read_json(folder + "/config.json"), folder),
-                                       model::WeightMap::open(folder), device, dtype, fp8);
+                                       weights::WeightMap::open(folder), device, dtype, fp8);
 }
 
 std::vector<std::int64_t> latents_of(const card::TransformerConfig& config) {

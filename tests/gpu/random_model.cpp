@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <map>
 
-#include "model/safetensors_writer.h"
+#include "weights/safetensors_writer.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 #include "nightreel/card/configs.h"
@@ -132,10 +132,10 @@ at::Tensor draw(const std::string& name, const std::vector<std::int64_t>& shape)
 
 void write_tensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors, const char* stored) {
   const at::ScalarType dtype = std::string(stored) == "F32" ? at::kFloat : at::kBFloat16;
-  std::vector<model::NewTensor> list;
+  std::vector<weights::NewTensor> list;
   for (const auto& [name, tensor] : tensors)
     list.push_back({name, tensorfile::find_stored_type(stored).value(), tensor.sizes().vec()});
-  model::SafetensorsWriter writer(path, std::move(list));
+  weights::SafetensorsWriter writer(path, std::move(list));
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor dense = tensor.to(dtype).contiguous();
     writer.write(name, 0, dense.const_data_ptr(), dense.nbytes());
@@ -150,11 +150,11 @@ void write_json(const std::string& path, const json& value) {
 
 /// Draws the tensors that the component's module wants.
 void write_component(const std::string& folder, const char* file, const json& config, const RandomModel& model,
-                     const model::TensorList& list) {
+                     const weights::TensorList& list) {
   write_json(folder + "/config.json", config);
   std::map<std::string, std::vector<std::int64_t>> shapes;
-  for (const model::ListedTensor& tensor : list.tensors()) {
-    if (tensor.use != model::Use::stray) shapes[tensor.name] = tensor.shape;
+  for (const weights::ListedTensor& tensor : list.tensors()) {
+    if (tensor.use != weights::Use::stray) shapes[tensor.name] = tensor.shape;
   }
   std::map<std::string, at::Tensor> tensors;
   for (const auto& [name, shape] : shapes) tensors[name] = draw(name, shape);

@@ -5,14 +5,14 @@
 #include <doctest/doctest.h>
 
 #include "nightreel/card/checkpoint.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "support/error.h"
 #include "support/golden.h"
 
 using namespace nightreel;
-using model::ListedTensor;
-using model::Use;
-using model::WeightMap;
+using weights::ListedTensor;
+using weights::Use;
+using weights::WeightMap;
 using test::contains;
 
 namespace {
@@ -25,7 +25,7 @@ void each_list(const Look& look) {
   for (const std::string& name : cases) {
     CAPTURE(name);
     const std::string folder = test::golden_path(name + "/model");
-    const model::ListOf lists = model::lists_of(folder);
+    const weights::ListOf lists = model::lists_of(folder);
     for (const std::string& component : card::components_of(folder)) {
       CAPTURE(component);
       look(folder + "/" + component, lists(component));
@@ -47,7 +47,7 @@ bool diffusers_keeps_in_float32(const std::string& name) {
 
 TEST_CASE("a component's configuration tells every tensor of its files, and every tensor that they must have") {
   std::size_t strays = 0;
-  each_list([&](const std::string& folder, const model::TensorList& list) {
+  each_list([&](const std::string& folder, const weights::TensorList& list) {
     const WeightMap weights = WeightMap::open(folder);
     for (const std::string& tensor : weights.names()) {
       CAPTURE(tensor);
@@ -66,7 +66,7 @@ TEST_CASE("a component's configuration tells every tensor of its files, and ever
 
 TEST_CASE("a transformer's list tells what is computed with in float32, what its blocks are, and what may be fp8") {
   std::size_t matrices = 0;
-  each_list([&](const std::string& folder, const model::TensorList& list) {
+  each_list([&](const std::string& folder, const weights::TensorList& list) {
     if (!contains(folder, "/model/transformer")) return;
     for (const ListedTensor& tensor : list.tensors()) {
       CAPTURE(tensor.name);
@@ -83,7 +83,7 @@ TEST_CASE("a transformer's list tells what is computed with in float32, what its
 
 TEST_CASE("the other components' lists tell what may be fp8, what is never converted, and what nobody looks at") {
   std::size_t unused = 0;
-  each_list([&](const std::string& folder, const model::TensorList& list) {
+  each_list([&](const std::string& folder, const weights::TensorList& list) {
     const bool text = folder.ends_with("/text_encoder");
     if (contains(folder, "/model/transformer")) return;
     for (const ListedTensor& tensor : list.tensors()) {

@@ -7,12 +7,12 @@
 #include <filesystem>
 #include <fstream>
 
-#include "model/checkpoint_files.h"
+#include "weights/checkpoint_files.h"
 #include "nightreel/card/checkpoint.h"
-#include "nightreel/model/check.h"
+#include "nightreel/weights/check.h"
 #include "nightreel/model/checkpoint.h"
-#include "nightreel/model/convert.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/convert.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/ops/quantised.h"
 #include "support/error.h"
 #include "support/golden.h"
@@ -20,9 +20,9 @@
 
 using namespace nightreel;
 using card::Layout;
-using model::ConvertOptions;
-using model::Precision;
-using model::WeightMap;
+using weights::ConvertOptions;
+using weights::Precision;
+using weights::WeightMap;
 using test::contains;
 using test::refusal;
 using test::TempFolder;
@@ -53,14 +53,14 @@ ConvertOptions conversion(const std::string& from, const std::string& to) {
   return options;
 }
 
-std::vector<model::ConvertedComponent> convert(const ConvertOptions& options, const base::CancelToken& cancel = {}) {
-  return model::convert_checkpoint(options, model::lists_of(options.from), {}, cancel);
+std::vector<weights::ConvertedComponent> convert(const ConvertOptions& options, const base::CancelToken& cancel = {}) {
+  return weights::convert_checkpoint(options, model::lists_of(options.from), {}, cancel);
 }
 
 /// All problems of a checkpoint, one a line.
 std::string problems_of(const std::string& folder) {
   std::string text;
-  for (const auto& component : model::check_checkpoint(folder, model::lists_of(folder))) {
+  for (const auto& component : weights::check_checkpoint(folder, model::lists_of(folder))) {
     for (const auto& problem : component.problems) {
       text += component.name + " " + problem.what + " " + problem.tensor + " " + problem.detail + "\n";
     }
@@ -161,8 +161,8 @@ TEST_CASE("a check names what is missing, surplus, misshapen, unreadable and not
 }
 
 TEST_CASE("numbers that are not finite are counted in every dtype, aligned or not") {
-  using model::StoredType;
-  const auto count = [](StoredType type, const std::string& bytes) { return model::count_not_finite(type, bytes); };
+  using weights::StoredType;
+  const auto count = [](StoredType type, const std::string& bytes) { return weights::count_not_finite(type, bytes); };
   CHECK(count(StoredType::f32, std::string("\0\0\x80\x7f\0\0\xc0\xff\0\0\x80\x3f", 12)) == 2);
   CHECK(count(StoredType::bf16, std::string("\x80\x7f\x80\x3f\xc1\xff", 6)) == 2);
   CHECK(count(StoredType::f16, std::string("\0\x7c\xff\x7b", 4)) == 1);
@@ -217,12 +217,12 @@ TEST_CASE("shards hold what the index says and are no larger than asked") {
 TEST_CASE("a precision is what it says, its error is reported, and what computes in float32 stays") {
   struct Case {
     Precision precision;
-    model::StoredType type;
+    weights::StoredType type;
     double relative;  // at most, and a quarter of it at least
   };
-  for (const Case& c : {Case{Precision::bf16, model::StoredType::bf16, 1.0 / 256},
-                        Case{Precision::f16, model::StoredType::f16, 1.0 / 2048},
-                        Case{Precision::fp8, model::StoredType::f8_e4m3, 1.0 / 16}}) {
+  for (const Case& c : {Case{Precision::bf16, weights::StoredType::bf16, 1.0 / 256},
+                        Case{Precision::f16, weights::StoredType::f16, 1.0 / 2048},
+                        Case{Precision::fp8, weights::StoredType::f8_e4m3, 1.0 / 16}}) {
     CAPTURE(tensorfile::name(c.type));
     const TempFolder folder;
     ConvertOptions options = conversion(diffusers_folder("plain"), folder / "out");
@@ -245,8 +245,8 @@ TEST_CASE("a precision is what it says, its error is reported, and what computes
     const WeightMap before = WeightMap::open(diffusers_folder("plain") + "/transformer");
     const std::string name = "blocks.0.ffn.net.2.weight";
     CHECK(now.stored(name).type == c.type);
-    CHECK(now.stored("blocks.1.scale_shift_table").type == model::StoredType::f32);
-    CHECK(now.stored("blocks.1.norm2.weight").type == model::StoredType::f32);
+    CHECK(now.stored("blocks.1.scale_shift_table").type == weights::StoredType::f32);
+    CHECK(now.stored("blocks.1.norm2.weight").type == weights::StoredType::f32);
     const at::Tensor old = before.tensor(name);
     const at::Tensor taken = now.take(name, old.sizes()).to(at::kFloat);
     CHECK(test::relative_error(taken, old) < c.relative);

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "model/checkpoint_files.h"
+#include "weights/checkpoint_files.h"
 #include "nightreel/base/json.h"
 #include "nightreel/model/lora.h"
 #include "nightreel/model/transformer.h"
@@ -68,12 +68,12 @@ struct Small {
   static Small load() {
     const std::string folder = std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes/transformer";
     const std::string path = folder + "/config.json";
-    model::WeightMap weights = model::WeightMap::open(folder);
+    weights::WeightMap weights = weights::WeightMap::open(folder);
     return Small(card::parse_transformer_config(base::read_json(path), path), std::move(weights));
   }
 
  private:
-  Small(const card::TransformerConfig& config, model::WeightMap weights)
+  Small(const card::TransformerConfig& config, weights::WeightMap weights)
       : transformer(config, weights, {at::kCPU, at::kFloat}), merger(transformer, std::move(weights)) {}
 };
 

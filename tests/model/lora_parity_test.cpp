@@ -28,7 +28,7 @@ struct Expert {
   static std::unique_ptr<Expert> load(const std::string& folder, at::ScalarType dtype = at::kFloat, bool fp8 = false) {
     if (!std::filesystem::exists(folder)) return nullptr;
     const std::string path = folder + "/config.json";
-    model::WeightMap weights = model::WeightMap::open(folder);
+    weights::WeightMap weights = weights::WeightMap::open(folder);
     return std::unique_ptr<Expert>(
         new Expert(card::parse_transformer_config(base::read_json(path), path), std::move(weights), dtype, fp8));
   }
@@ -61,7 +61,7 @@ struct Expert {
   }
 
  private:
-  Expert(const card::TransformerConfig& config, model::WeightMap weights, at::ScalarType dtype, bool fp8)
+  Expert(const card::TransformerConfig& config, weights::WeightMap weights, at::ScalarType dtype, bool fp8)
       : transformer(config, weights, {at::kCPU, dtype, fp8}), merger(transformer, std::move(weights)) {}
 };
 
@@ -137,7 +137,7 @@ TEST_CASE("the goldens name no weight that the transformer does not have") {
     const auto sets = sets_of(name);
     CHECK(sets.size() >= 2);
     for (const std::string& set : sets) {
-      const auto file = model::TensorFile::open_safetensors(test::golden_path(name + "/" + set + ".safetensors"));
+      const auto file = weights::TensorFile::open_safetensors(test::golden_path(name + "/" + set + ".safetensors"));
       CHECK_FALSE(file.tensors().empty());
       for (const auto& [key, stored] : file.tensors()) CHECK(weights.count(key.substr(key.find('.') + 1)) == 1);
     }

@@ -5,7 +5,7 @@
 
 #include <map>
 
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::test {
 
@@ -70,7 +70,7 @@ ControlledTransformer load_controlled(const std::string& folder, const model::Tr
   json.erase("vace_layers");
   json.erase("vace_in_channels");
   const card::TransformerConfig config = card::parse_transformer_config(json, path);
-  model::WeightMap weights = model::WeightMap::open(folder);
+  weights::WeightMap weights = weights::WeightMap::open(folder);
   ControlledTransformer loaded{model::Transformer(config, weights, options),
                                std::make_shared<ControlBranch>(config, vace)};
   model::ParameterList list(options.dtype);

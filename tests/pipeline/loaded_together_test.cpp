@@ -9,8 +9,8 @@
 #include "comm/host_copies.h"
 #include "comm/store_group.h"
 #include "nightreel/model/checkpoint.h"
-#include "nightreel/model/convert.h"
-#include "nightreel/model/shared_load.h"
+#include "nightreel/weights/convert.h"
+#include "nightreel/weights/shared_load.h"
 #include "pipeline/golden_run.h"
 #include "pipeline/moving.h"
 #include "support/checked_device.h"
@@ -46,11 +46,11 @@ std::string folder_of(const Read& c, const test::TempFolder& work) {
   if (c.original) return original_folder(c.name);
   const std::string stored = test::golden_path(std::string(c.name) + "/model");
   if (!c.stored_in_fp8) return stored;
-  model::ConvertOptions options;
+  weights::ConvertOptions options;
   options.from = stored;
   options.to = work / c.name;
-  options.precision = model::Precision::fp8;
-  model::convert_checkpoint(options, model::lists_of(stored));
+  options.precision = weights::Precision::fp8;
+  weights::convert_checkpoint(options, model::lists_of(stored));
   return options.to;
 }
 
@@ -100,7 +100,7 @@ Made made_together(const std::string& folder, const Read& c, comm::Communicator&
   pipeline::PipelineOptions options = options_for(c, group);
   const auto load = [&] {
     const auto readers = part_of(group);
-    model::SharedLoad together(*readers, options.device, model::lists_of(folder), kBuffer);
+    weights::SharedLoad together(*readers, options.device, model::lists_of(folder), kBuffer);
     options.reader = &together;
     Pipeline pipeline = Pipeline::load(card::read(folder), options);
     digest = together.digest(folder);

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "model/checkpoint_files.h"
+#include "weights/checkpoint_files.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 #include "nightreel/pipeline/pipeline.h"

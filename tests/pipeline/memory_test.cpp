@@ -12,7 +12,7 @@
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "support/counted_memory.h"
@@ -31,7 +31,7 @@ std::string shapes_model() {
 
 model::Transformer load_transformer(const std::string& folder, at::ScalarType dtype, bool fp8 = false) {
   const std::string path = folder + "/config.json";
-  model::WeightMap weights = model::WeightMap::open(folder);
+  weights::WeightMap weights = weights::WeightMap::open(folder);
   return {card::parse_transformer_config(base::read_json(path), path), weights, {at::kCPU, dtype, fp8}};
 }
 

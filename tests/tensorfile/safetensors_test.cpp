@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "model/checkpoint_files.h"
+#include "weights/checkpoint_files.h"
 #include "support/damage.h"
 #include "support/error.h"
 #include "support/temp_folder.h"

@@ -9,17 +9,17 @@
 
 #include "nightreel/base/cancel.h"
 #include "nightreel/card/configs.h"
-#include "nightreel/model/tensor_list.h"
+#include "nightreel/weights/tensor_list.h"
 
 namespace nightreel::model {
 
-TensorList tensors_of(const card::TransformerConfig& config);
-TensorList tensors_of(const card::VaeConfig& config);
-TensorList tensors_of(const card::Umt5Config& config);
-TensorList tensors_of(const card::ClipVisionConfig& config);
+weights::TensorList tensors_of(const card::TransformerConfig& config);
+weights::TensorList tensors_of(const card::VaeConfig& config);
+weights::TensorList tensors_of(const card::Umt5Config& config);
+weights::TensorList tensors_of(const card::ClipVisionConfig& config);
 
 /// Of the components of the checkpoint `folder`, in either layout; each configuration is read when it is asked for.
-ListOf lists_of(const std::string& folder);
+weights::ListOf lists_of(const std::string& folder);
 
 /// The digest of a checkpoint's folder (digest.h). `cancel` is looked at between two tensors.
 std::string model_digest(const std::string& folder, const base::CancelToken& cancel = {});

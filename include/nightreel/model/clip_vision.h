@@ -17,9 +17,11 @@
 #include "nightreel/model/parameter.h"
 #include "nightreel/model/weight_visitor.h"
 
-namespace nightreel::model {
-
+namespace nightreel::weights {
 class TensorReader;
+}
+
+namespace nightreel::model {
 
 class ClipVision {
  public:
@@ -28,7 +30,7 @@ class ClipVision {
   /// The same where the configurations have been read; `folder`: DIR/image_encoder. `reader`: see WeightMap::open.
   static ClipVision load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
                          const std::string& folder, at::Device device, at::ScalarType dtype,
-                         TensorReader* reader = nullptr);
+                         weights::TensorReader* reader = nullptr);
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, at::Device device,

@@ -12,19 +12,22 @@
 #include <vector>
 
 #include "nightreel/model/linear.h"
-#include "nightreel/model/tensor_list.h"
+#include "nightreel/weights/tensor_list.h"
 #include "nightreel/model/weight_visitor.h"
+
+namespace nightreel::weights {
+class WeightMap;
+}
 
 namespace nightreel::model {
 
 class FlatParameter;
-class WeightMap;
 
 /// From a tensor in the module's type, on its device and shaped as stored, to what the module has.
 using Form = at::Tensor (*)(const at::Tensor& taken);
 
 struct Parameter {
-  std::vector<ListedTensor> parts;  // one below the other along the first dimension: to_q, to_k, to_v
+  std::vector<weights::ListedTensor> parts;  // one below the other along the first dimension: to_q, to_k, to_v
   at::Tensor* tensor = nullptr;     // in the module; null: it has none of this (Use)
   Linear* linear = nullptr;         // whose weight it is: each part as a matrix then, its first dimension by all others
   at::ScalarType dtype = at::kFloat;  // in which the module computes with it
@@ -40,18 +43,18 @@ struct Held {
 };
 
 /// `part` as the checkpoint has it, in its dtype, shaped as in the module. It may alias the mapped file.
-at::Tensor stored_part(const Parameter& parameter, std::size_t part, WeightMap& weights);
+at::Tensor stored_part(const Parameter& parameter, std::size_t part, weights::WeightMap& weights);
 
 /// The same as the module holds it, on `device`: what is stored in fp8 and held in it keeps its bits.
-Held held_part(const Parameter& parameter, std::size_t part, WeightMap& weights, at::Device device);
+Held held_part(const Parameter& parameter, std::size_t part, weights::WeightMap& weights, at::Device device);
 
 /// `numbers` of one of its parts, in any dtype, as the module holds them.
 Held held(const Parameter& parameter, const at::Tensor& numbers);
 
 /// Puts the checkpoint's numbers in the parameter's place, on `device`; one that stays on the host is put there. Of
 /// what the module does not have, `weights` learns that it belongs to the model.
-void load_parameter(const Parameter& parameter, WeightMap& weights, at::Device device);
-void load_parameters(const std::vector<Parameter>& parameters, WeightMap& weights, at::Device device);
+void load_parameter(const Parameter& parameter, weights::WeightMap& weights, at::Device device);
+void load_parameters(const std::vector<Parameter>& parameters, weights::WeightMap& weights, at::Device device);
 
 /// Reserves the parameter's bytes in its FlatParameter.
 void lay_out(const Parameter& parameter);
@@ -63,7 +66,7 @@ void assign(const Parameter& parameter, const std::vector<Held>& parts);
 void each_tensor(const Parameter& parameter, const WeightVisitor& visit);
 
 /// What files hold of all these, and nobody needs weights to know.
-TensorList listed(const std::vector<Parameter>& parameters);
+weights::TensorList listed(const std::vector<Parameter>& parameters);
 
 /// Puts such a list together.
 class ParameterList {
@@ -102,7 +105,7 @@ class ParameterList {
   std::vector<Parameter> take() { return std::move(parameters_); }
 
  private:
-  ListedTensor listed(const std::string& name, std::vector<std::int64_t> shape, bool float32 = false) const;
+  weights::ListedTensor listed(const std::string& name, std::vector<std::int64_t> shape, bool float32 = false) const;
   void add(Parameter parameter);
   void add_linear(Linear& linear, const std::vector<std::string>& names, const std::vector<std::int64_t>& shape,
                   bool float32 = false);

@@ -26,9 +26,11 @@
 #include "nightreel/model/text_embedder.h"
 #include "nightreel/model/time_embedder.h"
 
-namespace nightreel::model {
-
+namespace nightreel::weights {
 class WeightMap;
+}
+
+namespace nightreel::model {
 
 /// A prompt made ready for one Transformer: everything that does not depend on the time step or the latents. The
 /// prompts' context comes first, then that of the pictures.
@@ -55,7 +57,7 @@ class Transformer {
   /// Takes its tensors out of `weights` and brings them to the options' device and dtype; what diffusers keeps in
   /// float32 (time embedding, modulation tables, layer norms) stays float32. Blocks are sharded tensor by tensor as
   /// they come: gather_over() then, before the first call.
-  Transformer(const card::TransformerConfig& config, WeightMap& weights, const TransformerOptions& options);
+  Transformer(const card::TransformerConfig& config, weights::WeightMap& weights, const TransformerOptions& options);
 
   const card::TransformerConfig& config() const { return config_; }
   at::Device device() const { return options_.device; }

@@ -16,18 +16,20 @@
 #include "nightreel/model/parameter.h"
 #include "nightreel/model/weight_visitor.h"
 
-namespace nightreel::model {
-
+namespace nightreel::weights {
 class TensorReader;
+}
+
+namespace nightreel::model {
 
 class Umt5Encoder {
  public:
   /// Loads text_encoder/ of a checkpoint, FOLDER/text_encoder. `reader`: see WeightMap::open.
   static Umt5Encoder load(const std::string& folder, at::Device device, at::ScalarType dtype,
-                          TensorReader* reader = nullptr);
+                          weights::TensorReader* reader = nullptr);
   /// The same where the configuration has been read.
   static Umt5Encoder load(const card::Umt5Config& config, const std::string& folder, at::Device device,
-                          at::ScalarType dtype, TensorReader* reader = nullptr);
+                          at::ScalarType dtype, weights::TensorReader* reader = nullptr);
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   Umt5Encoder(const card::Umt5Config& config, at::Device device, at::ScalarType dtype);

@@ -23,9 +23,11 @@ namespace nightreel::comm {
 class Communicator;
 }
 
-namespace nightreel::model {
-
+namespace nightreel::weights {
 class TensorReader;
+}
+
+namespace nightreel::model {
 
 /// Sizes of the overlapping pieces of a picture in which large frames are coded one after the other, in pixels.
 /// Neighbours are blended over size - stride pixels. Defaults are diffusers'. As in diffusers, encoding with a patch
@@ -46,7 +48,7 @@ class Vae {
   static Vae load(const std::string& folder, at::Device device, at::ScalarType dtype);
   /// The same where the configuration has been read. `reader`: see WeightMap::open.
   static Vae load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
-                  TensorReader* reader = nullptr);
+                  weights::TensorReader* reader = nullptr);
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   Vae(const card::VaeConfig& config, at::Device device, at::ScalarType dtype);

@@ -31,10 +31,13 @@ class Communicator;
 
 namespace nightreel::model {
 class ClipVision;
-class TensorReader;
 class Umt5Encoder;
 class Vae;
 }  // namespace nightreel::model
+
+namespace nightreel::weights {
+class TensorReader;
+}
 
 namespace nightreel::pipeline {
 
@@ -48,7 +51,7 @@ struct PipelineOptions {
   job::MemoryPlan plan;                   // where weights are until adopt() says otherwise
   model::ShardSeat shard;                 // whose share of the transformers' blocks is kept; else all of them
   std::optional<bool> keep_keys;          // see Denoiser
-  model::TensorReader* reader = nullptr;  // while loading: where tensors come from, if not from this host's files alone
+  weights::TensorReader* reader = nullptr;  // while loading: where tensors come from, if not from this host's files alone
   std::size_t cached_prompts = 16;        // embeddings kept; the negative prompt above all comes back with every job
 };
 
