@@ -4,8 +4,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "nightreel/base/error.h"
-#include "nightreel/weights/tensor_file.h"
 #include "nightreel/pipeline/memory_model.h"
+#include "nightreel/weights/tensor_file.h"
 
 namespace nightreel::bench {
 

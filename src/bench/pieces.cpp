@@ -17,11 +17,11 @@
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/weights/weights.h"
 #include "nightreel/pipeline/frames.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::bench {
 
@@ -244,7 +244,7 @@ class VaeDecode final : public Piece {
   }
 
   model::Vae vae_;
-  job::MemoryPlan plan_;
+  memory::MemoryPlan plan_;
   bool as_pixels_;
   at::Tensor latents_1CFYX_, video_;
 };
@@ -309,14 +309,14 @@ const std::vector<PieceKind>& piece_kinds() {
   return kinds;
 }
 
-job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory) {
+memory::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory) {
   const at::Device device = workload.device;
   const pipeline::Precision precision = pipeline::precision_on(device, workload.dtype);
-  const job::DeviceMemory memory{pipeline::memory_model(card::read(workload.model), precision),
-                                 gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device),
-                                 {},
-                                 device.is_cuda() ? pipeline::host_memory_for(/*renderers=*/1) : 0};
-  return job::fitting_plan(memory, workload.settings);
+  const memory::DeviceMemory memory{pipeline::memory_model(card::read(workload.model), precision),
+                                    gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device),
+                                    {},
+                                    device.is_cuda() ? pipeline::host_memory_for(/*renderers=*/1) : 0};
+  return memory::fitting_plan(memory, workload.settings);
 }
 
 std::unique_ptr<Piece> make_piece(const std::string& name, const Workload& workload, const Reference* reference) {

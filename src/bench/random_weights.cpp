@@ -144,7 +144,8 @@ void write_sparse(const std::string& path, const std::map<std::string, std::vect
 }
 
 /// The tensors of `list` that every such file has.
-void write_component(const std::string& folder, const char* file, at::ScalarType dtype, const weights::TensorList& list) {
+void write_component(const std::string& folder, const char* file, at::ScalarType dtype,
+                     const weights::TensorList& list) {
   std::map<std::string, std::vector<std::int64_t>> shapes;
   for (const weights::ListedTensor& tensor : list.tensors()) {
     if (tensor.use != weights::Use::stray) shapes.emplace(tensor.name, tensor.shape);
@@ -217,7 +218,8 @@ void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
   }
 }
 
-at::Tensor RandomWeights::read(const std::string& component, const weights::WeightMap& weights, const std::string& name) {
+at::Tensor RandomWeights::read(const std::string& component, const weights::WeightMap& weights,
+                               const std::string& name) {
   const weights::StoredTensor& stored = weights.stored(name);
   const auto options = at::TensorOptions(stored.type == weights::StoredType::f32 ? at::kFloat : at::kBFloat16)
                            .device(device_)

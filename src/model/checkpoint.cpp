@@ -1,10 +1,10 @@
 #include "nightreel/model/checkpoint.h"
 
 #include "nightreel/model/clip_vision.h"
-#include "nightreel/weights/digest.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
+#include "nightreel/weights/digest.h"
 
 namespace nightreel::model {
 

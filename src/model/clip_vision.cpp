@@ -5,8 +5,8 @@
 #include <c10/core/InferenceMode.h>
 
 #include "nightreel/base/error.h"
-#include "nightreel/weights/weights.h"
 #include "nightreel/ops/attention.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -26,7 +26,8 @@ ClipVision ClipVision::load(const std::string& dir, at::Device device, at::Scala
 }
 
 ClipVision ClipVision::load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
-                            const std::string& folder, at::Device device, at::ScalarType dtype, weights::TensorReader* reader) {
+                            const std::string& folder, at::Device device, at::ScalarType dtype,
+                            weights::TensorReader* reader) {
   const c10::InferenceMode inference;
   weights::WeightMap weights = weights::WeightMap::open(folder, reader);
   ClipVision clip(config, picture, device, dtype);

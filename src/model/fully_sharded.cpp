@@ -8,8 +8,8 @@
 
 #include <algorithm>
 
-#include "nightreel/weights/tensor_bytes.h"
 #include "nightreel/base/error.h"
+#include "nightreel/weights/tensor_bytes.h"
 
 namespace nightreel::model {
 

@@ -169,8 +169,8 @@ LoraFile::LoraFile(weights::TensorFile file, const std::optional<std::string>& p
 
 std::shared_ptr<const LoraFile> LoraFile::open(const std::string& path, Links links) {
   try {
-    weights::TensorFile file =
-        links == Links::followed ? weights::TensorFile::open_safetensors(path) : weights::TensorFile::open_resolved_safetensors(path);
+    weights::TensorFile file = links == Links::followed ? weights::TensorFile::open_safetensors(path)
+                                                        : weights::TensorFile::open_resolved_safetensors(path);
     return std::shared_ptr<const LoraFile>(new LoraFile(std::move(file), peft_config_beside(path)));
   } catch (const Error& e) {
     throw Error(ErrorKind::job, std::string("loras: ") + e.what());  // the job's fault, not the model's

@@ -5,11 +5,11 @@
 #include <cmath>
 
 #include "model/lora_names.h"
-#include "nightreel/weights/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/model/lora.h"
 #include "nightreel/model/transformer.h"
+#include "nightreel/weights/tensor_bytes.h"
 
 namespace nightreel::model {
 

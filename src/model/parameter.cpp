@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 
 #include "nightreel/model/fully_sharded.h"
-#include "nightreel/weights/weights.h"
 #include "nightreel/ops/quantised.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -129,7 +129,8 @@ weights::TensorList listed(const std::vector<Parameter>& parameters) {
   return weights::TensorList(std::move(tensors));
 }
 
-weights::ListedTensor ParameterList::listed(const std::string& name, std::vector<std::int64_t> shape, bool float32) const {
+weights::ListedTensor ParameterList::listed(const std::string& name, std::vector<std::int64_t> shape,
+                                            bool float32) const {
   weights::ListedTensor tensor{name, std::move(shape)};
   if (!prefix_.empty()) tensor.also = prefix_ + name;
   if (!kept_) tensor.use = weights::Use::unused;

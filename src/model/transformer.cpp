@@ -4,8 +4,8 @@
 
 #include <ATen/ATen.h>
 
-#include "nightreel/weights/weights.h"
 #include "nightreel/ops/rotary.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -29,7 +29,8 @@ Transformer::Transformer(const card::TransformerConfig& config, const Transforme
   shard(options.seat);
 }
 
-Transformer::Transformer(const card::TransformerConfig& config, weights::WeightMap& weights, const TransformerOptions& options)
+Transformer::Transformer(const card::TransformerConfig& config, weights::WeightMap& weights,
+                         const TransformerOptions& options)
     : Transformer(config, options) {
   load_parameters(parameters(), weights, device());
 }

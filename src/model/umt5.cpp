@@ -8,9 +8,9 @@
 #include <cmath>
 
 #include "nightreel/base/error.h"
-#include "nightreel/weights/weights.h"
 #include "nightreel/ops/attention.h"
 #include "nightreel/ops/norm.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 

@@ -6,14 +6,14 @@
 
 #include "nightreel/model/checkpoint.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/weights/weights.h"
 #include "nightreel/ops/quantised.h"
 #include "nightreel/pipeline/gpu_memory.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::pipeline {
 namespace {
 
-using job::Part;
+using memory::Part;
 
 std::uint64_t numbers_in(const weights::StoredTensor& stored) {
   std::uint64_t count = 1;
@@ -55,13 +55,13 @@ class Reader {
       : card_(card), dtype_bytes_(c10::elementSize(precision.dtype)) {
     out_.gpu = precision.gpu;
     out_.fp8_products = precision.fp8_products;
-    out_.allocator = precision.gpu ? precision.allocator : job::Allocator::exact;
+    out_.allocator = precision.gpu ? precision.allocator : memory::Allocator::exact;
     out_.element_bytes = static_cast<std::int64_t>(dtype_bytes_);
     out_.keep_keys = keeps_keys(precision.keep_keys, precision.gpu);
     out_.both_prompts = !precision.gpu;
   }
 
-  job::MemoryModel read() {
+  memory::MemoryModel read() {
     out_.transformer = card_.transformer();
     out_.vae = card_.vae;
     out_.text = card_.text_encoder;
@@ -94,7 +94,7 @@ class Reader {
 
   const card::Card& card_;
   std::uint64_t dtype_bytes_;
-  job::MemoryModel out_;
+  memory::MemoryModel out_;
 };
 
 }  // namespace
@@ -103,9 +103,9 @@ Precision precision_on(at::Device device, at::ScalarType dtype, bool fp8, const 
   return {dtype, device.is_cuda(), keep_keys, fp8, allocator_of(device), ops::has_fp8_products(device)};
 }
 
-job::MemoryModel vae_memory_model(model::Vae& vae, job::Allocator allocator) {
-  job::MemoryModel out;
-  out.gpu = allocator != job::Allocator::exact;
+memory::MemoryModel vae_memory_model(model::Vae& vae, memory::Allocator allocator) {
+  memory::MemoryModel out;
+  out.gpu = allocator != memory::Allocator::exact;
   out.allocator = allocator;
   out.vae = vae.config();
   std::uint64_t& bytes = out.weights.at(static_cast<std::size_t>(Part::vae));
@@ -117,9 +117,9 @@ bool keeps_keys(const std::optional<bool>& wanted, bool gpu) {
   return wanted.value_or(!gpu);
 }
 
-job::MemoryModel memory_model(const card::Card& card, const Precision& precision) {
-  const job::MemoryModel model = Reader(card, precision).read();
-  return precision.fp8 ? job::in_fp8(model) : model;
+memory::MemoryModel memory_model(const card::Card& card, const Precision& precision) {
+  const memory::MemoryModel model = Reader(card, precision).read();
+  return precision.fp8 ? memory::in_fp8(model) : model;
 }
 
 }  // namespace nightreel::pipeline

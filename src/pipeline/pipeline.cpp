@@ -25,7 +25,7 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
-using job::Part;
+using memory::Part;
 
 /// A transformer, and what merges LoRAs into it.
 struct Expert {
@@ -157,7 +157,7 @@ EncodedPrompt Pipeline::encode_alone(const std::vector<std::int64_t>& tokens) {
   return {embeds_1TE, false, stopwatch.seconds()};
 }
 
-void Pipeline::adopt(const job::MemoryPlan& plan) {
+void Pipeline::adopt(const memory::MemoryPlan& plan) {
   options_.plan = plan;
   residency_->adopt(plan);
 }

@@ -78,8 +78,8 @@ std::string text_of(std::uint64_t value) {
 std::string text_of(bool value) {
   return value ? "true" : "false";
 }
-std::string text_of(const job::StageBytes& value) {
-  return job::to_text(value);
+std::string text_of(const memory::StageBytes& value) {
+  return memory::to_text(value);
 }
 std::string text_of(const ShardMember& value) {
   return std::to_string(value.rank) + "/" + std::to_string(value.size);
@@ -103,8 +103,8 @@ void read(const EngineFlag& flag, const std::string& text, bool& value) {
   value = text == "true";
   if (text != text_of(value)) refuse(flag, text, "true or false");
 }
-void read(const EngineFlag&, const std::string& text, job::StageBytes& value) {
-  value = job::stage_bytes(text);
+void read(const EngineFlag&, const std::string& text, memory::StageBytes& value) {
+  value = memory::stage_bytes(text);
 }
 void read(const EngineFlag& flag, const std::string& text, ShardMember& value) {
   ShardMember member;

@@ -248,7 +248,7 @@ void Drain::prepare(JobInHand& hand) {
     return;
   }
   hand.inputs = inputs_.of(hand.settings);
-  hand.wave = job::fitting_plan(p_.memory, hand.settings).wave();
+  hand.wave = memory::fitting_plan(p_.memory, hand.settings).wave();
 }
 
 // A deadline is a moment of the clock. What is in hand before this job comes first.

@@ -199,7 +199,7 @@ class Run {
     return summary;
   }
 
-  void add_jobs(queue::RedisQueue& jobs, const Loaded& loaded, const job::DeviceMemory& memory) {
+  void add_jobs(queue::RedisQueue& jobs, const Loaded& loaded, const memory::DeviceMemory& memory) {
     std::string usage;
     std::optional<std::string> problem;
     if (world_.rank() == 0) {

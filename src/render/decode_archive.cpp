@@ -13,8 +13,8 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/media/archive.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/frames.h"
@@ -93,7 +93,7 @@ bool in_tiles(model::Vae& vae, settings::Settings settings, at::Device device, s
   settings.image.clear();
   const auto memory = pipeline::vae_memory_model(vae, pipeline::allocator_of(device));
   const std::uint64_t bytes = gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device);
-  return job::fitting_plan({memory, bytes}, settings).tiled.decode;
+  return memory::fitting_plan({memory, bytes}, settings).tiled.decode;
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "nightreel/base/error.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
 
 namespace nightreel::render {
 namespace {
@@ -66,7 +66,7 @@ void Denoising::save(const pipeline::DenoiseState& state) {
   latest_ = state;
   if (video_.saving.path.empty() || !model_.decides()) return;
   try {
-    save_state(video_.saving.path, key_, state, job::to_json(model_.plan));
+    save_state(video_.saving.path, key_, state, memory::to_json(model_.plan));
     if (video_.observer.saved) video_.observer.saved(state.sampler.next_step);
   } catch (const base::Error&) {
     if (!model_.agreement) throw;

@@ -20,16 +20,16 @@ namespace nightreel::render {
 namespace {
 
 // Where not even the smallest video fits, the renderer has nothing to do here.
-job::MemoryPlan first_plan(const card::Card& card, const job::DeviceMemory& memory) {
+memory::MemoryPlan first_plan(const card::Card& card, const memory::DeviceMemory& memory) {
   settings::Settings settings = job::recipe_for(card, job::RecipeChoice::automatic).defaults;
-  const job::MemoryPlan plan = job::plan_memory(memory, settings);
+  const memory::MemoryPlan plan = memory::plan_memory(memory, settings);
   const bool roomy = memory.model.gpu || memory.host_bytes == 0 || plan.peak().bytes() <= memory.host_bytes;
   if (plan.fits && roomy) return plan;
   settings.height = card.height_multiple();
   settings.width = card.width_multiple();
   settings.num_frames = card.least_frames();
   try {
-    job::fitting_plan(memory, settings);
+    memory::fitting_plan(memory, settings);
   } catch (const base::Error& e) {
     throw base::Error(base::ErrorKind::environment,
                       base::printable(card.folder) + ": not even its smallest video: " + e.what());
@@ -46,8 +46,8 @@ pipeline::PipelineOptions pipeline_options(const MakerOptions& options, at::Devi
   return wanted;
 }
 
-job::DeviceMemory whole_memory(const MakerOptions& options, const card::Card& card,
-                               const pipeline::PipelineOptions& wanted) {
+memory::DeviceMemory whole_memory(const MakerOptions& options, const card::Card& card,
+                                  const pipeline::PipelineOptions& wanted) {
   const at::Device device = wanted.device;
   return {pipeline::memory_model(card, pipeline::precision_on(device, wanted.dtype, wanted.fp8, wanted.keep_keys)),
           options.gpu_memory > 0 ? options.gpu_memory : pipeline::memory_to_plan_with(device), options.memory_failed,
@@ -75,15 +75,15 @@ std::unique_ptr<LoadedModel> load_model(const MakerOptions& options, std::unique
   pipeline::PipelineOptions wanted = pipeline_options(options, device);
   protocol::ReadyEvent facts;
   describe_device(device, facts);
-  const job::DeviceMemory whole = whole_memory(options, card, wanted);
-  job::DeviceMemory memory = whole;
-  memory.model = job::in_shards(whole.model, options.shard.size);
+  const memory::DeviceMemory whole = whole_memory(options, card, wanted);
+  memory::DeviceMemory memory = whole;
+  memory.model = memory::in_shards(whole.model, options.shard.size);
   wanted.plan = first_plan(card, memory);
   auto tokenizer = text::Tokenizer::load(card::tokenizer_folder(card.folder));
   Loaded loaded = load_checkpoint(card, wanted, std::move(loading), options.log);
   auto model = std::make_unique<LoadedModel>(std::move(tokenizer), std::move(loaded.pipeline));
-  facts.memory = job::to_json(memory);
-  facts.plan = job::to_json(wanted.plan);
+  facts.memory = memory::to_json(memory);
+  facts.plan = memory::to_json(wanted.plan);
   facts.model_digest = loaded.digest;
   facts.load = loaded.report;
   describe_model(facts, options, card, wanted);
@@ -111,22 +111,22 @@ void LoadedModel::share(std::unique_ptr<comm::Communicator> group, std::chrono::
   }
 }
 
-job::DeviceMemory LoadedModel::memory_here() const {
-  job::DeviceMemory here = memory;
-  here.model = job::in_shards(memory.model, planned.sharded() ? seat.size : 1);
+memory::DeviceMemory LoadedModel::memory_here() const {
+  memory::DeviceMemory here = memory;
+  here.model = memory::in_shards(memory.model, planned.sharded() ? seat.size : 1);
   here.model.group = seat.size;
   if (most > 0 && most < here.bytes) here.bytes = most;
   return here;
 }
 
-job::MemoryPlan LoadedModel::plan_for(const settings::Settings& settings) const {
-  const job::DeviceMemory here = memory_here();
+memory::MemoryPlan LoadedModel::plan_for(const settings::Settings& settings) const {
+  const memory::DeviceMemory here = memory_here();
   try {
-    return job::fitting_plan(here, settings);
+    return memory::fitting_plan(here, settings);
   } catch (const base::Error& e) {
     if (!here.failed.empty()) {  // by the figures it would fit: another renderer may have the room
       throw base::Error(base::ErrorKind::device_memory, std::string(e.what()) + "; plans that needed " +
-                                                            job::to_text(here.failed) +
+                                                            memory::to_text(here.failed) +
                                                             " bytes have run out of memory here");
     }
     if (seat.size >= planned.size) throw;
@@ -137,18 +137,18 @@ job::MemoryPlan LoadedModel::plan_for(const settings::Settings& settings) const 
   }
 }
 
-void LoadedModel::follow(const job::MemoryPlan& next) {
+void LoadedModel::follow(const memory::MemoryPlan& next) {
   plan = next;
   pipeline.adopt(plan);
 }
 
-std::optional<job::MemoryPlan> LoadedModel::plan_after_failure(const std::string& stage,
-                                                               const settings::Settings& settings) {
+std::optional<memory::MemoryPlan> LoadedModel::plan_after_failure(const std::string& stage,
+                                                                  const settings::Settings& settings) {
   std::uint64_t& failed = memory.failed[stage];
   const std::uint64_t needed = plan.bytes_at(stage);
   failed = failed == 0 ? needed : std::min(failed, needed);
   pipeline::release_all_unused(device);
-  return job::next_plan(memory_here(), settings, plan);
+  return memory::next_plan(memory_here(), settings, plan);
 }
 
 void LoadedModel::adopt(const Video& video) {

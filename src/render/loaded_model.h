@@ -16,7 +16,7 @@
 
 #include "nightreel/base/log.h"
 #include "nightreel/comm/communicator.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "nightreel/protocol/message.h"
@@ -40,12 +40,12 @@ struct LoadedModel {
   at::Device device = at::kCPU;
   std::unique_ptr<Agreement> agreement;  // null: alone
 
-  job::DeviceMemory memory;  // in a group: the least of the members'. Of whole transformers
-  std::uint64_t most = 0;    // bytes of it to plan with; 0: all
-  job::MemoryPlan plan;      // of the video that is being made
-  model::ShardSeat planned;  // when it was loaded; blocks are sharded at all where this has several ranks
-  model::ShardSeat held;     // how they are now
-  model::ShardSeat seat;     // in the group; alone: of one
+  memory::DeviceMemory memory;  // in a group: the least of the members'. Of whole transformers
+  std::uint64_t most = 0;       // bytes of it to plan with; 0: all
+  memory::MemoryPlan plan;      // of the video that is being made
+  model::ShardSeat planned;     // when it was loaded; blocks are sharded at all where this has several ranks
+  model::ShardSeat held;        // how they are now
+  model::ShardSeat seat;        // in the group; alone: of one
 
   /// Whether this renderer has the say: alone, or as rank 0.
   bool decides() const { return !agreement || agreement->leads(); }
@@ -53,13 +53,13 @@ struct LoadedModel {
   void share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds deadline);
 
   /// As it is planned with now.
-  job::DeviceMemory memory_here() const;
+  memory::DeviceMemory memory_here() const;
   /// Throws Error{job} where the video does not fit, Error{device_memory} where it might elsewhere.
-  job::MemoryPlan plan_for(const settings::Settings& settings) const;
+  memory::MemoryPlan plan_for(const settings::Settings& settings) const;
   /// From now on weights are where `next` says.
-  void follow(const job::MemoryPlan& next);
+  void follow(const memory::MemoryPlan& next);
   /// Remembers that the plan ran out of memory there. Returns the next one that needs less, if there is any.
-  std::optional<job::MemoryPlan> plan_after_failure(const std::string& stage, const settings::Settings& settings);
+  std::optional<memory::MemoryPlan> plan_after_failure(const std::string& stage, const settings::Settings& settings);
   /// Checks the video and plans for it, before any work is lost on files that do not fit.
   void adopt(const Video& video);
   /// Shards the blocks as the ranks that are here want it, who may be fewer than planned.

@@ -7,7 +7,8 @@
 #include <algorithm>
 
 #include "nightreel/base/clock.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
+#include "nightreel/memory/text.h"
 #include "render/denoising.h"
 #include "render/out_of_memory.h"
 
@@ -28,8 +29,9 @@ void Making::in_memory(const std::string& stage, const Run& run) {
 void Making::answer_out_of_memory(const std::string& stage, const std::string& why) {
   const auto next = model_.plan_after_failure(stage, video_.settings);
   const std::string what = "out of memory in stage " + stage + ": " + why;
-  if (model_.agreement || begun_.had_less_memory || !next) throw OutOfMemory(what, job::to_text(model_.memory.failed));
-  model_.log.warn("out-of-memory", what + "; once more with " + job::summary(*next, video_.settings));
+  if (model_.agreement || begun_.had_less_memory || !next)
+    throw OutOfMemory(what, memory::to_text(model_.memory.failed));
+  model_.log.warn("out-of-memory", what + "; once more with " + memory::summary(*next, video_.settings));
   begun_.had_less_memory = true;
   model_.follow(*next);
 }
@@ -91,7 +93,7 @@ Rendered Making::finish() {
   out_.lora_digests = pipeline::digests(video_.prepared.loras);
   out_.timings = std::move(begun_.timings);
   decode();
-  out_.plan = job::to_json(model_.plan);
+  out_.plan = memory::to_json(model_.plan);
   return std::move(out_);
 }
 

@@ -58,7 +58,7 @@ void VideoMaker::plan_with(std::uint64_t bytes) {
 }
 
 std::int64_t VideoMaker::wave(const settings::Settings& settings) const {
-  return job::plan_memory(model_->memory_here(), settings).wave();
+  return memory::plan_memory(model_->memory_here(), settings).wave();
 }
 
 Rendered VideoMaker::render(const Video& video) {

@@ -6,11 +6,11 @@
 #include <cstring>
 #include <set>
 
-#include "weights/scalar_type.h"
-#include "nightreel/weights/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/card/checkpoint.h"
+#include "nightreel/weights/tensor_bytes.h"
 #include "nightreel/weights/weights.h"
+#include "weights/scalar_type.h"
 
 namespace nightreel::weights {
 

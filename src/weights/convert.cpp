@@ -7,14 +7,14 @@
 #include <cmath>
 #include <filesystem>
 
+#include "nightreel/base/error.h"
+#include "nightreel/weights/original_names.h"
+#include "nightreel/weights/weights.h"
 #include "weights/component_writer.h"
 #include "weights/counted_names.h"
-#include "nightreel/weights/original_names.h"
 #include "weights/rounding.h"
 #include "weights/scalar_type.h"
 #include "weights/staging_folder.h"
-#include "nightreel/base/error.h"
-#include "nightreel/weights/weights.h"
 
 namespace nightreel::weights {
 

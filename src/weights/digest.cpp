@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "weights/counted_names.h"
 #include "nightreel/base/hash.h"
 #include "nightreel/card/checkpoint.h"
+#include "weights/counted_names.h"
 
 namespace nightreel::weights {
 

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "weights/scalar_type.h"
 #include "nightreel/base/error.h"
 #include "nightreel/ops/quantised.h"
+#include "weights/scalar_type.h"
 
 namespace nightreel::weights {
 

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <sstream>
 
-#include "weights/counted_names.h"
 #include "nightreel/card/checkpoint.h"
 #include "nightreel/comm/texts.h"
 #include "nightreel/weights/digest.h"
+#include "weights/counted_names.h"
 
 namespace nightreel::weights {
 

@@ -6,10 +6,10 @@
 #include <array>
 #include <cstring>
 
-#include "weights/scalar_type.h"
 #include "nightreel/base/error.h"
 #include "nightreel/tensorfile/pth.h"
 #include "nightreel/tensorfile/safetensors.h"
+#include "weights/scalar_type.h"
 
 namespace nightreel::weights {
 

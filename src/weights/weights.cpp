@@ -8,13 +8,13 @@
 #include <limits>
 #include <optional>
 
-#include "nightreel/weights/original_names.h"
-#include "nightreel/weights/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/base/links.h"
 #include "nightreel/card/checkpoint.h"
 #include "nightreel/tensorfile/mapped_file.h"
+#include "nightreel/weights/original_names.h"
+#include "nightreel/weights/tensor_bytes.h"
 
 namespace nightreel::weights {
 

@@ -15,8 +15,8 @@
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/weights/weights.h"
 #include "nightreel/ops/quantised.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::proof {
 
@@ -29,8 +29,8 @@ struct LoadedModel {
   model::Transformer transformer;
   model::LoraMerger loras;
 
-  LoadedModel(const card::TransformerConfig& config, weights::WeightMap weights, at::Device device, at::ScalarType dtype,
-              bool fp8)
+  LoadedModel(const card::TransformerConfig& config, weights::WeightMap weights, at::Device device,
+              at::ScalarType dtype, bool fp8)
       : transformer(config, weights, {device, dtype, fp8}), loras(transformer, std::move(weights)) {}
 };
 

@@ -12,7 +12,7 @@ namespace nightreel::proof {
 
 namespace {
 
-using job::MemoryPlan;
+using memory::MemoryPlan;
 using Experts = MemoryPlan::Experts;
 using pipeline::Pipeline;
 using test::moving_plan;

@@ -6,11 +6,11 @@
 #include <filesystem>
 #include <map>
 
-#include "weights/safetensors_writer.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 #include "nightreel/card/configs.h"
 #include "nightreel/model/checkpoint.h"
+#include "weights/safetensors_writer.h"
 
 namespace nightreel::proof {
 

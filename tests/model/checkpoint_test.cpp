@@ -10,10 +10,10 @@
 #include "support/golden.h"
 
 using namespace nightreel;
+using test::contains;
 using weights::ListedTensor;
 using weights::Use;
 using weights::WeightMap;
-using test::contains;
 
 namespace {
 

@@ -4,10 +4,10 @@
 
 #include "nightreel/base/json.h"
 #include "nightreel/model/checkpoint.h"
-#include "nightreel/weights/convert.h"
 #include "nightreel/model/transformer.h"
-#include "nightreel/weights/weights.h"
 #include "nightreel/ops/quantised.h"
+#include "nightreel/weights/convert.h"
+#include "nightreel/weights/weights.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
 

@@ -7,25 +7,25 @@
 #include <filesystem>
 #include <fstream>
 
-#include "weights/checkpoint_files.h"
 #include "nightreel/card/checkpoint.h"
-#include "nightreel/weights/check.h"
 #include "nightreel/model/checkpoint.h"
+#include "nightreel/ops/quantised.h"
+#include "nightreel/weights/check.h"
 #include "nightreel/weights/convert.h"
 #include "nightreel/weights/weights.h"
-#include "nightreel/ops/quantised.h"
 #include "support/error.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
 using card::Layout;
-using weights::ConvertOptions;
-using weights::Precision;
-using weights::WeightMap;
 using test::contains;
 using test::refusal;
 using test::TempFolder;
+using weights::ConvertOptions;
+using weights::Precision;
+using weights::WeightMap;
 namespace fs = std::filesystem;
 
 namespace {

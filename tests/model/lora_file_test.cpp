@@ -5,12 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "weights/checkpoint_files.h"
 #include "nightreel/base/json.h"
 #include "nightreel/model/lora.h"
 #include "nightreel/model/transformer.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
 using model::LoraFile;

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <filesystem>
 
-#include "weights/checkpoint_files.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 #include "nightreel/pipeline/pipeline.h"
@@ -17,6 +16,7 @@
 #include "support/error.h"
 #include "support/gap.h"
 #include "support/temp_folder.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
 using pipeline::Pipeline;

@@ -14,8 +14,8 @@
 #include "support/checked_device.h"
 
 using namespace nightreel;
-using job::MemoryPlan;
-using job::Part;
+using memory::MemoryPlan;
+using memory::Part;
 using pipeline::Pipeline;
 using test::GoldenRun;
 using test::moving_plan;
@@ -92,7 +92,7 @@ TEST_CASE("weights that come and go give the numbers of weights that stay, video
 
 TEST_CASE("what leaves is no longer on the device") {
   const GoldenRun golden("experts");
-  const job::MemoryModel model =
+  const memory::MemoryModel model =
       pipeline::memory_model(card::read(golden.model_dir()), {at::kFloat, false, std::nullopt});
   std::vector<std::size_t> most;
   for (const MemoryPlan& plan :

@@ -12,7 +12,7 @@ using namespace nightreel;
 using pipeline::Pipeline;
 using test::GoldenRun;
 using test::kLong;
-using Experts = job::MemoryPlan::Experts;
+using Experts = memory::MemoryPlan::Experts;
 
 namespace {
 

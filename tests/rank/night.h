@@ -162,7 +162,7 @@ class Rank {
   rank::Renderer renderer;
   rank::Signals signals{std::chrono::hours(1)};
   rank::DrainLimits limits;
-  job::DeviceMemory memory;       // none: everything fits
+  memory::DeviceMemory memory;    // none: everything fits
   std::function<bool()> content;  // none: always
   rank::PastTimes past;
   bool hurried = false;

@@ -334,12 +334,13 @@ TEST_CASE("a group's videos in waves are those that one renders one after the ot
   VideoMaker maker(options);
   CHECK(maker.wave(jobs[0]) == 1);
   for (const settings::Settings& settings : jobs) alone.push_back(render_with(maker, settings).latents_CFYX);
-  job::MemoryModel memory = job::device_memory_from_json(maker.facts().memory).model;
+  memory::MemoryModel memory = memory::device_memory_from_json(maker.facts().memory).model;
   memory.group = 2;
   std::uint64_t at_work = 0;
-  for (const auto& stage : job::plan_memory(memory, jobs[0], 0).stages) at_work = std::max(at_work, stage.activations);
-  const std::uint64_t expert = memory.of(job::Part::transformer);
-  options.gpu_memory = memory.of(job::Part::text_encoder) + expert + expert / 2 + memory.of(job::Part::vae) +
+  for (const auto& stage : memory::plan_memory(memory, jobs[0], 0).stages)
+    at_work = std::max(at_work, stage.activations);
+  const std::uint64_t expert = memory.of(memory::Part::transformer);
+  options.gpu_memory = memory.of(memory::Part::text_encoder) + expert + expert / 2 + memory.of(memory::Part::vae) +
                        at_work;  // one expert beside the text encoder at work, not two
 
   const auto thrown = test::in_threads(2, [&](Group group) {

@@ -16,9 +16,9 @@
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/checkpoint.h"
 #include "nightreel/render/video_maker.h"
 #include "stand_in/imagined_group.h"
@@ -174,8 +174,8 @@ json cell(const Asked& asked) {
       maker.share(std::make_unique<stand_in::ImaginedGroup>(asked.ranks, sent), std::chrono::minutes(1));
     }
     watch.begin();
-    const auto memory = job::device_memory_from_json(maker.facts().memory);
-    json plan = job::to_json(job::fitting_plan(memory, settings_of(asked.model, asked.fields, 1)));
+    const auto memory = memory::device_memory_from_json(maker.facts().memory);
+    json plan = memory::to_json(memory::fitting_plan(memory, settings_of(asked.model, asked.fields, 1)));
     json plans = json::array();
     const json made = make_videos(maker, asked, watch, plans);
     if (!plans.at(0).is_null()) plan = plans.at(0);

@@ -12,7 +12,7 @@
 #include "pipeline/residency.h"
 
 using namespace nightreel;
-using job::MemoryPlan;
+using memory::MemoryPlan;
 using pipeline::Pipeline;
 using test::GoldenRun;
 using test::moving_plan;

@@ -4,14 +4,13 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
-#include "weights/checkpoint_files.h"
 #include "support/damage.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
 #include "tensorfile/pth_files.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
-using weights::TensorFile;
 using test::contains;
 using test::damage_everywhere;
 using test::file_bytes;
@@ -20,6 +19,7 @@ using test::kFour;
 using test::pth_of;
 using test::refusal;
 using test::TempFolder;
+using weights::TensorFile;
 namespace pickle = test::pickle;
 
 TEST_CASE("a file is read as it stands: dtypes, shapes, empty and unaligned tensors, metadata") {

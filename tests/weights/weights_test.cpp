@@ -5,18 +5,18 @@
 
 #include <filesystem>
 
-#include "weights/checkpoint_files.h"
 #include "nightreel/weights/digest.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
-using weights::WeightMap;
 using test::contains;
 using test::file_bytes;
 using test::file_of;
 using test::refusal;
 using test::TempFolder;
+using weights::WeightMap;
 
 namespace {
 

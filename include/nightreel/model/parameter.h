@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "nightreel/model/linear.h"
-#include "nightreel/weights/tensor_list.h"
 #include "nightreel/model/weight_visitor.h"
+#include "nightreel/weights/tensor_list.h"
 
 namespace nightreel::weights {
 class WeightMap;
@@ -28,8 +28,8 @@ using Form = at::Tensor (*)(const at::Tensor& taken);
 
 struct Parameter {
   std::vector<weights::ListedTensor> parts;  // one below the other along the first dimension: to_q, to_k, to_v
-  at::Tensor* tensor = nullptr;     // in the module; null: it has none of this (Use)
-  Linear* linear = nullptr;         // whose weight it is: each part as a matrix then, its first dimension by all others
+  at::Tensor* tensor = nullptr;              // in the module; null: it has none of this (Use)
+  Linear* linear = nullptr;  // whose weight it is: each part as a matrix then, its first dimension by all others
   at::ScalarType dtype = at::kFloat;  // in which the module computes with it
   bool fp8 = false;                   // the module holds it in fp8, with `linear`'s scale
   FlatParameter* flat = nullptr;      // sharded: has this rank's share of its bytes, and the module mostly nothing

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "nightreel/card/card.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/pipeline/denoise.h"
 #include "nightreel/pipeline/frames.h"
@@ -47,12 +47,13 @@ class Residency;
 struct PipelineOptions {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
-  bool fp8 = false;                       // the transformers' matrices are held in fp8 (Transformer)
-  job::MemoryPlan plan;                   // where weights are until adopt() says otherwise
-  model::ShardSeat shard;                 // whose share of the transformers' blocks is kept; else all of them
-  std::optional<bool> keep_keys;          // see Denoiser
-  weights::TensorReader* reader = nullptr;  // while loading: where tensors come from, if not from this host's files alone
-  std::size_t cached_prompts = 16;        // embeddings kept; the negative prompt above all comes back with every job
+  bool fp8 = false;               // the transformers' matrices are held in fp8 (Transformer)
+  memory::MemoryPlan plan;        // where weights are until adopt() says otherwise
+  model::ShardSeat shard;         // whose share of the transformers' blocks is kept; else all of them
+  std::optional<bool> keep_keys;  // see Denoiser
+  weights::TensorReader* reader =
+      nullptr;                      // while loading: where tensors come from, if not from this host's files alone
+  std::size_t cached_prompts = 16;  // embeddings kept; the negative prompt above all comes back with every job
 };
 
 struct EncodedPrompt {
@@ -90,7 +91,7 @@ class Pipeline {
   void check(const settings::Settings& settings) const { denoiser_->check(settings); }
 
   /// Where weights are from now on, and whether pictures are coded in tiles. The numbers depend on the tiles alone.
-  void adopt(const job::MemoryPlan& plan);
+  void adopt(const memory::MemoryPlan& plan);
 
   /// The LoRAs that the transformers shall have merged from the next denoise() on, which must be of the same ones;
   /// an expert's weights change when it next computes, and only where its set is another. Returns the keys that no

@@ -12,7 +12,7 @@
 #include <variant>
 #include <vector>
 
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
 
 namespace nightreel::protocol {
 
@@ -23,22 +23,22 @@ struct ShardMember {
 };
 
 struct EngineOptions {
-  std::string model;                   // folder, in either layout
-  std::string device = "auto";         // auto, cpu, cuda, cuda:GPU-<uuid>
-  std::string dtype = "auto";          // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
-  int threads = 2;                     // of LibTorch's CPU kernels
-  std::uint64_t gpu_memory = 0;        // bytes to plan with; 0: what the GPU has free, no limit on a CPU
-  job::StageBytes memory_failed = {};  // plans that have run out of memory (job::DeviceMemory)
-  int host_ranks = 1;                  // renderers of this host, which share its memory
-  ShardMember shard = {};              // in a group that is to come
-  std::string stage = {};              // folder of this host to copy the checkpoint to and read it from; empty: none
+  std::string model;             // folder, in either layout
+  std::string device = "auto";   // auto, cpu, cuda, cuda:GPU-<uuid>
+  std::string dtype = "auto";    // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
+  int threads = 2;               // of LibTorch's CPU kernels
+  std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has free, no limit on a CPU
+  memory::StageBytes memory_failed = {};  // plans that have run out of memory (memory::DeviceMemory)
+  int host_ranks = 1;                     // renderers of this host, which share its memory
+  ShardMember shard = {};                 // in a group that is to come
+  std::string stage = {};                 // folder of this host to copy the checkpoint to and read it from; empty: none
   bool load_group = false;  // wait for a request `group` with an address first, whose ranks load the model together
   bool probe = false;       // without a model: answers probes alone
 };
 
 using EngineMember =
     std::variant<std::string EngineOptions::*, int EngineOptions::*, std::uint64_t EngineOptions::*,
-                 bool EngineOptions::*, job::StageBytes EngineOptions::*, ShardMember EngineOptions::*>;
+                 bool EngineOptions::*, memory::StageBytes EngineOptions::*, ShardMember EngineOptions::*>;
 
 /// Whose flag it is: that of all who load a model (render, generate, bench), or render's alone.
 enum class EngineUse { loading, rendering };

@@ -43,7 +43,7 @@ struct Rendered {
   std::map<std::string, double> timings;            // text, denoise, decode: seconds
   std::vector<std::string> unused_keys;             // of LoRAs, that this model has no place for: a text for each file
   std::map<std::string, std::string> lora_digests;  // by path
-  protocol::Json plan;                              // job::MemoryPlan
+  protocol::Json plan;                              // memory::MemoryPlan
 };
 
 /// A video that waits for its second half: what its prompts and pictures have come to, and where it stands.

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "nightreel/base/cancel.h"
-#include "nightreel/weights/tensor_list.h"
 #include "nightreel/tensorfile/header.h"
+#include "nightreel/weights/tensor_list.h"
 
 namespace nightreel::weights {
 

@@ -13,9 +13,9 @@
 #include <string_view>
 #include <vector>
 
+#include "nightreel/ops/quantised.h"
 #include "nightreel/weights/tensor_file.h"
 #include "nightreel/weights/tensor_list.h"
-#include "nightreel/ops/quantised.h"
 
 namespace nightreel::weights {
 

@@ -145,7 +145,7 @@ bench::Workload workload_for(const BenchFlags& flags, const bench::ScratchFolder
 }
 
 /// The plan, before any weights are read. A video that does not fit is the caller's fault, not a job's.
-job::MemoryPlan plan_for(const BenchFlags& flags, const bench::Workload& workload) {
+memory::MemoryPlan plan_for(const BenchFlags& flags, const bench::Workload& workload) {
   try {
     return bench::plan_of(workload, flags.maker.gpu_memory);
   } catch (const Error& e) {

@@ -12,10 +12,11 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/input_files.h"
 #include "nightreel/media/video.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 
 namespace nightreel::app {
 namespace {
@@ -69,7 +70,7 @@ settings::Settings resolve_job(const GenerateOptions& options) {
     settings::Settings settings = job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
     media::check_codec(settings.codec);
     media::check_input_files({made});
-    job::fitting_plan(device_memory(card, options.maker), settings);
+    memory::fitting_plan(device_memory(card, options.maker), settings);
     return settings;
   } catch (const Error& e) {
     // What is a job's fault in a queue is the caller's fault here.
@@ -102,8 +103,8 @@ int generate(const GenerateOptions& options) {
   const settings::Settings settings = resolve_job(options);
   const base::Stopwatch watch;
   render::VideoMaker maker(options.maker);
-  const auto memory = job::device_memory_from_json(maker.facts().memory);
-  std::fprintf(stderr, "memory: %s\n", job::summary(job::plan_memory(memory, settings), settings).c_str());
+  const auto memory = memory::device_memory_from_json(maker.facts().memory);
+  std::fprintf(stderr, "memory: %s\n", memory::summary(memory::plan_memory(memory, settings), settings).c_str());
   render::RenderObserver observer;
   observer.progress = [](const std::string& stage, std::int64_t step, std::int64_t steps) {
     if (stage == "denoise" && step > 0) {

@@ -72,7 +72,7 @@ void add_model(CLI::App& app, Action& action) {
     action = [options] {
       render::MakerOptions maker;
       maker.gpu_memory = options->memory.gpu_memory;
-      std::printf("%s\n", job::to_json(device_memory(card::read(options->folder), maker)).dump().c_str());
+      std::printf("%s\n", memory::to_json(device_memory(card::read(options->folder), maker)).dump().c_str());
       return 0;
     };
   });

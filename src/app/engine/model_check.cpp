@@ -7,9 +7,9 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/card/checkpoint.h"
-#include "nightreel/weights/check.h"
 #include "nightreel/model/checkpoint.h"
 #include "nightreel/text/tokenizer.h"
+#include "nightreel/weights/check.h"
 
 namespace nightreel::app {
 namespace {

@@ -25,9 +25,9 @@ struct ConvertFlags {
 };
 
 const std::map<std::string, weights::Precision> kPrecisions{{"f32", weights::Precision::f32},
-                                                          {"bf16", weights::Precision::bf16},
-                                                          {"f16", weights::Precision::f16},
-                                                          {"fp8", weights::Precision::fp8}};
+                                                            {"bf16", weights::Precision::bf16},
+                                                            {"f16", weights::Precision::f16},
+                                                            {"fp8", weights::Precision::fp8}};
 
 json to_json(const weights::ConvertedComponent& component) {
   return {{"name", component.name},

@@ -1,12 +1,11 @@
+#include "nightreel/memory/plan.h"
+
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
-#include "nightreel/job/job_file.h"
-#include "nightreel/job/memory.h"
-#include "nightreel/job/resolve.h"
+#include "nightreel/memory/text.h"
 
-namespace nightreel::job {
+namespace nightreel::memory {
 namespace {
 
 using settings::Settings;
@@ -231,17 +230,4 @@ MemoryPlan fitting_plan(const DeviceMemory& memory, const Settings& settings) {
                         (fitting.empty() ? "no size of this model's videos fits" : "what would fit: " + fitting));
 }
 
-void check_memory(const std::vector<Job>& jobs, const card::Card& card, const Recipe& recipe,
-                  const DeviceMemory& memory) {
-  BadLines bad(JobFileLimits{}.shown);
-  for (const auto& job : jobs) {
-    try {
-      fitting_plan(memory, resolve(job, card, recipe));
-    } catch (const base::Error& e) {
-      bad.add((job.origin.empty() ? "" : job.origin + ": ") + e.what());
-    }
-  }
-  bad.check();
-}
-
-}  // namespace nightreel::job
+}  // namespace nightreel::memory

@@ -13,11 +13,11 @@
 //
 // On the CPU these are held against measured peaks (tests/pipeline/memory_test.cpp). On a GPU, where cuDNN chooses
 // workspaces and attention another kernel, nothing has been measured: plan_memory() keeps a reserve.
+#include "nightreel/memory/activations.h"
+
 #include <algorithm>
 
-#include "nightreel/job/memory.h"
-
-namespace nightreel::job {
+namespace nightreel::memory {
 namespace {
 
 using settings::Settings;
@@ -227,11 +227,6 @@ std::uint64_t picture_bytes(const MemoryModel& model, const Settings& s, bool ti
 
 }  // namespace
 
-std::uint64_t MemoryModel::gathered() const {
-  if (shards == 1 || !transformer) return 0;
-  return 2 * block_weights * static_cast<std::uint64_t>(shards) / static_cast<std::uint64_t>(transformer->num_layers);
-}
-
 Activations activations_of(const MemoryModel& model, const Settings& settings, const Tiled& tiled) {
   const std::int64_t batch = model.both_prompts && settings.guidance_scale > 1 ? 2 : 1;
   Activations need;
@@ -258,4 +253,4 @@ Activations activations_of(const MemoryModel& model, const Settings& settings, c
   return need;
 }
 
-}  // namespace nightreel::job
+}  // namespace nightreel::memory
