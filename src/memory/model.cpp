@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
+#include "nightreel/memory/sizes.h"
 
 namespace nightreel::memory {
 namespace {
@@ -32,14 +33,11 @@ Allocator allocator_from(const json& j) {
   return static_cast<Allocator>(found - kAllocators.begin());
 }
 
-// Where a device multiplies in fp8, a piece of a layer's input is rounded at a time (kPiece in src/ops/quantised.cpp,
-// 11 bytes an element).
-constexpr std::uint64_t kQuantisedPiece = 11ULL << 24U;
-
-// Where a device does not multiply in fp8 a layer's weight is brought to float32, then to what it computes in. The
-// largest is that of queries, keys and values together, or of the feed-forward network.
+// Where a device multiplies in fp8, a piece of a layer's input is rounded at a time. Elsewhere a layer's weight is
+// brought to float32, then to what it computes in. The largest is that of queries, keys and values together, or of the
+// feed-forward network.
 std::uint64_t unpacked_bytes(const MemoryModel& model) {
-  if (model.fp8_products) return kQuantisedPiece;
+  if (model.fp8_products) return static_cast<std::uint64_t>(kQuantisedPiece * kQuantisedBytes);
   if (!model.transformer) return 0;
   const std::int64_t width = model.transformer->width();
   const std::int64_t numbers = width * std::max(3 * width, model.transformer->ffn_dim);

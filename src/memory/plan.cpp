@@ -11,8 +11,8 @@ namespace {
 using settings::Settings;
 using Experts = MemoryPlan::Experts;
 
-// Of a GPU, what no tensor gets: its context, the workspaces of cuBLAS and cuDNN, NCCL's buffers. An assumption, not a
-// measurement.
+// Of a GPU, what LibTorch's allocator never gets: its context with the libraries' kernels, NCCL's buffers. An
+// assumption, not a measurement.
 constexpr std::uint64_t kReserve = std::uint64_t{2} << 30U;
 
 // What LibTorch's allocator takes beside the activations, in hundredths of them and in bytes. Counted with the
@@ -25,8 +25,8 @@ struct Gaps {
   std::uint64_t bytes;
 };
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
-constexpr Gaps kGapsExpandable{14, 22, 6, 600 * kMiB};
-constexpr Gaps kGapsBlocks{65, 65, 35, 256 * kMiB};
+constexpr Gaps kGapsExpandable{14, 22, 6, 568 * kMiB};
+constexpr Gaps kGapsBlocks{65, 65, 35, 224 * kMiB};
 // Of weights that come and go, what blocks that cannot be joined leave unused.
 constexpr std::uint64_t kMovingPart = 16;
 

@@ -17,8 +17,7 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
-
-constexpr std::int64_t kFramesAPiece = 4;  // of pixels, after the first
+using memory::kFramesAPiece;
 
 [[noreturn]] void refuse_size(const std::string& what, const at::Tensor& x, const std::string& why) {
   std::string shape;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "nightreel/memory/sizes.h"
+
 #ifdef NIGHTREEL_CUDA
 #include <ATen/cuda/CUDAContextLight.h>
 #endif
@@ -15,10 +17,6 @@ namespace {
 
 /// at::_scaled_mm wants both inner sizes to be multiples of 16.
 constexpr std::int64_t kTile = 16;
-
-/// Elements of x that are quantised at a time. On the way each takes 11 bytes beside its own two: all of a long video's
-/// would be gigabytes.
-constexpr std::int64_t kPiece = 1 << 24;
 
 at::Tensor scale_of_rows(const at::Tensor& x_SI) {
   const at::Tensor peak_S1 = x_SI.abs().amax(1, /*keepdim=*/true).to(at::kFloat);
@@ -41,7 +39,7 @@ at::Tensor fp8_product(const Quantised& x, const Quantised& weight, const at::Te
 /// `work`(first row, rows) for each piece of `x_SI`.
 template <class Work>
 void for_each_piece(const at::Tensor& x_SI, const Work& work) {
-  const std::int64_t step = std::max<std::int64_t>(kPiece / x_SI.size(1), 1);
+  const std::int64_t step = std::max<std::int64_t>(memory::kQuantisedPiece / x_SI.size(1), 1);
   for (std::int64_t from = 0; from < x_SI.size(0); from += step) work(from, std::min(step, x_SI.size(0) - from));
 }
 

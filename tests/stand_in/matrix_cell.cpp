@@ -71,7 +71,8 @@ json cost_of(const json& counts) {
           {"kernels", named}};
 }
 
-// Follows a video through its stages: what the allocator holds at most in each, what each step costs.
+// Follows a video through its stages: what the allocator holds at most in each, and in the last video from its first
+// step on (settled); what each step costs.
 class Watch {
  public:
   explicit Watch(stand_in::Sent& sent) : sent_(sent) {}
@@ -83,7 +84,11 @@ class Watch {
 
   void reached(const std::string& stage, std::int64_t step) {
     if (stage == "denoise" && step > 0) steps_.push_back(cost_here());
-    if (stage != stage_) end_stage();
+    if (stage != stage_) {
+      end_stage();
+    } else if (!settled_) {
+      settle();
+    }
     stage_ = stage;
     reset_counts();
     sent_.clear();
@@ -97,17 +102,28 @@ class Watch {
     const auto most = [&](const char* what, std::int64_t bytes) {
       seen[what] = std::max(seen.at(what).get<std::int64_t>(), bytes);
     };
-    most("allocated", stats.allocated_bytes[0].peak);
-    most("reserved", stats.reserved_bytes[0].peak);
+    most("allocated", std::max(allocated_before_, stats.allocated_bytes[0].peak));
+    seen["settled"] = stats.allocated_bytes[0].peak;
+    most("reserved", std::max(reserved_before_, stats.reserved_bytes[0].peak));
     most("taken", use.at("most").get<std::int64_t>());
     if (stage_ != "denoise") seen["cost"] = cost_here();
     c10::cuda::CUDACachingAllocator::resetPeakStats(0);
+    allocated_before_ = reserved_before_ = 0;
+    settled_ = false;
   }
 
   json stages() const { return stages_; }
   json steps() const { return steps_; }
 
  private:
+  /// By its first step a stage has what it needs, and what an earlier one needed has left.
+  void settle() {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
+    allocated_before_ = stats.allocated_bytes[0].peak;
+    reserved_before_ = stats.reserved_bytes[0].peak;
+    c10::cuda::CUDACachingAllocator::resetPeakStats(0);
+    settled_ = true;
+  }
   json cost_here() const {
     json cost = cost_of(counted());
     cost["sent"] = sent_;
@@ -116,6 +132,9 @@ class Watch {
 
   stand_in::Sent& sent_;
   std::string stage_ = "load";
+  bool settled_ = false;
+  std::int64_t allocated_before_ = 0;  // the stage's peaks before it was settled
+  std::int64_t reserved_before_ = 0;
   json stages_ = json::object();
   json steps_ = json::array();
 };

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "nightreel/card/configs.h"
+#include "nightreel/memory/sizes.h"
 #include "nightreel/model/parameter.h"
 #include "nightreel/model/weight_visitor.h"
 
@@ -33,10 +34,10 @@ namespace nightreel::model {
 /// Neighbours are blended over size - stride pixels. Defaults are diffusers'. As in diffusers, encoding with a patch
 /// size counts cells, not pixels.
 struct Tiling {
-  std::int64_t height = 256;
-  std::int64_t width = 256;
-  std::int64_t stride_height = 192;
-  std::int64_t stride_width = 192;
+  std::int64_t height = memory::kTileSide;
+  std::int64_t width = memory::kTileSide;
+  std::int64_t stride_height = memory::kTileStride;
+  std::int64_t stride_width = memory::kTileStride;
 };
 
 /// Pixels in [-1, 1] as bytes: round(clamp(x / 2 + 0.5, 0, 1) * 255).

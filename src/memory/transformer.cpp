@@ -1,0 +1,108 @@
+// The transformer: src/model/block.cpp, forward(). Per token and channel of the width, in elements of the
+// activations' precision (e bytes), the tensors that live at once are
+//   attention   x, normed, q|k|v (3), normed q and k (2), turned q and k (2), mixed            10 e
+//   rotation    x, normed, q|k|v, normed q and k, turned k                                      8 e + turning q
+//   feed-forward x, normed, hidden (ffn_dim / width), its output                               (3 + ffn/width) e
+//   looking at the text: x, normed, q, mixed, out (5 e), and for each of its rows keys and values, one way and another
+// where turning q on a CPU goes through float32 (4 bytes, and 4 more for a copy where e < 4), and where e < 4 the gated
+// sum behind the feed-forward does so with three tensors of 4 bytes. Attention itself keeps no matrix of scores:
+// LibTorch's fused kernels.
+#include <algorithm>
+
+#include "memory/lengths.h"
+#include "nightreel/memory/modules.h"
+
+namespace nightreel::memory {
+namespace {
+
+using settings::Settings;
+
+// Patches of the latents: what the transformer attends over.
+std::int64_t tokens_of(const MemoryModel& model, const Settings& s) {
+  const auto& patch = model.transformer->patch_size;
+  return latent_frames(model, s) / patch[0] * (s.height / model.vae.scale_factor_spatial / patch[1]) *
+         (s.width / model.vae.scale_factor_spatial / patch[2]);
+}
+
+// Cells of the latents.
+std::int64_t cells_of(const MemoryModel& model, const Settings& s) {
+  const auto& patch = model.transformer->patch_size;
+  return tokens_of(model, s) * patch[0] * patch[1] * patch[2];
+}
+
+// Ranks that deal out the tokens of one prompt: of an even group with guidance each half has a prompt of its own.
+std::int64_t sequence_ranks(const MemoryModel& model, const Settings& s) {
+  return model.group % 2 == 0 && s.guidance_scale > 1 ? model.group / 2 : model.group;
+}
+
+std::int64_t tokens_here(const MemoryModel& model, const Settings& s) {
+  const std::int64_t ranks = sequence_ranks(model, s);
+  return (tokens_of(model, s) + ranks - 1) / ranks;
+}
+
+std::int64_t text_rows(const MemoryModel& model) {
+  return model.text ? card::kTextLen : 0;
+}
+
+// Both prompts as one, where they go through together.
+std::int64_t batch_of(const MemoryModel& model, const Settings& s) {
+  return model.both_prompts && s.guidance_scale > 1 ? 2 : 1;
+}
+
+// Of the rotations of the tokens that are computed here.
+std::int64_t table_bytes(const MemoryModel& model, const Settings& s) {
+  return tokens_here(model, s) * model.transformer->attention_head_dim * kFloat;
+}
+
+// Bytes of a token in the block's widest moment, all channels.
+std::int64_t block_bytes_a_token(const MemoryModel& model, bool two_times) {
+  const std::int64_t e = model.element_bytes;
+  const std::int64_t width = model.transformer->width();
+  const std::int64_t to_float = e < kFloat ? kFloat + e : 0;  // a copy in float32, and the way back
+  const std::int64_t attention = 10 * e;
+  const std::int64_t rotation = 8 * e + (model.gpu ? e : kFloat + to_float);
+  const std::int64_t gated_sum = e < kFloat ? 3 * kFloat + e : 0;
+  const std::int64_t joined = two_times ? e : 0;  // the two runs of tokens, put together again
+  const std::int64_t feed_forward = (3 * e + gated_sum + joined) * width + e * model.transformer->ffn_dim;
+  return std::max(std::max(attention, rotation) * width, feed_forward);
+}
+
+}  // namespace
+
+std::uint64_t transformer_bytes(const MemoryModel& model, const Settings& s) {
+  const std::int64_t batch = batch_of(model, s);
+  const auto& t = *model.transformer;
+  const std::int64_t ranks = sequence_ranks(model, s);
+  const std::int64_t tokens = tokens_here(model, s);
+  const bool two_times = !s.image.empty() && t.in_channels == t.out_channels;
+  const std::int64_t text = batch * text_rows(model) * t.width() * model.element_bytes;
+  const std::int64_t looks_at_text = 5 * batch * tokens * t.width() * model.element_bytes + 4 * text;
+  // Queries, keys and values, packed for the others and as they come; in a ring three more, since sums are float32.
+  const std::int64_t exchanged = ranks > 1 ? 9 * batch * tokens * t.width() * model.element_bytes : 0;
+  return unsigned_of(std::max(batch * tokens * block_bytes_a_token(model, two_times) + exchanged, looks_at_text) +
+                     table_bytes(model, s) + text) +
+         model.unpacked + model.gathered();
+}
+
+std::uint64_t keys_bytes(const MemoryModel& model, const Settings& s) {
+  if (!model.keep_keys) return 0;
+  const auto& t = *model.transformer;
+  const std::int64_t rows = batch_of(model, s) * text_rows(model) + 2 * (model.clip ? model.clip->tokens() : 0);
+  return unsigned_of(2 * t.num_layers * rows * t.width() * model.element_bytes);
+}
+
+// Start noise, its picture condition, the velocities of both prompts and their difference, three steps that UniPC looks
+// back on, and the pass's own input and output.
+std::uint64_t latents_bytes(const MemoryModel& model, const Settings& s) {
+  const auto& t = *model.transformer;
+  return unsigned_of(cells_of(model, s) * kFloat * (9 * t.out_channels + 3 * t.in_channels));
+}
+
+std::uint64_t kept_bytes(const MemoryModel& model, const Settings& s) {
+  const auto& t = *model.transformer;
+  const std::int64_t tables = tokens_of(model, s) * t.attention_head_dim * kFloat * (model.two_experts() ? 2 : 1);
+  const std::int64_t prompts = 2 * text_rows(model) * t.text_dim * model.element_bytes;
+  return unsigned_of(tables + prompts + cells_of(model, s) * kFloat * t.in_channels);
+}
+
+}  // namespace nightreel::memory
