@@ -1,5 +1,7 @@
 #include "nightreel/model/tensor_list.h"
 
+#include <algorithm>
+
 namespace nightreel::model {
 
 TensorList::TensorList(std::vector<ListedTensor> tensors) : tensors_(std::move(tensors)) {
@@ -7,6 +9,11 @@ TensorList::TensorList(std::vector<ListedTensor> tensors) : tensors_(std::move(t
     places_.emplace(tensors_[i].name, i);
     if (!tensors_[i].also.empty()) places_.emplace(tensors_[i].also, i);
   }
+}
+
+bool TensorList::as_stored() const {
+  return !tensors_.empty() &&
+         std::all_of(tensors_.begin(), tensors_.end(), [](const ListedTensor& tensor) { return tensor.as_stored; });
 }
 
 const ListedTensor* TensorList::find(const std::string& name) const {

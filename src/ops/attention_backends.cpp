@@ -48,9 +48,8 @@ bool fits_flash(const AttentionCase& wanted) {
 }
 
 AttentionOutput flash(const AttentionInput& in) {
-  const auto all =
-      at::_scaled_dot_product_flash_attention(in.q_BHSD, in.k_BHTD, in.v_BHTD, /*dropout_p=*/0.0,
-                                              /*is_causal=*/false, /*return_debug_mask=*/false, in.scale);
+  const auto all = at::_scaled_dot_product_flash_attention(in.q_BHSD, in.k_BHTD, in.v_BHTD, /*dropout_p=*/0.0,
+                                                           /*is_causal=*/false, /*return_debug_mask=*/false, in.scale);
   return {std::get<0>(all), std::get<1>(all)};
 }
 
@@ -72,8 +71,8 @@ constexpr std::array kBackends{AttentionBackend{"libtorch", false, fits_all, lib
 }  // namespace
 
 AttentionCase case_of(const AttentionInput& in) {
-  return {in.q_BHSD.size(2),       in.k_BHTD.size(2),           in.q_BHSD.size(3),
-          in.q_BHSD.scalar_type(), in.q_BHSD.device().type(),   in.bias_BHST.has_value()};
+  return {in.q_BHSD.size(2),       in.k_BHTD.size(2),         in.q_BHSD.size(3),
+          in.q_BHSD.scalar_type(), in.q_BHSD.device().type(), in.bias_BHST.has_value()};
 }
 
 std::span<const AttentionBackend> attention_backends() {
