@@ -1,12 +1,13 @@
-// The transformer: src/model/block.cpp, forward(). Per token and channel of the width, in elements of the
+// The transformer: src/model/block.cpp and attention.cpp. Per token and channel of the width, in elements of the
 // activations' precision (e bytes), the tensors that live at once are
-//   attention   x, normed, q|k|v (3), normed q and k (2), turned q and k (2), mixed            10 e
-//   rotation    x, normed, q|k|v, normed q and k, turned k                                      8 e + turning q
-//   feed-forward x, normed, hidden (ffn_dim / width), its output                               (3 + ffn/width) e
+//   norm of keys  x, q|k|v (3), turned q, normed k                                              6 e + two in float32
+//   turning them  x, q|k|v, turned q, normed k, turned k                                        7 e
+//   attention     x, q|k|v, turned q and k, mixed                                               7 e
+//   feed-forward  x, hidden (ffn_dim / width), its output                                      (2 + ffn/width) e
+//   gated sum     x, what is added, their sum                                                   3 e + three in float32
 //   looking at the text: x, normed, q, mixed, out (5 e), and for each of its rows keys and values, one way and another
-// where turning q on a CPU goes through float32 (4 bytes, and 4 more for a copy where e < 4), and where e < 4 the gated
-// sum behind the feed-forward does so with three tensors of 4 bytes. Attention itself keeps no matrix of scores:
-// LibTorch's fused kernels.
+// where what is in float32 counts where e < 4 alone, and on a CPU turning keys goes through two in float32 too.
+// Attention itself keeps no matrix of scores: LibTorch's fused kernels.
 #include <algorithm>
 
 #include "memory/lengths.h"
@@ -57,14 +58,13 @@ std::int64_t table_bytes(const MemoryModel& model, const Settings& s) {
 // Bytes of a token in the block's widest moment, all channels.
 std::int64_t block_bytes_a_token(const MemoryModel& model, bool two_times) {
   const std::int64_t e = model.element_bytes;
+  const std::int64_t in_float = e < kFloat ? kFloat : 0;
+  const std::int64_t keys_norm = 6 * e + 2 * in_float;
+  const std::int64_t turning = 7 * e + (model.gpu ? 0 : 2 * in_float);
+  const std::int64_t gated_sum = 3 * e + 3 * in_float + (two_times ? e : 0);  // both runs of tokens, put together again
   const std::int64_t width = model.transformer->width();
-  const std::int64_t to_float = e < kFloat ? kFloat + e : 0;  // a copy in float32, and the way back
-  const std::int64_t attention = 10 * e;
-  const std::int64_t rotation = 8 * e + (model.gpu ? e : kFloat + to_float);
-  const std::int64_t gated_sum = e < kFloat ? 3 * kFloat + e : 0;
-  const std::int64_t joined = two_times ? e : 0;  // the two runs of tokens, put together again
-  const std::int64_t feed_forward = (3 * e + gated_sum + joined) * width + e * model.transformer->ffn_dim;
-  return std::max(std::max(attention, rotation) * width, feed_forward);
+  const std::int64_t feed_forward = 2 * e * width + e * model.transformer->ffn_dim;
+  return std::max(std::max(std::max(keys_norm, turning), gated_sum) * width, feed_forward);
 }
 
 }  // namespace

@@ -30,13 +30,15 @@ void SelfAttention::parameters(const std::string& name, ParameterList& list) {
   list.tensor(norm_k_D_, name + "norm_k.weight", {width});
 }
 
-at::Tensor SelfAttention::forward(const ReadyInput& x_BSD, const Tokens& tokens) const {
+at::Tensor SelfAttention::forward(ReadyInput x_BSD, const Tokens& tokens) const {
   const std::vector<at::Tensor> qkv_BSD = qkv_(x_BSD).chunk(3, -1);
-  const at::Tensor q_BSHK = normed_heads(qkv_BSD[0], norm_q_D_, shape_);
-  const at::Tensor k_BSHK = normed_heads(qkv_BSD[1], norm_k_D_, shape_);
-  const at::Tensor mixed_BSHK =
-      tokens.group.attention(ops::apply_rotary(q_BSHK, tokens.rotary_SP2), ops::apply_rotary(k_BSHK, tokens.rotary_SP2),
-                             split_heads(qkv_BSD[2], shape_), tokens.share);
+  x_BSD = {};
+  const auto turned = [&](const at::Tensor& part_BSD, const at::Tensor& norm_D) {
+    return ops::apply_rotary(normed_heads(part_BSD, norm_D, shape_), tokens.rotary_SP2);
+  };
+  const at::Tensor q_BSHK = turned(qkv_BSD[0], norm_q_D_);
+  const at::Tensor k_BSHK = turned(qkv_BSD[1], norm_k_D_);
+  const at::Tensor mixed_BSHK = tokens.group.attention(q_BSHK, k_BSHK, split_heads(qkv_BSD[2], shape_), tokens.share);
   return out_(mixed_BSHK.flatten(2));
 }
 
@@ -65,8 +67,9 @@ Contexts CrossAttention::with_keys(Contexts contexts) const {
   return contexts;
 }
 
-at::Tensor CrossAttention::forward(const ReadyInput& x_BSD, const Contexts& contexts) const {
+at::Tensor CrossAttention::forward(ReadyInput x_BSD, const Contexts& contexts) const {
   const at::Tensor q_BSHK = normed_heads(q_(x_BSD), norm_q_D_, shape_);
+  x_BSD = {};
   at::Tensor mixed_BSHK;
   for (std::size_t i = 0; i < contexts.size(); ++i) {
     const at::Tensor more_BSHK = attend(i, q_BSHK, contexts[i]);

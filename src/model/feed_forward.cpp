@@ -9,8 +9,9 @@ void FeedForward::parameters(const std::string& name, ParameterList& list) {
   list.linear(out_, name + "net.2", inner_, width_);
 }
 
-at::Tensor FeedForward::forward(const ReadyInput& x_BSD) const {
+at::Tensor FeedForward::forward(ReadyInput x_BSD) const {
   at::Tensor hidden = in_(x_BSD);
+  x_BSD = {};
   return out_(at::gelu_(hidden, "tanh"));
 }
 

@@ -91,7 +91,7 @@ class Planner {
 
   void add(const std::string& name) {
     const StoredTensor& stored = weights_.stored(name);
-    const StoredType type = target_type(list_.find(name), stored, options_.precision);
+    const StoredType type = target_type(list_, name, stored, options_.precision);
     Step step{name, type, "", "", 0};
     step.to = put(name, type, stored.shape, step.at);
     if (type == StoredType::f8_e4m3) {

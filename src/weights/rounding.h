@@ -13,10 +13,11 @@
 
 namespace nightreel::weights {
 
-/// The type in which a tensor that is stored as `stored` is to be written; `listed`: what its module says of it, null
-/// where that does not know it. That stays as it is, as do whole numbers; what is computed with in float32 is not
-/// rounded. fp8 is for the matrices of the blocks; what is beside them becomes bfloat16.
-StoredType target_type(const ListedTensor* listed, const StoredTensor& stored, Precision precision);
+/// The type in which the tensor `name`, stored as `stored`, of the component that `list` is of is to be written. What
+/// is computed with in float32 is not rounded, and whole numbers stay as they are. fp8 is for the matrices of the
+/// blocks; what is beside them becomes bfloat16.
+StoredType target_type(const TensorList& list, const std::string& name, const StoredTensor& stored,
+                       Precision precision);
 
 /// Errors of a component, summed up tensor by tensor.
 struct Rounding {

@@ -1,17 +1,27 @@
 #include "nightreel/weights/tensor_list.h"
 
-namespace nightreel::weights {
+<<<<<<< HEAD:src/weights/tensor_list.cpp namespace nightreel::weights {
+=======
+#include <algorithm>
 
-TensorList::TensorList(std::vector<ListedTensor> tensors) : tensors_(std::move(tensors)) {
-  for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    places_.emplace(tensors_[i].name, i);
-    if (!tensors_[i].also.empty()) places_.emplace(tensors_[i].also, i);
+  namespace nightreel::model {
+>>>>>>> i4-merge:src/model/tensor_list.cpp
+
+  TensorList::TensorList(std::vector<ListedTensor> tensors) : tensors_(std::move(tensors)) {
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      places_.emplace(tensors_[i].name, i);
+      if (!tensors_[i].also.empty()) places_.emplace(tensors_[i].also, i);
+    }
   }
-}
 
-const ListedTensor* TensorList::find(const std::string& name) const {
-  const auto found = places_.find(name);
-  return found == places_.end() ? nullptr : &tensors_[found->second];
-}
+  bool TensorList::as_stored() const {
+    return !tensors_.empty() &&
+           std::all_of(tensors_.begin(), tensors_.end(), [](const ListedTensor& tensor) { return tensor.as_stored; });
+  }
 
-}  // namespace nightreel::weights
+  const ListedTensor* TensorList::find(const std::string& name) const {
+    const auto found = places_.find(name);
+    return found == places_.end() ? nullptr : &tensors_[found->second];
+  }
+
+  }  // namespace nightreel::weights

@@ -14,16 +14,16 @@ using test::random_time;
 
 namespace {
 
-constexpr std::array<std::int64_t, 3> kGrid{2, 1, 3};
-constexpr std::int64_t kTokens = 6;
+constexpr std::array<std::int64_t, 3> kBlockGrid{2, 1, 3};
+constexpr std::int64_t kBlockTokens = 6;
 
-struct Small {
+struct SmallBlock {
   model::Block block{test::small_config()};
   std::vector<at::Tensor> tensors = test::fill(block, "blocks.0.");
 
   at::Tensor operator()(const at::Tensor& x_BSD, const model::TimeEmbeddings& times,
                         const model::Contexts& contexts) const {
-    return block.forward(x_BSD.clone(), times, contexts, test::tokens_of(kGrid, 12));
+    return block.forward(x_BSD.clone(), times, contexts, test::tokens_of(kBlockGrid, 12));
   }
 };
 
@@ -37,7 +37,7 @@ model::TimeEmbedding part_of(const model::TimeEmbedding& time, std::int64_t toke
 TEST_CASE("a block is its parts: norms, attention twice, feed-forward layers, each gated and added") {
   at::manual_seed(1);
   const card::TransformerConfig config = test::small_config();
-  const Small small;
+  const SmallBlock small;
   model::SelfAttention self(config);
   model::CrossAttention cross(config);
   model::FeedForward ffn(config);
@@ -51,13 +51,13 @@ TEST_CASE("a block is its parts: norms, attention twice, feed-forward layers, ea
     *parameter.tensor = small.tensors.at(next++);
   }
   CHECK(next == small.tensors.size());
-  const at::Tensor x = at::randn({1, kTokens, 24});
-  const model::TimeEmbedding time = random_time(kTokens, 24);
+  const at::Tensor x = at::randn({1, kBlockTokens, 24});
+  const model::TimeEmbedding time = random_time(kBlockTokens, 24);
   const model::Contexts contexts{{at::randn({1, 5, 24})}};
   const auto rows = (small.tensors[0] + time.modulation_B6D).unbind(1);
   const auto norm = [&](const at::Tensor& of) { return at::layer_norm(of, {24}, {}, {}, config.eps); };
   at::Tensor y = norm(x) * (1 + rows[1]) + rows[0];
-  at::Tensor expected = x + self.forward({y, {}}, test::tokens_of(kGrid, 12)) * rows[2];
+  at::Tensor expected = x + self.forward({y, {}}, test::tokens_of(kBlockGrid, 12)) * rows[2];
   y = norm(expected) * small.tensors[15] + small.tensors[16];
   expected = expected + cross.forward({y, {}}, contexts);
   y = norm(expected) * (1 + rows[4]) + rows[3];
@@ -67,10 +67,10 @@ TEST_CASE("a block is its parts: norms, attention twice, feed-forward layers, ea
 
 TEST_CASE("tokens that follow each other with one time step are as good as one run, with another are not") {
   at::manual_seed(2);
-  const Small small;
-  const at::Tensor x = at::randn({1, kTokens, 24});
+  const SmallBlock small;
+  const at::Tensor x = at::randn({1, kBlockTokens, 24});
   const model::Contexts contexts{{at::randn({1, 5, 24})}};
-  const model::TimeEmbedding time = random_time(kTokens, 24);
+  const model::TimeEmbedding time = random_time(kBlockTokens, 24);
   const at::Tensor whole = small(x, {time}, contexts);
   CHECK(deviation(small(x, {part_of(time, 2), part_of(time, 4)}, contexts), whole) < 1e-5);
   CHECK(deviation(small(x, {random_time(2, 24), part_of(time, 4)}, contexts), whole) > 0.01);
@@ -78,10 +78,10 @@ TEST_CASE("tokens that follow each other with one time step are as good as one r
 
 TEST_CASE("prompts that share their tokens are told apart by the first context") {
   at::manual_seed(3);
-  const Small small;
-  const at::Tensor x = at::randn({1, kTokens, 24});
+  const SmallBlock small;
+  const at::Tensor x = at::randn({1, kBlockTokens, 24});
   const at::Tensor rows_BTD = at::randn({2, 5, 24});
-  const model::TimeEmbedding time = random_time(kTokens, 24);
+  const model::TimeEmbedding time = random_time(kBlockTokens, 24);
   const at::Tensor both = small(x, {time}, {{rows_BTD}});
   REQUIRE(both.size(0) == 2);
   for (const std::int64_t prompt : {0, 1}) {
@@ -91,10 +91,10 @@ TEST_CASE("prompts that share their tokens are told apart by the first context")
 }
 
 TEST_CASE("a block says once that it makes no more collective calls") {
-  const Small small;
+  const SmallBlock small;
   int told = 0;
   const auto when_alone = [&] { ++told; };
-  small.block.forward(at::randn({1, kTokens, 24}), {random_time(kTokens, 24)}, {{at::randn({1, 5, 24})}},
-                      test::tokens_of(kGrid, 12), when_alone);
+  small.block.forward(at::randn({1, kBlockTokens, 24}), {random_time(kBlockTokens, 24)}, {{at::randn({1, 5, 24})}},
+                      test::tokens_of(kBlockGrid, 12), when_alone);
   CHECK(told == 1);
 }

@@ -69,6 +69,7 @@ ControlledTransformer load_controlled(const std::string& folder, const model::Tr
   const base::Json vace = json;
   json.erase("vace_layers");
   json.erase("vace_in_channels");
+  json["_class_name"] = "WanTransformer3DModel";  // what is left of it
   const card::TransformerConfig config = card::parse_transformer_config(json, path);
   weights::WeightMap weights = weights::WeightMap::open(folder);
   ControlledTransformer loaded{model::Transformer(config, weights, options),

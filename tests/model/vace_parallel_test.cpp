@@ -13,7 +13,7 @@ using test::kLong;
 
 namespace {
 
-constexpr double kTolerance = 1e-5;
+constexpr double kVaceTolerance = 1e-5;
 const std::string kCase = "vace_three";
 
 at::Tensor velocity(const test::ControlledTransformer& loaded, const model::SequenceParallel& sequence) {
@@ -39,7 +39,7 @@ TEST_CASE("1, 2 and 3 ranks, each with a share of tokens and blocks, give the co
       const double error = test::relative_error(velocity(loaded, sequence), expected);
       sequence.finalize();
       group.finalize();
-      return error < kTolerance ? std::string("end") : std::to_string(error);
+      return error < kVaceTolerance ? std::string("end") : std::to_string(error);
     });
     for (const std::string& outcome : outcomes) CHECK(outcome == "end");
   }

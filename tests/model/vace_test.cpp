@@ -10,7 +10,7 @@ using test::Golden;
 
 namespace {
 
-constexpr double kTolerance = 1e-5;
+constexpr double kVaceTolerance = 1e-5;
 
 std::vector<double> numbers(const at::Tensor& tensor) {
   std::vector<double> list;
@@ -35,7 +35,7 @@ TEST_CASE(
         loaded.branch->control(golden.tensor("control"), numbers(golden.tensor("scales" + suffix)));
         const at::Tensor velocity =
             loaded.transformer.forward(golden.tensor("latents"), golden.tensor("timestep"), text);
-        CHECK(test::reported_error(name + suffix, velocity, golden.tensor("output" + suffix)) < kTolerance);
+        CHECK(test::reported_error(name + suffix, velocity, golden.tensor("output" + suffix)) < kVaceTolerance);
       }
     }
     // The scales make a difference, or the test would prove nothing.

@@ -57,7 +57,8 @@ class SelfAttention {
   /// Adds its tensors; `name` stands before theirs: "blocks.0.attn1.".
   void parameters(const std::string& name, ParameterList& list);
   InputForm input_form() const { return qkv_.input_form(); }
-  at::Tensor forward(const ReadyInput& x_BSD, const Tokens& tokens) const;
+  /// x is spent.
+  at::Tensor forward(ReadyInput x_BSD, const Tokens& tokens) const;
 
  private:
   HeadShape shape_;
@@ -74,8 +75,8 @@ class CrossAttention {
   InputForm input_form() const { return q_.input_form(); }
   /// With keys and values, dense, made of the rows.
   Contexts with_keys(Contexts contexts) const;
-  /// `contexts`: one for each projection, or for the first of them.
-  at::Tensor forward(const ReadyInput& x_BSD, const Contexts& contexts) const;
+  /// x is spent. `contexts`: one for each projection, or for the first of them.
+  at::Tensor forward(ReadyInput x_BSD, const Contexts& contexts) const;
 
  private:
   /// How keys and values are made of a context's rows.

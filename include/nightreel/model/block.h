@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "nightreel/card/configs.h"
 #include "nightreel/model/attention.h"
@@ -20,6 +21,8 @@
 #include "nightreel/model/time_embedder.h"
 
 namespace nightreel::model {
+
+struct ModulatedRun;
 
 class Block {
  public:
@@ -37,6 +40,9 @@ class Block {
                      const std::function<void()>& when_alone = {}) const;
 
  private:
+  at::Tensor attend_to_each_other(at::Tensor x_BSD, const std::vector<ModulatedRun>& modulation,
+                                  const Tokens& tokens) const;
+  at::Tensor feed_forward(at::Tensor x_BSD, const std::vector<ModulatedRun>& modulation) const;
   at::Tensor norm_for_contexts(const at::Tensor& x_BSD) const;
 
   std::int64_t width_;

@@ -22,7 +22,8 @@ class FeedForward {
   /// Adds its tensors; `name` stands before theirs: "blocks.0.ffn.".
   void parameters(const std::string& name, ParameterList& list);
   InputForm input_form() const { return in_.input_form(); }
-  at::Tensor forward(const ReadyInput& x_BSD) const;
+  /// x is spent.
+  at::Tensor forward(ReadyInput x_BSD) const;
 
  private:
   std::int64_t width_;

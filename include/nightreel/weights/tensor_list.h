@@ -39,6 +39,8 @@ class TensorList {
   const std::vector<ListedTensor>& tensors() const { return tensors_; }
   /// By either of its names; null where the module knows no such tensor.
   const ListedTensor* find(const std::string& name) const;
+  /// Whether conversion leaves all tensors as they are, also those that the module does not know.
+  bool as_stored() const;
 
  private:
   std::vector<ListedTensor> tensors_;
