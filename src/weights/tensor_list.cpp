@@ -1,11 +1,8 @@
 #include "nightreel/weights/tensor_list.h"
 
-<<<<<<< HEAD:src/weights/tensor_list.cpp namespace nightreel::weights {
-=======
 #include <algorithm>
 
-  namespace nightreel::model {
->>>>>>> i4-merge:src/model/tensor_list.cpp
+namespace nightreel::weights {
 
   TensorList::TensorList(std::vector<ListedTensor> tensors) : tensors_(std::move(tensors)) {
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
