@@ -1,4 +1,5 @@
 #include "nightreel/bench/measure.h"
+#include "nightreel/memory/text.h"
 
 #include <ATen/ATen.h>
 

@@ -14,6 +14,7 @@
 #include "nightreel/bench/piece.h"
 #include "nightreel/bench/random_weights.h"
 #include "nightreel/card/card.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
@@ -103,8 +104,9 @@ class Text final : public Piece {
   Text(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : encoder_(with_reader(workload,
                              [&](weights::TensorReader* reader) {
-                               return model::Umt5Encoder::load(card.text_encoder, workload.model + "/text_encoder",
-                                                               workload.device, workload.dtype, reader);
+                               auto weights = weights::WeightMap::open(workload.model + "/text_encoder", reader);
+                               return model::Umt5Encoder::load(card.text_encoder, std::move(weights), workload.device,
+                                                               workload.dtype);
                              })),
         dtype_(workload.dtype),
         tokens_(inputs.tokens("ids", workload.tokens, encoder_.config().vocab_size)) {}
@@ -201,8 +203,8 @@ class VaeDecode final : public Piece {
   VaeDecode(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : vae_(with_reader(workload,
                          [&](weights::TensorReader* reader) {
-                           return model::Vae::load(card.vae, workload.model + "/vae", workload.device, at::kFloat,
-                                                   reader);
+                           auto weights = weights::WeightMap::open(workload.model + "/vae", reader);
+                           return model::Vae::load(card.vae, std::move(weights), workload.device, at::kFloat);
                          })),
         plan_(workload.plan),
         as_pixels_(inputs.has_reference()),

@@ -5,21 +5,16 @@
 #include "nightreel/memory/modules.h"
 
 namespace nightreel::memory {
-namespace {
-
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
-
-}  // namespace
 
 // As LibTorch sizes it where a GPU has compute capability 9.0; elsewhere it is less.
 std::uint64_t product_workspace(const MemoryModel& model) {
-  return model.gpu ? 32 * kMiB : 0;
+  return model.gpu ? std::uint64_t{32} << 20U : 0;
 }
 
 // cuDNN says what an algorithm takes; which one it chooses is known on a GPU alone. An assumption, which the stand-in
 // shares.
 std::uint64_t convolution_workspace(const MemoryModel& model) {
-  return model.gpu ? 128 * kMiB : 0;
+  return model.gpu ? std::uint64_t{128} << 20U : 0;
 }
 
 Activations activations_of(const MemoryModel& model, const settings::Settings& settings, const Tiled& tiled) {

@@ -1,6 +1,7 @@
 #include "nightreel/memory/modules.h"
 
 #include "memory/lengths.h"
+#include "nightreel/card/card.h"
 
 namespace nightreel::memory {
 namespace {

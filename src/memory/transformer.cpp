@@ -11,7 +11,9 @@
 #include <algorithm>
 
 #include "memory/lengths.h"
+#include "nightreel/card/card.h"
 #include "nightreel/memory/modules.h"
+#include "nightreel/memory/sizes.h"
 
 namespace nightreel::memory {
 namespace {
@@ -101,7 +103,7 @@ std::uint64_t latents_bytes(const MemoryModel& model, const Settings& s) {
 std::uint64_t kept_bytes(const MemoryModel& model, const Settings& s) {
   const auto& t = *model.transformer;
   const std::int64_t tables = tokens_of(model, s) * t.attention_head_dim * kFloat * (model.two_experts() ? 2 : 1);
-  const std::int64_t prompts = 2 * text_rows(model) * t.text_dim * model.element_bytes;
+  const std::int64_t prompts = kCachedPrompts * text_rows(model) * t.text_dim * model.element_bytes;
   return unsigned_of(tables + prompts + cells_of(model, s) * kFloat * t.in_channels);
 }
 

@@ -22,17 +22,15 @@ at::Tensor flattened(const at::Tensor& taken) {
 
 ClipVision ClipVision::load(const std::string& dir, at::Device device, at::ScalarType dtype) {
   const card::ClipVisionConfig config = card::read_clip_vision_config(dir + "/image_encoder");
-  return load(config, card::read_clip_picture_config(dir, config), dir + "/image_encoder", device, dtype);
+  return load(config, card::read_clip_picture_config(dir, config), weights::WeightMap::open(dir + "/image_encoder"),
+              device, dtype);
 }
 
 ClipVision ClipVision::load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
-                            const std::string& folder, at::Device device, at::ScalarType dtype,
-                            weights::TensorReader* reader) {
+                            weights::WeightMap weights, at::Device device, at::ScalarType dtype) {
   const c10::InferenceMode inference;
-  weights::WeightMap weights = weights::WeightMap::open(folder, reader);
   ClipVision clip(config, picture, device, dtype);
-  load_parameters(clip.parameters(), weights, device);
-  weights.expect_all_taken();
+  load_all(clip.parameters(), weights, device);
   return clip;
 }
 

@@ -7,8 +7,10 @@
 namespace nightreel::model {
 
 ReadyInput make_ready(at::Tensor x, const InputForm& form) {
-  if (!form.quantised) return {x.to(form.dtype), {}};
-  const ops::Quantised rows = ops::quantise_rows(x.to(form.dtype));
+  const at::Tensor in_dtype = x.to(form.dtype);
+  x.reset();  // an argument else lives as long as the expression that it is made in
+  if (!form.quantised) return {in_dtype, {}};
+  const ops::Quantised rows = ops::quantise_rows(in_dtype);
   return {rows.values_OI, rows.scale_O1};
 }
 

@@ -104,6 +104,11 @@ void load_parameters(const std::vector<Parameter>& parameters, weights::WeightMa
   for (const Parameter& parameter : parameters) load_parameter(parameter, weights, device);
 }
 
+void load_all(const std::vector<Parameter>& parameters, weights::WeightMap& weights, at::Device device) {
+  load_parameters(parameters, weights, device);
+  weights.expect_all_taken();
+}
+
 void lay_out(const Parameter& parameter) {
   const std::vector<std::int64_t> shape = shape_of(parameter);
   parameter.flat->add(*parameter.tensor, shape, parameter.fp8 ? at::kFloat8_e4m3fn : parameter.dtype);

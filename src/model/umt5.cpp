@@ -35,16 +35,14 @@ at::Tensor relative_position_buckets(std::int64_t length, std::int64_t num_bucke
 
 Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::ScalarType dtype,
                               weights::TensorReader* reader) {
-  return load(card::read_umt5_config(folder), folder, device, dtype, reader);
+  return load(card::read_umt5_config(folder), weights::WeightMap::open(folder, reader), device, dtype);
 }
 
-Umt5Encoder Umt5Encoder::load(const card::Umt5Config& config, const std::string& folder, at::Device device,
-                              at::ScalarType dtype, weights::TensorReader* reader) {
+Umt5Encoder Umt5Encoder::load(const card::Umt5Config& config, weights::WeightMap weights, at::Device device,
+                              at::ScalarType dtype) {
   const c10::InferenceMode inference;
-  weights::WeightMap weights = weights::WeightMap::open(folder, reader);
   Umt5Encoder encoder(config, device, dtype);
-  load_parameters(encoder.parameters(), weights, device);
-  weights.expect_all_taken();
+  load_all(encoder.parameters(), weights, device);
   return encoder;
 }
 

@@ -47,9 +47,9 @@ Expert load_transformer(const card::TransformerConfig& config, const std::string
 /// The image encoder that the transformer wants to be told by, or null.
 std::unique_ptr<model::ClipVision> load_clip(const card::Card& card, const PipelineOptions& options) {
   if (!card.image_encoder) return nullptr;
-  return std::make_unique<model::ClipVision>(model::ClipVision::load(*card.image_encoder, card.picture,
-                                                                     card.folder + "/image_encoder", options.device,
-                                                                     options.dtype, options.reader));
+  auto weights = weights::WeightMap::open(card.folder + "/image_encoder", options.reader);
+  return std::make_unique<model::ClipVision>(
+      model::ClipVision::load(*card.image_encoder, card.picture, std::move(weights), options.device, options.dtype));
 }
 
 template <class Module>
@@ -92,13 +92,15 @@ Pipeline Pipeline::load(const card::Card& card, const PipelineOptions& options) 
   Residency& residency = *pipeline.residency_;
   residency.adopt(options.plan);
   pipeline.text_encoder_ = timed("text_encoder", [&](const std::string& folder) {
+    auto weights = weights::WeightMap::open(folder, options.reader);
     return std::make_unique<model::Umt5Encoder>(
-        model::Umt5Encoder::load(card.text_encoder, folder, options.device, options.dtype, options.reader));
+        model::Umt5Encoder::load(card.text_encoder, std::move(weights), options.device, options.dtype));
   });
   residency.add(Part::text_encoder, weights_of(*pipeline.text_encoder_));
   pipeline.vae_ = timed("vae", [&](const std::string& folder) {
     // In float32 whatever the transformer's: so do the published code and diffusers' examples, and bfloat16 shows.
-    return std::make_unique<model::Vae>(model::Vae::load(card.vae, folder, options.device, at::kFloat, options.reader));
+    auto weights = weights::WeightMap::open(folder, options.reader);
+    return std::make_unique<model::Vae>(model::Vae::load(card.vae, std::move(weights), options.device, at::kFloat));
   });
   residency.add(Part::vae, weights_of(*pipeline.vae_));
   std::array<Expert, 2> experts;

@@ -4,6 +4,7 @@
 
 #include "nightreel/base/file.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/queue/redis.h"
 #include "nightreel/queue/token.h"
 #include "rank/list_watch.h"

@@ -4,6 +4,8 @@
 #include <optional>
 
 #include "nightreel/job/resolve.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 
 namespace nightreel::rank {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/launch_check.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/inbox_entry.h"
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/member.h"

@@ -11,6 +11,7 @@
 #include "nightreel/cluster/groups.h"
 #include "nightreel/cluster/launch_check.h"
 #include "nightreel/cluster/shared_folder.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/judgement.h"

@@ -6,6 +6,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/memory/model.h"
+#include "nightreel/memory/text.h"
 
 namespace nightreel::render {
 namespace {

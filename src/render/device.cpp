@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "nightreel/media/library_versions.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
 

@@ -10,6 +10,7 @@
 #include "nightreel/card/card.h"
 #include "nightreel/card/checkpoint.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/memory/text.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"

@@ -9,6 +9,7 @@
 #include "nightreel/media/archive.h"
 #include "nightreel/media/picture.h"
 #include "nightreel/media/video.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/settings/json.h"
 #include "nightreel/text/clean.h"
 #include "render/loaded_model.h"

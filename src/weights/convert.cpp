@@ -57,16 +57,20 @@ struct Plan {
   }
 };
 
+struct Layouts {
+  Layout from, to;
+};
+
 /// Makes the plan of one component.
 class Planner {
  public:
-  Planner(const ConvertOptions& options, Layout from, Layout to, const std::string& component, TensorList list,
+  Planner(const ConvertOptions& options, const Layouts& layouts, const std::string& component, TensorList list,
           const WeightMap& weights)
       : options_(options),
         list_(std::move(list)),
         weights_(weights),
-        same_layout_(from == to),
-        original_(to == Layout::original),
+        same_layout_(layouts.from == layouts.to),
+        original_(layouts.to == Layout::original),
         names_(options.from + "/" + component) {
     plan_.component = component;
   }
@@ -284,7 +288,7 @@ std::vector<ConvertedComponent> convert_checkpoint(const ConvertOptions& options
   std::uint64_t needed = 0;
   for (const std::string& name : names) {
     weights.push_back(WeightMap::open(options.from + "/" + name));
-    plans.push_back(Planner(options, from, to, name, lists(name), weights.back()).make());
+    plans.push_back(Planner(options, {from, to}, name, lists(name), weights.back()).make());
     needed += plans.back().bytes();
   }
   StagingFolder staging(options.to);

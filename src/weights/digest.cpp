@@ -17,14 +17,11 @@ std::string digest_line(const std::string& component, const std::string& name, c
 }
 
 std::vector<std::string> digest_lines(const std::string& component, const TensorList& list, const WeightMap& weights,
-                                      std::size_t part, std::size_t parts, const base::CancelToken& cancel) {
-  std::vector<std::string> names = weights.names();
-  const auto left_out = [&](const std::string& name) { return !counts(list, name, weights); };
-  names.erase(std::remove_if(names.begin(), names.end(), left_out), names.end());
+                                      const base::CancelToken& cancel) {
   std::vector<std::string> lines;
-  for (std::size_t i = part; i < names.size(); i += parts) {
+  for (const std::string& name : weights.names()) {
+    if (!counts(list, name, weights)) continue;
     cancel.throw_if_cancelled();
-    const std::string& name = names[i];
     lines.push_back(digest_line(component, counted_name(list, name), weights.stored(name), weights.bytes(name)));
   }
   return lines;
@@ -41,7 +38,7 @@ std::string checkpoint_digest(const std::string& folder, const ListOf& lists, co
   std::vector<std::string> lines;
   for (const std::string& component : card::components_of(folder)) {
     const WeightMap weights = WeightMap::open(folder + "/" + component);
-    for (std::string& line : digest_lines(component, lists(component), weights, 0, 1, cancel)) {
+    for (std::string& line : digest_lines(component, lists(component), weights, cancel)) {
       lines.push_back(std::move(line));
     }
   }

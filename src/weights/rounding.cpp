@@ -65,14 +65,16 @@ Matrix matrix_of(const StoredTensor& stored) {
 
 StoredType target_type(const TensorList& list, const std::string& name, const StoredTensor& stored,
                        Precision precision) {
-  const ListedTensor* listed = list.find(name);
+  const ListedTensor* known = list.find(name);
+  ListedTensor listed;
+  listed.as_stored = list.as_stored();
+  if (known != nullptr) listed = *known;
   const bool number = scalar_type(stored.type).has_value();
-  const bool stays = listed != nullptr ? listed->as_stored : list.as_stored();
-  if (precision == Precision::keep || !number || stays) return stored.type;
+  if (precision == Precision::keep || !number || listed.as_stored) return stored.type;
   if (precision == Precision::f32) return StoredType::f32;
-  if (listed != nullptr && listed->float32) return stored.type;
+  if (listed.float32) return stored.type;
   if (precision == Precision::f16) return StoredType::f16;
-  const bool matrix = listed != nullptr && listed->fp8 && stored.shape.size() == 2;
+  const bool matrix = listed.fp8 && stored.shape.size() == 2;
   return precision == Precision::fp8 && matrix ? StoredType::f8_e4m3 : StoredType::bf16;
 }
 

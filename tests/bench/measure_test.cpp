@@ -1,5 +1,7 @@
 // What a measurement says about results that are right, wrong, not finite or different from run to run.
 #include "nightreel/bench/measure.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>

@@ -5,6 +5,7 @@
 
 #include "gpu/check.h"
 #include "gpu/random_model.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "pipeline/moving.h"
 

@@ -1,5 +1,6 @@
 // How a GPU's memory is taken, as far as it can be told without one, and how much of the host's there is.
 #include "nightreel/pipeline/gpu_memory.h"
+#include "nightreel/memory/model.h"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>

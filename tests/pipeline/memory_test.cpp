@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "nightreel/base/json.h"
+#include "nightreel/memory/activations.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "nightreel/memory/plan.h"
 #include "nightreel/pipeline/pipeline.h"
 
 namespace nightreel::test {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"

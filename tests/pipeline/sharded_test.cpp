@@ -5,6 +5,7 @@
 #include "comm/host_copies.h"
 #include "comm/store_group.h"
 #include "nightreel/base/error.h"
+#include "nightreel/memory/plan.h"
 #include "pipeline/golden_run.h"
 #include "support/checked_device.h"
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
+#include "nightreel/memory/model.h"
 
 using namespace nightreel;
 using namespace nightreel::rank;

@@ -13,6 +13,7 @@
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/inbox_entry.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"

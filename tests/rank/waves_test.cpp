@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "nightreel/memory/plan.h"
 #include "rank/night.h"
 #include "support/error.h"
 

@@ -15,6 +15,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/media/archive.h"
+#include "nightreel/memory/plan.h"
 #include "render/agreement.h"
 #include "render/support.h"
 #include "support/error.h"

@@ -19,6 +19,7 @@
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 #include "nightreel/model/checkpoint.h"
 #include "nightreel/render/video_maker.h"
 #include "stand_in/imagined_group.h"

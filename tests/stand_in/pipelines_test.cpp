@@ -6,6 +6,7 @@
 #include <cuda_runtime_api.h>
 #include <doctest/doctest.h>
 
+#include "nightreel/memory/plan.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "pipeline/golden_run.h"
 #include "pipeline/moving.h"

@@ -170,7 +170,7 @@ TEST_CASE("a digest is the same for every layout of the same numbers, and for no
   CHECK(digest({{"a", {2}}}) != expected);
 }
 
-TEST_CASE("a digest's lines can be made apart, and a tied tensor counts once") {
+TEST_CASE("a digest's lines may come in any order, and a tied tensor counts once") {
   const TempFolder folder;
   folder.write("model.safetensors",
                file_of({{"shared.weight", {2}}, {"encoder.embed_tokens.weight", {2}}, {"x", {1}}, {"y", {1}}}));
@@ -180,9 +180,7 @@ TEST_CASE("a digest's lines can be made apart, and a tied tensor counts once") {
   const auto all = weights::digest_lines("text_encoder", list, weights);
   CHECK(all.size() == 3);
   CHECK(contains(all[0], "text_encoder shared.weight F32 [2] "));
-  auto parts = weights::digest_lines("text_encoder", list, weights, 1, 2);
-  for (const std::string& line : weights::digest_lines("text_encoder", list, weights, 0, 2)) parts.push_back(line);
-  CHECK(weights::digest_of_lines(parts) == weights::digest_of_lines(all));
+  CHECK(weights::digest_of_lines({all.rbegin(), all.rend()}) == weights::digest_of_lines(all));
 
   const TempFolder other_name;  // transformers 5 writes one name, older versions the other
   other_name.write("model.safetensors", file_of({{"encoder.embed_tokens.weight", {2}}, {"x", {1}}, {"y", {1}}}));

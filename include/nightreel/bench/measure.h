@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "nightreel/bench/piece.h"
+#include "nightreel/memory/plan.h"
 
 namespace nightreel::bench {
 

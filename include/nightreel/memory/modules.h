@@ -23,8 +23,8 @@ std::uint64_t transformer_bytes(const MemoryModel& model, const settings::Settin
 std::uint64_t keys_bytes(const MemoryModel& model, const settings::Settings& settings);
 /// Of what a sampler has of the latents.
 std::uint64_t latents_bytes(const MemoryModel& model, const settings::Settings& settings);
-/// Of what a video leaves on the device until it is done: its prompts, its latents with their picture condition, and
-/// the experts' tables of rotations.
+/// Of what stays on the device from stage to stage: encoded prompts, latents with their picture condition, and the
+/// experts' tables of rotations.
 std::uint64_t kept_bytes(const MemoryModel& model, const settings::Settings& settings);
 
 /// Of the pictures on their way to latents, in tiles or whole; 0 without a picture.

@@ -14,6 +14,9 @@ inline constexpr std::int64_t kTileStride = 192;
 /// Frames of pixels that a VAE codes at a time, after the first: those of one latent frame.
 inline constexpr std::int64_t kFramesAPiece = 4;
 
+/// Encoded prompts that are kept for videos to come.
+inline constexpr std::int64_t kCachedPrompts = 16;
+
 /// Numbers of a layer's input that are rounded to fp8 at a time, each of which takes kQuantisedBytes beside its own
 /// two: all of a long video's would be gigabytes.
 inline constexpr std::int64_t kQuantisedPiece = 1 << 24;

@@ -16,10 +16,7 @@
 #include "nightreel/model/linear.h"
 #include "nightreel/model/parameter.h"
 #include "nightreel/model/weight_visitor.h"
-
-namespace nightreel::weights {
-class TensorReader;
-}
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -27,10 +24,9 @@ class ClipVision {
  public:
   /// Loads image_encoder/ and image_processor/ of the checkpoint `dir`.
   static ClipVision load(const std::string& dir, at::Device device, at::ScalarType dtype);
-  /// The same where the configurations have been read; `folder`: DIR/image_encoder. `reader`: see WeightMap::open.
+  /// The same where the configurations have been read, and the tensors are known.
   static ClipVision load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
-                         const std::string& folder, at::Device device, at::ScalarType dtype,
-                         weights::TensorReader* reader = nullptr);
+                         weights::WeightMap weights, at::Device device, at::ScalarType dtype);
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, at::Device device,

@@ -55,6 +55,9 @@ Held held(const Parameter& parameter, const at::Tensor& numbers);
 /// what the module does not have, `weights` learns that it belongs to the model.
 void load_parameter(const Parameter& parameter, weights::WeightMap& weights, at::Device device);
 void load_parameters(const std::vector<Parameter>& parameters, weights::WeightMap& weights, at::Device device);
+/// The same, where these are all that `weights` may have: throws Error{model} that names the others, and what is
+/// missing.
+void load_all(const std::vector<Parameter>& parameters, weights::WeightMap& weights, at::Device device);
 
 /// Reserves the parameter's bytes in its FlatParameter.
 void lay_out(const Parameter& parameter);

@@ -15,10 +15,7 @@
 #include "nightreel/card/configs.h"
 #include "nightreel/model/parameter.h"
 #include "nightreel/model/weight_visitor.h"
-
-namespace nightreel::weights {
-class TensorReader;
-}
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -27,9 +24,9 @@ class Umt5Encoder {
   /// Loads text_encoder/ of a checkpoint, FOLDER/text_encoder. `reader`: see WeightMap::open.
   static Umt5Encoder load(const std::string& folder, at::Device device, at::ScalarType dtype,
                           weights::TensorReader* reader = nullptr);
-  /// The same where the configuration has been read.
-  static Umt5Encoder load(const card::Umt5Config& config, const std::string& folder, at::Device device,
-                          at::ScalarType dtype, weights::TensorReader* reader = nullptr);
+  /// The same where the configuration has been read, and the tensors are known.
+  static Umt5Encoder load(const card::Umt5Config& config, weights::WeightMap weights, at::Device device,
+                          at::ScalarType dtype);
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   Umt5Encoder(const card::Umt5Config& config, at::Device device, at::ScalarType dtype);

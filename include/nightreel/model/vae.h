@@ -19,13 +19,10 @@
 #include "nightreel/memory/sizes.h"
 #include "nightreel/model/parameter.h"
 #include "nightreel/model/weight_visitor.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::comm {
 class Communicator;
-}
-
-namespace nightreel::weights {
-class TensorReader;
 }
 
 namespace nightreel::model {
@@ -47,9 +44,8 @@ class Vae {
  public:
   /// Loads vae/ of a checkpoint, FOLDER/vae.
   static Vae load(const std::string& folder, at::Device device, at::ScalarType dtype);
-  /// The same where the configuration has been read. `reader`: see WeightMap::open.
-  static Vae load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
-                  weights::TensorReader* reader = nullptr);
+  /// The same where the configuration has been read, and the tensors are known.
+  static Vae load(const card::VaeConfig& config, weights::WeightMap weights, at::Device device, at::ScalarType dtype);
   /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
   /// their places.
   Vae(const card::VaeConfig& config, at::Device device, at::ScalarType dtype);

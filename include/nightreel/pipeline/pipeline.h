@@ -19,6 +19,7 @@
 
 #include "nightreel/card/card.h"
 #include "nightreel/memory/plan.h"
+#include "nightreel/memory/sizes.h"
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/pipeline/denoise.h"
 #include "nightreel/pipeline/frames.h"
@@ -52,8 +53,8 @@ struct PipelineOptions {
   model::ShardSeat shard;         // whose share of the transformers' blocks is kept; else all of them
   std::optional<bool> keep_keys;  // see Denoiser
   weights::TensorReader* reader =
-      nullptr;                      // while loading: where tensors come from, if not from this host's files alone
-  std::size_t cached_prompts = 16;  // embeddings kept; the negative prompt above all comes back with every job
+      nullptr;  // while loading: where tensors come from, if not from this host's files alone
+  std::size_t cached_prompts = memory::kCachedPrompts;  // the negative one above all comes back with every job
 };
 
 struct EncodedPrompt {

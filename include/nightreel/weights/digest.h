@@ -22,9 +22,8 @@ namespace nightreel::weights {
 std::string digest_line(const std::string& component, const std::string& name, const StoredTensor& stored,
                         std::string_view bytes);
 
-/// The lines of tensors number part, part + parts, part + 2 * parts, … of one component, which `list` is of.
+/// The lines of one component's tensors, which `list` is of. `cancel` is looked at between two.
 std::vector<std::string> digest_lines(const std::string& component, const TensorList& list, const WeightMap& weights,
-                                      std::size_t part = 0, std::size_t parts = 1,
                                       const base::CancelToken& cancel = {});
 
 /// 32 hex digits over all lines of all components, in any order.

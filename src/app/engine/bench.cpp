@@ -18,6 +18,7 @@
 #include "nightreel/bench/measure.h"
 #include "nightreel/bench/random_weights.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/settings/json.h"
 

@@ -4,6 +4,8 @@
 
 #include "app/engine/engine_flags.h"
 #include "nightreel/base/error.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
