@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "nightreel/base/error.h"
-#include "nightreel/tensorfile/pth.h"
+#include "nightreel/tensorfile/formats.h"
 #include "nightreel/tensorfile/safetensors.h"
 #include "weights/scalar_type.h"
 
@@ -44,6 +44,13 @@ std::optional<at::ScalarType> scalar_type(StoredType type) {
 TensorFile::TensorFile(std::shared_ptr<const MappedFile> mapping, tensorfile::Header header)
     : mapping_(std::move(mapping)), header_(std::move(header)) {}
 
+TensorFile TensorFile::open(const std::string& path) {
+  const tensorfile::Format* format = tensorfile::format_of(path);
+  if (format == nullptr) tensorfile::refuse_file(path, "is in no format that tensors are read from");
+  const auto mapping = std::make_shared<const MappedFile>(format->map(path));
+  return {mapping, format->header(*mapping)};
+}
+
 TensorFile TensorFile::open_safetensors(const std::string& path) {
   const auto mapping = std::make_shared<const MappedFile>(tensorfile::map_safetensors(path));
   return {mapping, tensorfile::safetensors_header(*mapping)};
@@ -52,11 +59,6 @@ TensorFile TensorFile::open_safetensors(const std::string& path) {
 TensorFile TensorFile::open_resolved_safetensors(const std::string& path) {
   const auto mapping = std::make_shared<const MappedFile>(tensorfile::map_resolved_safetensors(path));
   return {mapping, tensorfile::safetensors_header(*mapping)};
-}
-
-TensorFile TensorFile::open_pth(const std::string& path) {
-  const auto mapping = std::make_shared<const MappedFile>(tensorfile::map_pth(path));
-  return {mapping, tensorfile::pth_header(*mapping)};
 }
 
 const std::string& TensorFile::path() const {

@@ -131,10 +131,8 @@ WeightMap WeightMap::open_original(const std::string& folder) {
   WeightMap stored(original);
   if (fs::is_directory(original)) {
     stored = open_folder(original);
-  } else if (fs::path(original).extension() == ".pth") {
-    stored.add(TensorFile::open_pth(original));
   } else {
-    stored.add(TensorFile::open_safetensors(original));
+    stored.add(TensorFile::open(original));
   }
   const std::string component = fs::path(folder).filename().string();
   const OriginalNames names(folder);

@@ -52,7 +52,7 @@ TEST_CASE("a file of torch.save is read as it stands: shared storages, offsets, 
   const std::string path = folder.write("good.pth", test::good_pth());
   at::Tensor kept;
   {
-    const TensorFile file = TensorFile::open_pth(path);
+    const TensorFile file = TensorFile::open(path);
     CHECK(file.tensors().size() == 7);
     CHECK(at::equal(file.tensor("w"), at::tensor({1.0F, 2.0F, 3.0F, 4.0F})));
     CHECK(at::equal(file.tensor("tied"), file.tensor("w")));
@@ -82,9 +82,17 @@ TEST_CASE("of a damaged file every tensor that is still named can be touched") {
   const std::string pth =
       pth_of(pickle::state_dict({{"w", pickle::tensor(four(), 0, {2, 2}, {1, 2})}}), {{"0", kFour}});
   damage_everywhere(pth, [&](const std::string& content) {
-    const TensorFile file = TensorFile::open_pth(folder.write("fuzzed.pth", content));
+    const TensorFile file = TensorFile::open(folder.write("fuzzed.pth", content));
     for (const auto& [name, stored] : file.tensors()) {
       if (stored.type == weights::StoredType::f32) CHECK(file.tensor(name).sum().defined());
     }
   });
+}
+
+TEST_CASE("the end of its name says in which format a file is") {
+  const TempFolder folder;
+  CHECK(TensorFile::open(folder.write("good.pth", test::good_pth())).tensors().size() == 7);
+  const auto error = test::thrown_by([&] { TensorFile::open(folder.write("good.tensors", test::good_pth())); });
+  CHECK(error.kind == base::ErrorKind::model);
+  CHECK(contains(error.message, "good.tensors: is in no format"));
 }

@@ -28,10 +28,11 @@ using tensorfile::StoredType;
 
 class TensorFile {
  public:
+  /// In the format that the end of its name says (tensorfile/formats.h); any other is an Error{model}.
+  static TensorFile open(const std::string& path);
   static TensorFile open_safetensors(const std::string& path);
   /// The same of an absolute path that was resolved: a symbolic link that stands in its way now is refused.
   static TensorFile open_resolved_safetensors(const std::string& path);
-  static TensorFile open_pth(const std::string& path);
 
   const std::string& path() const;
   const std::map<std::string, StoredTensor>& tensors() const { return header_.tensors; }
