@@ -20,18 +20,18 @@ std::uint64_t convolution_workspace(const MemoryModel& model) {
 Activations activations_of(const MemoryModel& model, const settings::Settings& settings, const Tiled& tiled) {
   const std::uint64_t products = product_workspace(model);
   const std::uint64_t convolutions = products + convolution_workspace(model);
+  const std::uint64_t kept = model.transformer ? kept_bytes(model, settings) : 0;
   Activations need;
   need.text = text_encoder_bytes(model) + products;
   if (!settings.image.empty()) {
-    need.picture =
-        std::max(vae_encoder_bytes(model, settings, tiled.encode), 2 * image_encoder_bytes(model)) + convolutions;
+    const std::uint64_t coding = vae_encoder_bytes(model, settings, tiled.encode);
+    need.picture = std::max(coding, 2 * image_encoder_bytes(model)) + convolutions + kept;
   }
-  need.decode = vae_decoder_bytes(model, settings, tiled.decode) + convolutions;
+  need.decode = vae_decoder_bytes(model, settings, tiled.decode) + convolutions + kept;
   if (!model.transformer) return need;
   need.blocks = transformer_bytes(model, settings) + products;
   need.keys = keys_bytes(model, settings);
   need.latents = latents_bytes(model, settings);
-  need.decode += kept_bytes(model, settings);
   return need;
 }
 

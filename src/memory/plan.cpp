@@ -22,11 +22,12 @@ struct Gaps {
   std::uint64_t vae;
   std::uint64_t residual_vae;
   std::uint64_t others;
+  std::uint64_t moving;  // more, of denoising, where experts come and go
   std::uint64_t bytes;
 };
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
-constexpr Gaps kGapsExpandable{14, 22, 6, 568 * kMiB};
-constexpr Gaps kGapsBlocks{65, 65, 35, 224 * kMiB};
+constexpr Gaps kGapsExpandable{17, 22, 6, 7, 568 * kMiB};
+constexpr Gaps kGapsBlocks{65, 65, 35, 0, 224 * kMiB};
 // Of weights that come and go, what blocks that cannot be joined leave unused.
 constexpr std::uint64_t kMovingPart = 16;
 
@@ -35,12 +36,14 @@ std::uint64_t usable_of(std::uint64_t memory, bool gpu) {
   return memory > kReserve ? memory - kReserve : 0;
 }
 
-std::uint64_t taken_for(const std::string& stage, std::uint64_t activations, const MemoryModel& model) {
+std::uint64_t taken_for(const MemoryPlan& plan, const std::string& stage, std::uint64_t activations,
+                        const MemoryModel& model) {
   if (model.allocator == Allocator::exact) return activations;
   const Gaps& gaps = model.allocator == Allocator::expandable ? kGapsExpandable : kGapsBlocks;
   const bool coding = stage == "picture" || stage == "decode";
   const std::uint64_t vae = model.vae.is_residual ? gaps.residual_vae : gaps.vae;
-  return activations + activations / 100 * (coding ? vae : gaps.others) + gaps.bytes;
+  const std::uint64_t others = gaps.others + (stage == "denoise" && plan.experts != Experts::stay ? gaps.moving : 0);
+  return activations + activations / 100 * (coding ? vae : others) + gaps.bytes;
 }
 
 bool is_expert(Part part) {
@@ -107,7 +110,7 @@ void fill_in(const DeviceMemory& memory, const Settings& settings, MemoryPlan& p
   const MemoryModel& model = memory.model;
   const Activations need = activations_of(model, settings, plan.tiled);
   const auto add = [&](const char* stage, std::uint64_t activations) {
-    const std::uint64_t taken = taken_for(stage, activations, model) + gaps_of_moving(model, plan, stage);
+    const std::uint64_t taken = taken_for(plan, stage, activations, model) + gaps_of_moving(model, plan, stage);
     plan.stages.push_back({stage, weights_at(model, plan, stage), taken, activations});
   };
   add("text", need.text);

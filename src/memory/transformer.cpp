@@ -5,7 +5,8 @@
 //   attention     x, q|k|v, turned q and k, mixed                                               7 e
 //   feed-forward  x, hidden (ffn_dim / width), its output                                      (2 + ffn/width) e
 //   gated sum     x, what is added, their sum                                                   3 e + three in float32
-//   looking at the text: x, normed, q, mixed, out (5 e), and for each of its rows keys and values, one way and another
+//   looking at the text: x, q, mixed, out (4 e), or x, q and its norm (3 e + two in float32); and for each of its rows
+//   keys and values, one way and another
 // where what is in float32 counts where e < 4 alone, and on a CPU turning keys goes through two in float32 too.
 // Attention itself keeps no matrix of scores: LibTorch's fused kernels.
 #include <algorithm>
@@ -78,7 +79,9 @@ std::uint64_t transformer_bytes(const MemoryModel& model, const Settings& s) {
   const std::int64_t tokens = tokens_here(model, s);
   const bool two_times = !s.image.empty() && t.in_channels == t.out_channels;
   const std::int64_t text = batch * text_rows(model) * t.width() * model.element_bytes;
-  const std::int64_t looks_at_text = 5 * batch * tokens * t.width() * model.element_bytes + 4 * text;
+  const std::int64_t in_float = model.element_bytes < kFloat ? kFloat : 0;
+  const std::int64_t looks_at_text =
+      std::max(4 * model.element_bytes, 3 * model.element_bytes + 2 * in_float) * batch * tokens * t.width() + 4 * text;
   // Queries, keys and values, packed for the others and as they come; in a ring three more, since sums are float32.
   const std::int64_t exchanged = ranks > 1 ? 9 * batch * tokens * t.width() * model.element_bytes : 0;
   return unsigned_of(std::max(batch * tokens * block_bytes_a_token(model, two_times) + exchanged, looks_at_text) +
