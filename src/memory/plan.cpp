@@ -26,7 +26,7 @@ struct Gaps {
   std::uint64_t bytes;
 };
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
-constexpr Gaps kGapsExpandable{17, 22, 6, 7, 568 * kMiB};
+constexpr Gaps kGapsExpandable{14, 22, 6, 7, 568 * kMiB};
 constexpr Gaps kGapsBlocks{65, 65, 35, 0, 224 * kMiB};
 // Of weights that come and go, what blocks that cannot be joined leave unused.
 constexpr std::uint64_t kMovingPart = 16;

@@ -1,4 +1,5 @@
 #include "nightreel/memory/plan.h"
+#include "nightreel/memory/modules.h"
 #include "nightreel/memory/text.h"
 
 #include <doctest/doctest.h>
@@ -191,9 +192,7 @@ TEST_CASE("a plan's peak never falls when more is asked, and more memory never m
     const auto denoise = [&](const Settings& s) { return memory::activations_of(model, s, {}).denoise(); };
     CHECK(denoise(video(704, 1280, 81)) > denoise(video(704, 1280, 77)));
     CHECK(denoise(video(704, 1280, 81)) > denoise(video(704, 1248, 81)));
-    const auto decode = [&](const Settings& s, bool tiled) {
-      return memory::activations_of(model, s, {false, tiled}).decode;
-    };
+    const auto decode = [&](const Settings& s, bool tiled) { return memory::vae_decoder_bytes(model, s, tiled); };
     CHECK(decode(video(704, 1280, 81), false) > 4 * decode(video(704, 1280, 81), true));
     CHECK(decode(video(704, 1280, 81), true) == decode(video(1024, 1280, 121), true));  // a tile is a tile
     CHECK(decode(video(704, 1280, 81), false) > decode(video(704, 1280, 1), false));
@@ -275,12 +274,12 @@ TEST_CASE("a plan counts what the allocator takes beside the activations, which 
 TEST_CASE("a decoder's convolutions keep two frames each and share one window") {
   MemoryModel model = a14b();
   const auto decode = [&](std::int64_t height, std::int64_t width) {
-    return memory::activations_of(model, video(height, width, 81), {}).decode;
+    return memory::vae_decoder_bytes(model, video(height, width, 81), false);
   };
   CHECK(decode(480, 832) < 7'300'000'000);  // with a window for each it was 12.97 and 29.93 GB
   CHECK(decode(720, 1280) < 17'000'000'000);
   model = ti2v_5b();
-  CHECK(memory::activations_of(model, video(704, 1280, 121), {}).decode < 16'000'000'000);  // 24.47 GB
+  CHECK(memory::vae_decoder_bytes(model, video(704, 1280, 121), false) < 16'000'000'000);  // 24.47 GB
 }
 
 TEST_CASE("ranks that render one video need less each, but not where it is coded in tiles") {
@@ -298,8 +297,7 @@ TEST_CASE("ranks that render one video need less each, but not where it is coded
     CHECK(need.picture < before.picture);
     CHECK(
         (group == 2 ? need.denoise() == alone.denoise() : need.denoise() < before.denoise()));  // a prompt each, first
-    CHECK(memory::activations_of(model, s, {true, true}).decode ==
-          memory::activations_of(a14b(), s, {true, true}).decode);
+    CHECK(memory::vae_decoder_bytes(model, s, true) == memory::vae_decoder_bytes(a14b(), s, true));
     before = need;
   }
   CHECK(memory::memory_model_from_json(memory::to_json(model)).group == 8);
