@@ -8,26 +8,21 @@
 
 namespace nightreel::model {
 
-namespace {
-
-const at::Device kNowhere(at::kMeta);  // a module there has shapes, and no numbers
-
-}  // namespace
-
+// On the meta device a module has shapes, and no numbers.
 weights::TensorList tensors_of(const card::TransformerConfig& config) {
-  return listed(Transformer(config, {kNowhere, at::kFloat}).parameters());
+  return listed(Transformer(config, {at::kMeta, at::kFloat}).parameters());
 }
 
 weights::TensorList tensors_of(const card::VaeConfig& config) {
-  return listed(Vae(config, kNowhere, at::kFloat).parameters());
+  return listed(Vae(config, at::kMeta, at::kFloat).parameters());
 }
 
 weights::TensorList tensors_of(const card::Umt5Config& config) {
-  return listed(Umt5Encoder(config, kNowhere, at::kFloat).parameters());
+  return listed(Umt5Encoder(config, at::kMeta, at::kFloat).parameters());
 }
 
 weights::TensorList tensors_of(const card::ClipVisionConfig& config) {
-  return listed(ClipVision(config, {}, kNowhere, at::kFloat).parameters());
+  return listed(ClipVision(config, {}, at::kMeta, at::kFloat).parameters());
 }
 
 weights::ListOf lists_of(const std::string& folder) {

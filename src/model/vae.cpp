@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "model/sizes_text.h"
 #include "model/vae_coders.h"
 #include "model/vae_tiling.h"
 #include "nightreel/base/error.h"
@@ -20,9 +21,7 @@ using base::ErrorKind;
 using memory::kFramesAPiece;
 
 [[noreturn]] void refuse_size(const std::string& what, const at::Tensor& x, const std::string& why) {
-  std::string shape;
-  for (const std::int64_t size : x.sizes()) shape += (shape.empty() ? "" : "x") + std::to_string(size);
-  throw Error(ErrorKind::job, "vae: " + what + " of " + shape + " " + why);
+  throw Error(ErrorKind::job, "vae: " + what + " of " + sizes_text(x.sizes()) + " " + why);
 }
 
 void check_latents(const at::Tensor& latents, const card::VaeConfig& config) {

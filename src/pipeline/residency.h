@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "nightreel/memory/plan.h"
-#include "nightreel/model/weight_visitor.h"
+#include "nightreel/model/parameter.h"
 
 namespace nightreel::pipeline {
 

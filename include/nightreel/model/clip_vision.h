@@ -15,7 +15,6 @@
 #include "nightreel/card/configs.h"
 #include "nightreel/model/linear.h"
 #include "nightreel/model/parameter.h"
-#include "nightreel/model/weight_visitor.h"
 #include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
@@ -37,7 +36,7 @@ class ClipVision {
 
   /// Every weight, with its Diffusers names, and what files hold beside them.
   std::vector<Parameter> parameters();
-  /// Shows every weight; see weight_visitor.h.
+  /// Shows every weight; see WeightVisitor.
   void each_weight(const WeightVisitor& visit);
 
   /// Pictures [N, crop, crop, 3] uint8 to the hidden state after the last layer but one, [N, tokens, hidden_size].

@@ -8,11 +8,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "nightreel/model/linear.h"
-#include "nightreel/model/weight_visitor.h"
 #include "nightreel/weights/tensor_list.h"
 
 namespace nightreel::weights {
@@ -22,6 +22,11 @@ class WeightMap;
 namespace nightreel::model {
 
 class FlatParameter;
+
+/// Is shown a module's weights, to move them between a device and the host: it may put another tensor of the same
+/// shape, dtype and values in a weight's place. While one is not on the module's own device, the module must not
+/// compute.
+using WeightVisitor = std::function<void(at::Tensor& weight)>;
 
 /// From a tensor in the module's type, on its device and shaped as stored, to what the module has.
 using Form = at::Tensor (*)(const at::Tensor& taken);

@@ -14,7 +14,6 @@
 
 #include "nightreel/card/configs.h"
 #include "nightreel/model/parameter.h"
-#include "nightreel/model/weight_visitor.h"
 #include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
@@ -35,7 +34,7 @@ class Umt5Encoder {
 
   /// Every weight, with its Diffusers names.
   std::vector<Parameter> parameters();
-  /// Shows every weight but the token embedding; see weight_visitor.h.
+  /// Shows every weight but the token embedding; see WeightVisitor.
   void each_weight(const WeightVisitor& visit);
 
   /// The last hidden state [1, S, d_model] of S tokens, S >= 1, without padding: padded keys get no attention, so the

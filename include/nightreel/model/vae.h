@@ -18,7 +18,6 @@
 #include "nightreel/card/configs.h"
 #include "nightreel/memory/sizes.h"
 #include "nightreel/model/parameter.h"
-#include "nightreel/model/weight_visitor.h"
 #include "nightreel/weights/weights.h"
 
 namespace nightreel::comm {
@@ -57,7 +56,7 @@ class Vae {
 
   /// Every weight, with its Diffusers names.
   std::vector<Parameter> parameters();
-  /// Shows every weight, and the statistics of latents; see weight_visitor.h.
+  /// Shows every weight, and the statistics of latents; see WeightVisitor.
   void each_weight(const WeightVisitor& visit);
 
   /// Receives the video piece by piece, in order: pixels [1, 3, frames, height, width] in [-1, 1].
