@@ -1,4 +1,4 @@
-// Transformer (src/model/transformer.cpp), for S tokens, T = 512 rows of text, width D, feed-forward width F, text
+// Transformer (src/model/block.cpp), for S tokens, T = 512 rows of text, width D, feed-forward width F, text
 // width E, and P numbers of a patch:
 //   each block   2 S (4 D² self-attention's products + 2 D² the cross-attention's + 2 D F) + 4 S² D
 //                + 2 T 2 D² keys and values of the text + 4 S T D

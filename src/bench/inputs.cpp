@@ -4,8 +4,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "nightreel/base/error.h"
-#include "nightreel/model/tensor_file.h"
 #include "nightreel/pipeline/memory_model.h"
+#include "nightreel/weights/tensor_file.h"
 
 namespace nightreel::bench {
 
@@ -24,12 +24,12 @@ at::Generator generator_for(const std::string& name) {
 }  // namespace
 
 struct Reference::File {
-  model::TensorFile tensors;
+  weights::TensorFile tensors;
 };
 
 Reference::Reference(const std::string& path) {
   try {
-    file_ = std::make_unique<const File>(File{model::TensorFile::open_safetensors(path)});
+    file_ = std::make_unique<const File>(File{weights::TensorFile::open_safetensors(path)});
   } catch (const Error& e) {
     throw Error(ErrorKind::usage, e.what());  // no model, but a file that the caller named
   }

@@ -1,4 +1,5 @@
 #include "nightreel/bench/measure.h"
+#include "nightreel/memory/text.h"
 
 #include <ATen/ATen.h>
 
@@ -19,7 +20,7 @@ nlohmann::json or_null(const std::optional<Value>& value) {
 
 nlohmann::json memory_json(const Figures& figures) {
   nlohmann::json json{{"plan", nullptr}, {"allocated", nullptr}, {"reserved", nullptr}};
-  if (figures.plan) json["plan"] = job::to_json(*figures.plan);
+  if (figures.plan) json["plan"] = memory::to_json(*figures.plan);
   if (figures.memory) json["allocated"] = figures.memory->allocated;
   if (figures.memory) json["reserved"] = figures.memory->reserved;
   return json;

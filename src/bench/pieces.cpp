@@ -14,14 +14,15 @@
 #include "nightreel/bench/piece.h"
 #include "nightreel/bench/random_weights.h"
 #include "nightreel/card/card.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
 #include "nightreel/pipeline/frames.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::bench {
 
@@ -48,9 +49,9 @@ auto with_reader(const Workload& workload, const Load& load) {
 }
 
 model::Transformer load_transformer(const card::Card& card, const Workload& workload) {
-  return with_reader(workload, [&](model::TensorReader* reader) {
-    model::WeightMap weights = model::WeightMap::open(card.folder + "/" + card.experts.front(), reader);
-    model::Transformer transformer(card.transformer(), weights, workload.device, workload.dtype);
+  return with_reader(workload, [&](weights::TensorReader* reader) {
+    weights::WeightMap weights = weights::WeightMap::open(card.folder + "/" + card.experts.front(), reader);
+    model::Transformer transformer(card.transformer(), weights, {workload.device, workload.dtype});
     weights.expect_all_taken();
     return transformer;
   });
@@ -58,7 +59,7 @@ model::Transformer load_transformer(const card::Card& card, const Workload& work
 
 /// As a renderer loads it.
 pipeline::Pipeline load_pipeline(const card::Card& card, const Workload& workload) {
-  return with_reader(workload, [&](model::TensorReader* reader) {
+  return with_reader(workload, [&](weights::TensorReader* reader) {
     pipeline::PipelineOptions options;
     options.device = workload.device;
     options.dtype = workload.dtype;
@@ -102,9 +103,10 @@ class Text final : public Piece {
  public:
   Text(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : encoder_(with_reader(workload,
-                             [&](model::TensorReader* reader) {
-                               return model::Umt5Encoder::load(card.text_encoder, workload.model + "/text_encoder",
-                                                               workload.device, workload.dtype, reader);
+                             [&](weights::TensorReader* reader) {
+                               auto weights = weights::WeightMap::open(workload.model + "/text_encoder", reader);
+                               return model::Umt5Encoder::load(card.text_encoder, std::move(weights), workload.device,
+                                                               workload.dtype);
                              })),
         dtype_(workload.dtype),
         tokens_(inputs.tokens("ids", workload.tokens, encoder_.config().vocab_size)) {}
@@ -180,7 +182,7 @@ class Step final : public Piece {
 
   double run() override {
     const base::Stopwatch watch;
-    latents_CFYX_ = pipeline_.denoise(settings_, prompt_1TE_, negative_1TE_, {}, std::nullopt, image_).latents_CFYX;
+    latents_CFYX_ = pipeline_.denoise({settings_, prompt_1TE_, negative_1TE_, image_}).latents_CFYX;
     return watch.seconds() / static_cast<double>(settings_.num_inference_steps);
   }
   at::Tensor result() override { return latents_CFYX_; }
@@ -200,9 +202,9 @@ class VaeDecode final : public Piece {
  public:
   VaeDecode(const Workload& workload, const Inputs& inputs, const card::Card& card)
       : vae_(with_reader(workload,
-                         [&](model::TensorReader* reader) {
-                           return model::Vae::load(card.vae, workload.model + "/vae", workload.device, at::kFloat,
-                                                   reader);
+                         [&](weights::TensorReader* reader) {
+                           auto weights = weights::WeightMap::open(workload.model + "/vae", reader);
+                           return model::Vae::load(card.vae, std::move(weights), workload.device, at::kFloat);
                          })),
         plan_(workload.plan),
         as_pixels_(inputs.has_reference()),
@@ -244,7 +246,7 @@ class VaeDecode final : public Piece {
   }
 
   model::Vae vae_;
-  job::MemoryPlan plan_;
+  memory::MemoryPlan plan_;
   bool as_pixels_;
   at::Tensor latents_1CFYX_, video_;
 };
@@ -271,8 +273,8 @@ class Load final : public Piece {
   at::Tensor result() override {
     const at::Tensor prompt_1TE = pipeline_->encode_prompt(prompt_).embeds_1TE;
     const at::Tensor negative_1TE = pipeline_->encode_prompt(negative_).embeds_1TE;
-    const auto denoised = pipeline_->denoise(workload_.settings, prompt_1TE, negative_1TE, {}, std::nullopt,
-                                             picture_condition(workload_.settings, inputs_, *pipeline_));
+    const auto denoised = pipeline_->denoise(
+        {workload_.settings, prompt_1TE, negative_1TE, picture_condition(workload_.settings, inputs_, *pipeline_)});
     std::vector<at::Tensor> pieces_FHW3;
     pipeline_->decode(denoised.latents_CFYX, [&](const at::Tensor& piece) { pieces_FHW3.push_back(piece); });
     return at::cat(pieces_FHW3).to(at::kFloat).div_(255);
@@ -309,14 +311,14 @@ const std::vector<PieceKind>& piece_kinds() {
   return kinds;
 }
 
-job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory) {
+memory::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory) {
   const at::Device device = workload.device;
   const pipeline::Precision precision = pipeline::precision_on(device, workload.dtype);
-  const job::DeviceMemory memory{pipeline::memory_model(card::read(workload.model), precision),
-                                 gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device),
-                                 {},
-                                 device.is_cuda() ? pipeline::host_memory_for(/*renderers=*/1) : 0};
-  return job::fitting_plan(memory, workload.settings);
+  const memory::DeviceMemory memory{pipeline::memory_model(card::read(workload.model), precision),
+                                    gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device),
+                                    {},
+                                    device.is_cuda() ? pipeline::host_memory_for(/*renderers=*/1) : 0};
+  return memory::fitting_plan(memory, workload.settings);
 }
 
 std::unique_ptr<Piece> make_piece(const std::string& name, const Workload& workload, const Reference* reference) {

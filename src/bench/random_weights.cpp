@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <array>
@@ -19,9 +18,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/base/random.h"
 #include "nightreel/card/published.h"
-#include "nightreel/model/transformer.h"
-#include "nightreel/model/umt5.h"
-#include "nightreel/model/vae.h"
+#include "nightreel/model/checkpoint.h"
 
 namespace nightreel::bench {
 
@@ -146,20 +143,14 @@ void write_sparse(const std::string& path, const std::map<std::string, std::vect
   if (!written) base::throw_errno("cannot write", path);
 }
 
-/// `make` makes the component's module, which says what it needs.
-template <class Make>
-void write_component(const std::string& folder, const char* file, at::ScalarType dtype, const Make& make) {
-  if (!fs::exists(folder)) return;
-  const std::string path = folder + "/" + file;
-  write_sparse(path, {}, dtype);  // what a WeightMap opens
+/// The tensors of `list` that every such file has.
+void write_component(const std::string& folder, const char* file, at::ScalarType dtype,
+                     const weights::TensorList& list) {
   std::map<std::string, std::vector<std::int64_t>> shapes;
-  {
-    model::WeightMap weights = model::WeightMap::open(folder);
-    weights.only_list();
-    make(folder, weights);
-    shapes = weights.listed();
+  for (const weights::ListedTensor& tensor : list.tensors()) {
+    if (tensor.use != weights::Use::stray) shapes.emplace(tensor.name, tensor.shape);
   }
-  write_sparse(path, shapes, dtype);
+  write_sparse(folder + "/" + file, shapes, dtype);
 }
 
 bool ends(const std::string& name, const std::string& part) {
@@ -217,24 +208,20 @@ void write_published_configs(const std::string& name, const std::string& dir) {
 }
 
 void write_sparse_weights(const std::string& dir, at::ScalarType dtype) {
-  const c10::InferenceMode inference;
-  for (const char* name : {"transformer", "transformer_2"}) {
-    write_component(dir + "/" + name, kDiffusionFile, dtype, [&](const std::string& folder, model::WeightMap& weights) {
-      model::Transformer(card::read_transformer_config(folder), weights, at::kMeta, dtype);
-    });
+  const weights::ListOf lists = model::lists_of(dir);
+  for (const char* name : {"transformer", "transformer_2", "vae", "text_encoder"}) {
+    const std::string folder = dir + "/" + name;
+    const std::string component = name;
+    if (!fs::exists(folder)) continue;
+    const char* file = component == "text_encoder" ? kEncoderFile : kDiffusionFile;
+    write_component(folder, file, component == "vae" ? at::kFloat : dtype, lists(component));
   }
-  write_component(dir + "/vae", kDiffusionFile, at::kFloat, [](const std::string& folder, model::WeightMap& weights) {
-    model::Vae(card::read_vae_config(folder), weights, at::kMeta, at::kFloat);
-  });
-  write_component(dir + "/text_encoder", kEncoderFile, dtype,
-                  [&](const std::string& folder, model::WeightMap& weights) {
-                    model::Umt5Encoder(card::read_umt5_config(folder), weights, at::kMeta, dtype);
-                  });
 }
 
-at::Tensor RandomWeights::read(const std::string& component, const model::WeightMap& weights, const std::string& name) {
-  const model::StoredTensor& stored = weights.stored(name);
-  const auto options = at::TensorOptions(stored.type == model::StoredType::f32 ? at::kFloat : at::kBFloat16)
+at::Tensor RandomWeights::read(const std::string& component, const weights::WeightMap& weights,
+                               const std::string& name) {
+  const weights::StoredTensor& stored = weights.stored(name);
+  const auto options = at::TensorOptions(stored.type == weights::StoredType::f32 ? at::kFloat : at::kBFloat16)
                            .device(device_)
                            .requires_grad(false);
   if (is_norm(name)) return at::ones(stored.shape, options);

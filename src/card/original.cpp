@@ -10,6 +10,7 @@
 #include "nightreel/base/file.h"
 #include "nightreel/base/links.h"
 #include "nightreel/card/card.h"
+#include "nightreel/tensorfile/formats.h"
 
 namespace nightreel::card {
 namespace {
@@ -29,8 +30,7 @@ std::vector<std::string> weight_files(const std::string& root, const std::string
   std::error_code error;
   for (fs::directory_iterator it(root, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    const std::string extension = it->path().extension().string();
-    if (name.rfind(stem, 0) == 0 && (extension == ".pth" || extension == ".safetensors")) names.push_back(name);
+    if (name.rfind(stem, 0) == 0 && tensorfile::format_of(name) != nullptr) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;

@@ -1,7 +1,7 @@
 #include "doctor/probe_renderer.h"
 
 #include "nightreel/base/clock.h"
-#include "nightreel/base/process.h"
+#include "nightreel/protocol/engine_options.h"
 
 namespace nightreel::doctor {
 namespace {
@@ -18,9 +18,11 @@ double seconds(std::chrono::milliseconds limit) {
 }  // namespace
 
 rank::RendererCommand ProbeRenderer::command_for(const std::string& device) const {
+  protocol::EngineOptions options;
+  options.probe = true;
+  options.device = device == "cpu" ? device : "cuda:" + device;
   rank::RendererCommand command;
-  command.argv = {base::companion("nightreel-engine"), "render", "--probe", "--device",
-                  device == "cpu" ? device : "cuda:" + device};
+  command.argv = protocol::renderer_argv(options);
   command.environment.more = renderer_env_;
   return command;
 }

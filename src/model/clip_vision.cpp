@@ -4,107 +4,95 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
-
 #include "nightreel/base/error.h"
-#include "nightreel/model/weights.h"
 #include "nightreel/ops/attention.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
-/// Fetches the model's tensors: transformers 4 puts "vision_model." before their names.
-class ClipVision::Loader {
- public:
-  Loader(WeightMap& weights, at::Device device, at::ScalarType dtype)
-      : weights_(weights), device_(device), dtype_(dtype) {
-    if (weights.has("vision_model.embeddings.class_embedding")) prefix_ = "vision_model.";
-  }
-  at::Tensor tensor(const std::string& name, at::IntArrayRef shape) const {
-    return weights_.take(prefix_ + name, shape).to(device_, dtype_);
-  }
-  Affine linear(const std::string& name, std::int64_t in, std::int64_t out) const {
-    return {tensor(name + ".weight", {out, in}), tensor(name + ".bias", {out})};
-  }
-  Affine norm(const std::string& name, std::int64_t width) const {
-    return {tensor(name + ".weight", {width}), tensor(name + ".bias", {width})};
-  }
-  void skip(const std::string& name) const { weights_.skip(prefix_ + name); }
+namespace {
 
- private:
-  WeightMap& weights_;
-  at::Device device_;
-  at::ScalarType dtype_;
-  std::string prefix_;
-};
+constexpr const char* kOldPrefix = "vision_model.";  // of transformers 4, which published folders have
+
+at::Tensor flattened(const at::Tensor& taken) {
+  return taken.flatten(1);
+}
+
+}  // namespace
 
 ClipVision ClipVision::load(const std::string& dir, at::Device device, at::ScalarType dtype) {
   const card::ClipVisionConfig config = card::read_clip_vision_config(dir + "/image_encoder");
-  return load(config, card::read_clip_picture_config(dir, config), dir + "/image_encoder", device, dtype);
+  return load(config, card::read_clip_picture_config(dir, config), weights::WeightMap::open(dir + "/image_encoder"),
+              device, dtype);
 }
 
 ClipVision ClipVision::load(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture,
-                            const std::string& folder, at::Device device, at::ScalarType dtype, TensorReader* reader) {
-  WeightMap weights = WeightMap::open(folder, reader);
-  ClipVision clip(config, picture, weights, device, dtype);
-  weights.expect_all_taken();
+                            weights::WeightMap weights, at::Device device, at::ScalarType dtype) {
+  const c10::InferenceMode inference;
+  ClipVision clip(config, picture, device, dtype);
+  load_all(clip.parameters(), weights, device);
   return clip;
 }
 
-ClipVision::ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, WeightMap& weights,
-                       at::Device device, at::ScalarType dtype)
-    : config_(config), picture_(picture), device_(device), dtype_(dtype) {
-  const c10::InferenceMode inference;
-  const Loader load(weights, device, dtype);
-  const std::int64_t width = config.hidden_size;
-  class_D_ = load.tensor("embeddings.class_embedding", {width});
-  patch_DP_ =
-      load.tensor("embeddings.patch_embedding.weight", {width, 3, config.patch_size, config.patch_size}).flatten(1);
-  positions_TD_ = load.tensor("embeddings.position_embedding.weight", {config.tokens(), width});
-  pre_norm_ = load.norm("pre_layrnorm", width);
-  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const std::string name = "encoder.layers." + std::to_string(i) + ".";
-    const auto project = [&](const char* which) { return load.linear(name + "self_attn." + which, width, width); };
-    const Affine q = project("q_proj");
-    const Affine k = project("k_proj");
-    const Affine v = project("v_proj");
-    layers_.push_back({load.norm(name + "layer_norm1", width),
-                       {at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias})},
-                       project("out_proj"),
-                       load.norm(name + "layer_norm2", width),
-                       load.linear(name + "mlp.fc1", width, config.intermediate_size),
-                       load.linear(name + "mlp.fc2", config.intermediate_size, width)});
-  }
-  layers_.pop_back();  // nobody looks at what the last one makes, nor behind it
-  load.norm("post_layernorm", width);
-  load.skip("embeddings.position_ids");
-  weights.skip("visual_projection.weight");  // of a CLIPVisionModelWithProjection
+ClipVision::ClipVision(const card::ClipVisionConfig& config, const card::ClipPictureConfig& picture, at::Device device,
+                       at::ScalarType dtype)
+    : config_(config),
+      picture_(picture),
+      device_(device),
+      dtype_(dtype),
+      layers_(static_cast<std::size_t>(config.num_hidden_layers - 1)) {}
+
+std::vector<Parameter> ClipVision::parameters() {
+  ParameterList list(dtype_);
+  const std::int64_t width = config_.hidden_size;
+  const std::int64_t patch = config_.patch_size;
+  list.stray("visual_projection.weight");  // of a CLIPVisionModelWithProjection
+  list.or_under(kOldPrefix);
+  list.stray("embeddings.position_ids");
+  list.tensor(class_D_, "embeddings.class_embedding", {width});
+  list.tensor(patch_DP_, "embeddings.patch_embedding.weight", {width, 3, patch, patch}, flattened);
+  list.tensor(positions_TD_, "embeddings.position_embedding.weight", {config_.tokens(), width});
+  add_norm(pre_norm_, "pre_layrnorm", list);
+  for (std::size_t i = 0; i < layers_.size(); ++i) add_layer(layers_[i], i, list);
+  list.kept(false);
+  Layer last;
+  add_layer(last, layers_.size(), list);
+  add_norm(last.norm2, "post_layernorm", list);
+  return list.take();
+}
+
+void ClipVision::add_norm(Norm& norm, const std::string& name, ParameterList& list) const {
+  list.tensor(norm.weight, name + ".weight", {config_.hidden_size});
+  list.tensor(norm.bias, name + ".bias", {config_.hidden_size});
+}
+
+void ClipVision::add_layer(Layer& layer, std::size_t index, ParameterList& list) const {
+  const std::int64_t width = config_.hidden_size;
+  const std::string name = "encoder.layers." + std::to_string(index) + ".";
+  add_norm(layer.norm1, name + "layer_norm1", list);
+  list.fused(layer.qkv, name + "self_attn.", {"q_proj", "k_proj", "v_proj"}, width, width);
+  list.linear(layer.out, name + "self_attn.out_proj", width, width);
+  add_norm(layer.norm2, name + "layer_norm2", list);
+  list.linear(layer.fc1, name + "mlp.fc1", width, config_.intermediate_size);
+  list.linear(layer.fc2, name + "mlp.fc2", config_.intermediate_size, width);
 }
 
 void ClipVision::each_weight(const WeightVisitor& visit) {
-  const auto show = [&](Affine& affine) {
-    visit(affine.weight);
-    visit(affine.bias);
-  };
-  for (at::Tensor* tensor : {&class_D_, &patch_DP_, &positions_TD_}) visit(*tensor);
-  show(pre_norm_);
-  for (Layer& l : layers_) {
-    for (Affine* affine : {&l.norm1, &l.qkv, &l.out, &l.norm2, &l.fc1, &l.fc2}) show(*affine);
-  }
+  for (const Parameter& parameter : parameters()) each_tensor(parameter, visit);
 }
 
-at::Tensor ClipVision::norm(const Affine& affine, const at::Tensor& x_NTD) const {
-  return at::layer_norm(x_NTD, {config_.hidden_size}, affine.weight, affine.bias, config_.layer_norm_eps);
+at::Tensor ClipVision::normed(const Norm& norm, const at::Tensor& x_NTD) const {
+  return at::layer_norm(x_NTD, {config_.hidden_size}, norm.weight, norm.bias, config_.layer_norm_eps);
 }
 
 at::Tensor ClipVision::run_layer(const Layer& layer, const at::Tensor& x_NTD) const {
-  const std::vector<at::Tensor> qkv_NTHK = at::linear(norm(layer.norm1, x_NTD), layer.qkv.weight, layer.qkv.bias)
-                                               .unflatten(2, {3, config_.num_attention_heads, -1})
-                                               .unbind(2);
+  const std::vector<at::Tensor> qkv_NTHK =
+      layer.qkv(normed(layer.norm1, x_NTD)).unflatten(2, {3, config_.num_attention_heads, -1}).unbind(2);
   const at::Tensor mixed_NTD = ops::attention(qkv_NTHK[0], qkv_NTHK[1], qkv_NTHK[2]).flatten(2);
-  const at::Tensor y_NTD = x_NTD + at::linear(mixed_NTD, layer.out.weight, layer.out.bias);
-  at::Tensor hidden = at::linear(norm(layer.norm2, y_NTD), layer.fc1.weight, layer.fc1.bias);
+  const at::Tensor y_NTD = x_NTD + layer.out(mixed_NTD);
+  at::Tensor hidden = layer.fc1(normed(layer.norm2, y_NTD));
   hidden = config_.quick_gelu ? hidden * at::sigmoid(hidden * 1.702) : at::gelu(hidden);
-  return y_NTD + at::linear(hidden, layer.fc2.weight, layer.fc2.bias);
+  return y_NTD + layer.fc2(hidden);
 }
 
 at::Tensor ClipVision::encode(const at::Tensor& pictures_NHW3) const {
@@ -125,7 +113,7 @@ at::Tensor ClipVision::encode(const at::Tensor& pictures_NHW3) const {
                                      .flatten(1, 2);
   const at::Tensor class_N1D = class_D_.expand({pictures_NHW3.size(0), 1, -1});
   at::Tensor x_NTD = at::cat({class_N1D, at::matmul(patches_NTP, patch_DP_.t())}, 1) + positions_TD_;
-  x_NTD = norm(pre_norm_, x_NTD);
+  x_NTD = normed(pre_norm_, x_NTD);
   for (const Layer& layer : layers_) x_NTD = run_layer(layer, x_NTD);
   return x_NTD;
 }

@@ -8,8 +8,8 @@
 
 #include <algorithm>
 
-#include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
+#include "nightreel/weights/tensor_bytes.h"
 
 namespace nightreel::model {
 
@@ -25,13 +25,13 @@ constexpr std::int64_t kAlignment = 512;  // of tensors and shards, as CUDA's ow
 void FlatParameter::add(at::Tensor& tensor, std::vector<std::int64_t> shape, at::ScalarType dtype) {
   auto bytes = static_cast<std::int64_t>(c10::elementSize(dtype));
   for (const std::int64_t size : shape) bytes *= size;
-  entries_.push_back({&tensor, std::move(shape), dtype, round_up(end_, kAlignment), bytes});
+  entries_.push_back({&tensor, std::move(shape), dtype, weights::round_up(end_, kAlignment), bytes});
   end_ = entries_.back().begin + bytes;
 }
 
 void FlatParameter::allocate(const ShardSeat& seat, at::Device device) {
   seat_ = seat;
-  const std::int64_t share = round_up(end_, kAlignment * seat.size) / seat.size;
+  const std::int64_t share = weights::round_up(end_, kAlignment * seat.size) / seat.size;
   shard_ = at::zeros({share}, at::TensorOptions(at::kByte).device(device));
 }
 
@@ -45,7 +45,7 @@ void FlatParameter::store(const at::Tensor& tensor, const at::Tensor& values) {
   const std::int64_t from = std::max(entry->begin, share);
   const std::int64_t to = std::min(entry->begin + entry->bytes, share + shard_.numel());
   if (from >= to) return;
-  shard_.narrow(0, from - share, to - from).copy_(as_bytes(values).narrow(0, from - entry->begin, to - from));
+  shard_.narrow(0, from - share, to - from).copy_(weights::as_bytes(values).narrow(0, from - entry->begin, to - from));
   shard_ = shard_.view({-1});
 }
 

@@ -23,7 +23,7 @@ constexpr double kMaxFactor = 1e6;  // beyond any use, and far within float32
 constexpr std::size_t kMaxDimensions = 8;
 
 /// XXH3-128 of all that decides what a file does: each tensor's name, dtype, shape and bytes, and the scaling.
-std::string digest_of(const TensorFile& file, const std::optional<std::string>& peft_config) {
+std::string digest_of(const weights::TensorFile& file, const std::optional<std::string>& peft_config) {
   base::Xxh128 hash;
   const auto add = [&](const std::string& text) { hash.update(text.c_str(), text.size() + 1); };
   for (const auto& [name, stored] : file.tensors()) {
@@ -51,7 +51,7 @@ struct Module {
 /// Puts the file's tensors together to changes.
 class Reader {
  public:
-  Reader(const TensorFile& file, const std::optional<std::string>& peft_config)
+  Reader(const weights::TensorFile& file, const std::optional<std::string>& peft_config)
       : file_(file),
         metadata_(read_lora_metadata(file, "transformer.", peft_config)),
         low_metadata_(read_lora_metadata(file, "transformer_2.", peft_config)) {}
@@ -76,7 +76,7 @@ class Reader {
 
   /// An empty one has no use, and its other sizes, or very many of them, may be beyond LibTorch.
   at::Tensor tensor(const std::string& key) const {
-    const StoredTensor& stored = file_.tensors().at(key);
+    const weights::StoredTensor& stored = file_.tensors().at(key);
     if (stored.bytes == 0) fail(key, "is empty");
     if (stored.shape.size() > kMaxDimensions) fail(key, "has " + std::to_string(stored.shape.size()) + " dimensions");
     return file_.tensor(key);
@@ -141,11 +141,11 @@ class Reader {
   }
 
   double scalar(const std::string& key) const {
-    const StoredTensor& stored = file_.tensors().at(key);
+    const weights::StoredTensor& stored = file_.tensors().at(key);
     for (const std::int64_t size : stored.shape) {
       if (size != 1) fail(key, "is no single number");
     }
-    if (stored.type == StoredType::i64) {  // torch.tensor(16), as trainers write it
+    if (stored.type == weights::StoredType::i64) {  // torch.tensor(16), as trainers write it
       std::int64_t whole = 0;
       std::memcpy(&whole, file_.bytes(stored).data(), sizeof whole);
       return static_cast<double>(whole);
@@ -153,7 +153,7 @@ class Reader {
     return tensor(key).to(at::kFloat).item<float>();
   }
 
-  const TensorFile& file_;
+  const weights::TensorFile& file_;
   LoraMetadata metadata_;
   LoraMetadata low_metadata_;
   bool two_experts_ = false;
@@ -162,15 +162,15 @@ class Reader {
 
 }  // namespace
 
-LoraFile::LoraFile(TensorFile file, const std::optional<std::string>& peft_config)
+LoraFile::LoraFile(weights::TensorFile file, const std::optional<std::string>& peft_config)
     : file_(std::move(file)), digest_(digest_of(file_, peft_config)) {
   changes_ = Reader(file_, peft_config).read();
 }
 
 std::shared_ptr<const LoraFile> LoraFile::open(const std::string& path, Links links) {
   try {
-    TensorFile file =
-        links == Links::followed ? TensorFile::open_safetensors(path) : TensorFile::open_resolved_safetensors(path);
+    weights::TensorFile file = links == Links::followed ? weights::TensorFile::open_safetensors(path)
+                                                        : weights::TensorFile::open_resolved_safetensors(path);
     return std::shared_ptr<const LoraFile>(new LoraFile(std::move(file), peft_config_beside(path)));
   } catch (const Error& e) {
     throw Error(ErrorKind::job, std::string("loras: ") + e.what());  // the job's fault, not the model's

@@ -5,11 +5,11 @@
 #include <cmath>
 
 #include "model/lora_names.h"
-#include "model/tensor_bytes.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/model/lora.h"
 #include "nightreel/model/transformer.h"
+#include "nightreel/weights/tensor_bytes.h"
 
 namespace nightreel::model {
 
@@ -33,9 +33,9 @@ std::string listed(const std::vector<std::string>& keys) {
 }
 
 std::string described(const LoraChange& change) {
-  if (change.difference.defined()) return change.keys[0] + " " + shape_text(change.difference.sizes());
-  return change.keys[0] + " " + shape_text(change.down.sizes()) + " and " + change.keys[1] + " " +
-         shape_text(change.up.sizes());
+  if (change.difference.defined()) return change.keys[0] + " " + weights::shape_text(change.difference.sizes());
+  return change.keys[0] + " " + weights::shape_text(change.down.sizes()) + " and " + change.keys[1] + " " +
+         weights::shape_text(change.up.sizes());
 }
 
 /// [first dimension, all others], as far as these can be told: -1 for others that overflow.
@@ -66,11 +66,12 @@ at::Tensor added(const LoraChange& change, at::IntArrayRef shape, at::Device dev
 
 }  // namespace
 
-LoraMerger::LoraMerger(Transformer& transformer, WeightMap weights)
+LoraMerger::LoraMerger(Transformer& transformer, weights::WeightMap weights)
     : transformer_(transformer), weights_(std::move(weights)) {
-  const OriginalNames originals("transformer");
+  const weights::OriginalNames originals("transformer");
   const std::vector<Parameter> parameters = transformer_.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i].tensor == nullptr) continue;  // nobody computes with it
     for (std::size_t part = 0; part < parameters[i].parts.size(); ++part) {
       for (const auto& [module, leaf] : lora_names(parameters[i].parts[part].name, originals)) {
         places_.emplace(module + "/" + leaf, Place{i, part});
@@ -100,9 +101,9 @@ void LoraMerger::plan_file(const LoraUse& use, const std::vector<Parameter>& par
     }
     any = true;
     const Parameter& parameter = parameters[place->parameter];
-    const Parameter::Part& part = parameter.parts[place->part];
+    const weights::ListedTensor& part = parameter.parts[place->part];
     if (!fits(change, part.shape)) {
-      misfits.push_back(described(change) + " for " + part.name + " " + shape_text(part.shape));
+      misfits.push_back(described(change) + " for " + part.name + " " + weights::shape_text(part.shape));
       continue;
     }
     auto& addends = plan[place->parameter];
@@ -151,9 +152,7 @@ void LoraMerger::reshard(const ShardSeat& seat) {
   const c10::InferenceMode inference;
   merged_.reset();
   transformer_.shard(seat);
-  for (const Parameter& parameter : transformer_.parameters()) {
-    load_parameter(parameter, weights_, transformer_.device());
-  }
+  load_parameters(transformer_.parameters(), weights_, transformer_.device());
   altered_.clear();
   merged_ = "";
 }

@@ -91,7 +91,7 @@ std::optional<std::string> peft_config_beside(const std::string& path) {
   }
 }
 
-LoraMetadata read_lora_metadata(const TensorFile& file, const std::string& component,
+LoraMetadata read_lora_metadata(const weights::TensorFile& file, const std::string& component,
                                 const std::optional<std::string>& peft_config) {
   PeftConfig config{{}, peft_config ? "" : component, file.path() + ": " + (peft_config ? kPeftConfig : kEntry)};
   const auto entry = file.metadata().find(kEntry);

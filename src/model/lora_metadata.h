@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "nightreel/model/tensor_file.h"
+#include "nightreel/weights/tensor_file.h"
 
 namespace nightreel::model {
 
@@ -28,7 +28,7 @@ std::optional<std::string> peft_config_beside(const std::string& path);
 /// From that text or else from "lora_adapter_metadata" of the header's __metadata__, the entries of `component`
 /// ("transformer." or "transformer_2."). Throws Error{job} for what is there and cannot be followed: broken JSON, DoRA,
 /// other kinds than LoRA, patterns that are more than names.
-LoraMetadata read_lora_metadata(const TensorFile& file, const std::string& component,
+LoraMetadata read_lora_metadata(const weights::TensorFile& file, const std::string& component,
                                 const std::optional<std::string>& peft_config);
 
 }  // namespace nightreel::model

@@ -18,7 +18,7 @@ LoraName split(const std::string& tensor) {
 
 }  // namespace
 
-std::vector<LoraName> lora_names(const std::string& diffusers_name, const OriginalNames& originals) {
+std::vector<LoraName> lora_names(const std::string& diffusers_name, const weights::OriginalNames& originals) {
   const std::string original = originals.original(diffusers_name).name;
   std::vector<LoraName> names{split(diffusers_name)};
   if (original != diffusers_name) names.push_back(split(original));

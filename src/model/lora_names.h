@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/original_names.h"
+#include "nightreel/weights/original_names.h"
 
 namespace nightreel::model {
 
@@ -14,6 +14,6 @@ using LoraName = std::pair<std::string, std::string>;
 
 /// Every name under which a LoRA file may mean the tensor with this Diffusers name: in Diffusers' and in the original
 /// code's terms (`originals`: the transformer's), with dots and with kohya's underscores.
-std::vector<LoraName> lora_names(const std::string& diffusers_name, const OriginalNames& originals);
+std::vector<LoraName> lora_names(const std::string& diffusers_name, const weights::OriginalNames& originals);
 
 }  // namespace nightreel::model

@@ -8,8 +8,9 @@
 #include <cmath>
 
 #include "nightreel/base/error.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/ops/attention.h"
 #include "nightreel/ops/norm.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -17,32 +18,6 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
-
-/// Of a tensor that take() gave: on the host, where its rows are looked up. What a group has read together came to the
-/// device; the file, which is mapped, has the same numbers and costs no memory.
-at::Tensor on_host(const WeightMap& weights, const std::string& name, const at::Tensor& taken) {
-  if (taken.is_cpu() || taken.is_meta()) return taken;
-  const at::Tensor stored = weights.tensor(name);
-  return stored.scalar_type() == taken.scalar_type() ? stored : taken.to(at::kCPU);
-}
-
-/// The embedding has two tied names, of which a file holds either or both. On the host.
-at::Tensor take_embedding(WeightMap& weights, const card::Umt5Config& config) {
-  const std::string shared = "shared.weight";
-  const std::string tied = "encoder.embed_tokens.weight";
-  const std::vector<std::int64_t> shape{config.vocab_size, config.d_model};
-  if (!weights.has(tied)) return on_host(weights, shared, weights.take(shared, shape));
-  const at::Tensor embedding_VD = weights.take(tied, shape);
-  if (weights.has(shared)) {
-    const at::Tensor shared_VD = weights.take(shared, shape);
-    const bool same = weights.reads_alone() ? weights.bytes(shared) == weights.bytes(tied)
-                                            : at::equal(shared_VD, embedding_VD);  // the file is for others to read
-    if (weights.stored(shared).type != weights.stored(tied).type || !same) {
-      throw Error(ErrorKind::model, "text_encoder: tensors " + shared + " and " + tied + " differ; they are tied");
-    }
-  }
-  return on_host(weights, tied, embedding_VD);
-}
 
 }  // namespace
 
@@ -59,56 +34,51 @@ at::Tensor relative_position_buckets(std::int64_t length, std::int64_t num_bucke
 }
 
 Umt5Encoder Umt5Encoder::load(const std::string& folder, at::Device device, at::ScalarType dtype,
-                              TensorReader* reader) {
-  return load(card::read_umt5_config(folder), folder, device, dtype, reader);
+                              weights::TensorReader* reader) {
+  return load(card::read_umt5_config(folder), weights::WeightMap::open(folder, reader), device, dtype);
 }
 
-Umt5Encoder Umt5Encoder::load(const card::Umt5Config& config, const std::string& folder, at::Device device,
-                              at::ScalarType dtype, TensorReader* reader) {
-  WeightMap weights = WeightMap::open(folder, reader);
-  Umt5Encoder encoder(config, weights, device, dtype);
-  weights.expect_all_taken();
+Umt5Encoder Umt5Encoder::load(const card::Umt5Config& config, weights::WeightMap weights, at::Device device,
+                              at::ScalarType dtype) {
+  const c10::InferenceMode inference;
+  Umt5Encoder encoder(config, device, dtype);
+  load_all(encoder.parameters(), weights, device);
   return encoder;
 }
 
-Umt5Encoder::Umt5Encoder(const card::Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
-    : config_(config), device_(device), dtype_(dtype) {
-  const c10::InferenceMode inference;
-  const std::int64_t width = config.d_model;
-  const std::int64_t inner = config.num_heads * config.d_kv;
-  const auto take = [&](const std::string& name, at::IntArrayRef shape) {
-    return weights.take(name, shape).to(device, dtype);
-  };
-  embedding_VD_ = take_embedding(weights, config);
-  for (std::int64_t i = 0; i < config.num_layers; ++i) {
-    const std::string block = "encoder.block." + std::to_string(i) + ".layer.";
-    const std::string attention = block + "0.SelfAttention.";
-    const std::string ffn = block + "1.DenseReluDense.";
-    Layer layer;
-    layer.attention_norm_D = take(block + "0.layer_norm.weight", {width});
-    layer.q = take(attention + "q.weight", {inner, width});
-    layer.k = take(attention + "k.weight", {inner, width});
-    layer.v = take(attention + "v.weight", {inner, width});
-    layer.o = take(attention + "o.weight", {width, inner});
-    layer.bias_buckets =
-        take(attention + "relative_attention_bias.weight", {config.relative_attention_num_buckets, config.num_heads});
-    layer.ffn_norm_D = take(block + "1.layer_norm.weight", {width});
-    layer.ffn_gate = take(ffn + "wi_0.weight", {config.d_ff, width});
-    layer.ffn_in = take(ffn + "wi_1.weight", {config.d_ff, width});
-    layer.ffn_out = take(ffn + "wo.weight", {width, config.d_ff});
-    layers_.push_back(std::move(layer));
-  }
-  final_norm_D_ = take("encoder.final_layer_norm.weight", {width});
+Umt5Encoder::Umt5Encoder(const card::Umt5Config& config, at::Device device, at::ScalarType dtype)
+    : config_(config), device_(device), dtype_(dtype), layers_(static_cast<std::size_t>(config.num_layers)) {}
+
+std::vector<Parameter> Umt5Encoder::parameters() {
+  ParameterList list(dtype_);
+  list.on_host(embedding_VD_, "shared.weight", "encoder.embed_tokens.weight", {config_.vocab_size, config_.d_model});
+  for (std::size_t i = 0; i < layers_.size(); ++i) add_layer(i, list);
+  list.tensor(final_norm_D_, "encoder.final_layer_norm.weight", {config_.d_model});
+  return list.take();
+}
+
+void Umt5Encoder::add_layer(std::size_t index, ParameterList& list) {
+  const std::int64_t width = config_.d_model;
+  const std::int64_t inner = config_.num_heads * config_.d_kv;
+  const std::string block = "encoder.block." + std::to_string(index) + ".layer.";
+  const std::string attention = block + "0.SelfAttention.";
+  const std::string ffn = block + "1.DenseReluDense.";
+  Layer& layer = layers_[index];
+  list.tensor(layer.attention_norm_D, block + "0.layer_norm.weight", {width});
+  list.matrix(layer.q, attention + "q.weight", width, inner);
+  list.matrix(layer.k, attention + "k.weight", width, inner);
+  list.matrix(layer.v, attention + "v.weight", width, inner);
+  list.matrix(layer.o, attention + "o.weight", inner, width);
+  list.tensor(layer.bias_buckets, attention + "relative_attention_bias.weight",
+              {config_.relative_attention_num_buckets, config_.num_heads});
+  list.tensor(layer.ffn_norm_D, block + "1.layer_norm.weight", {width});
+  list.matrix(layer.ffn_gate, ffn + "wi_0.weight", width, config_.d_ff);
+  list.matrix(layer.ffn_in, ffn + "wi_1.weight", width, config_.d_ff);
+  list.matrix(layer.ffn_out, ffn + "wo.weight", config_.d_ff, width);
 }
 
 void Umt5Encoder::each_weight(const WeightVisitor& visit) {
-  for (Layer& l : layers_) {
-    for (at::Tensor* tensor : {&l.attention_norm_D, &l.q, &l.k, &l.v, &l.o, &l.bias_buckets, &l.ffn_norm_D, &l.ffn_gate,
-                               &l.ffn_in, &l.ffn_out}) {
-      visit(*tensor);
-    }
-  }
-  visit(final_norm_D_);
+  for (const Parameter& parameter : parameters()) each_tensor(parameter, visit);
 }
 
 at::Tensor Umt5Encoder::encode(const std::vector<std::int64_t>& tokens) const {
@@ -140,8 +110,7 @@ at::Tensor Umt5Encoder::self_attention(const Layer& layer, const at::Tensor& x_1
   const at::Tensor bias_HR = at::embedding(layer.bias_buckets, buckets_R).t().contiguous();
   const at::Tensor bias_1HSS = bias_HR.unfold(1, x_1SD.size(1), 1).flip(1).unsqueeze(0);
   const at::Tensor mixed_1HSK =
-      at::scaled_dot_product_attention(heads_1HSK(layer.q), heads_1HSK(layer.k), heads_1HSK(layer.v), bias_1HSS,
-                                       /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);
+      ops::attention({heads_1HSK(layer.q), heads_1HSK(layer.k), heads_1HSK(layer.v), bias_1HSS, /*scale=*/1.0});
   return at::linear(mixed_1HSK.transpose(1, 2).flatten(2), layer.o);
 }
 

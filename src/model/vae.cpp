@@ -6,10 +6,11 @@
 
 #include <algorithm>
 
+#include "model/sizes_text.h"
 #include "model/vae_coders.h"
 #include "model/vae_tiling.h"
 #include "nightreel/base/error.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -17,13 +18,10 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
-
-constexpr std::int64_t kFramesAPiece = 4;  // of pixels, after the first
+using memory::kFramesAPiece;
 
 [[noreturn]] void refuse_size(const std::string& what, const at::Tensor& x, const std::string& why) {
-  std::string shape;
-  for (const std::int64_t size : x.sizes()) shape += (shape.empty() ? "" : "x") + std::to_string(size);
-  throw Error(ErrorKind::job, "vae: " + what + " of " + shape + " " + why);
+  throw Error(ErrorKind::job, "vae: " + what + " of " + sizes_text(x.sizes()) + " " + why);
 }
 
 void check_latents(const at::Tensor& latents, const card::VaeConfig& config) {
@@ -55,9 +53,17 @@ at::Tensor cells_of(const at::Tensor& pixels_13FHW, std::int64_t patch) {
   return to_cells(channels_last(pixels_13FHW), patch).contiguous();
 }
 
+/// A picture's height or width, to be coded in tiles: its latents, a tile and its stride in cells.
+struct Side {
+  const char* name;
+  std::int64_t latents;
+  std::int64_t tile;
+  std::int64_t stride;
+};
+
 /// A tile and its stride in latents and in cells, in the direction of the coding.
-TiledAxis tiled_axis(const char* name, std::int64_t latent_size, std::int64_t tile, std::int64_t stride,
-                     std::int64_t scale, bool decode) {
+TiledAxis tiled_axis(const Side& side, std::int64_t scale, bool decode) {
+  const auto& [name, latent_size, tile, stride] = side;
   if (stride < 1 || tile < stride || tile % scale != 0 || stride % scale != 0) {
     throw Error(ErrorKind::job, std::string("vae: tile ") + name + " " + std::to_string(tile) + " with stride " +
                                     std::to_string(stride) + ": both must be multiples of " + std::to_string(scale) +
@@ -101,30 +107,35 @@ at::Tensor to_bytes(const at::Tensor& pixels) {
 }
 
 Vae Vae::load(const std::string& folder, at::Device device, at::ScalarType dtype) {
-  return load(card::read_vae_config(folder), folder, device, dtype);
+  return load(card::read_vae_config(folder), weights::WeightMap::open(folder), device, dtype);
 }
 
-Vae Vae::load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
-              TensorReader* reader) {
-  WeightMap weights = WeightMap::open(folder, reader);
-  Vae vae(config, weights, device, dtype);
-  weights.expect_all_taken();
+Vae Vae::load(const card::VaeConfig& config, weights::WeightMap weights, at::Device device, at::ScalarType dtype) {
+  const c10::InferenceMode inference;
+  Vae vae(config, device, dtype);
+  load_all(vae.parameters(), weights, device);
   return vae;
 }
 
-Vae::Vae(const card::VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype)
+Vae::Vae(const card::VaeConfig& config, at::Device device, at::ScalarType dtype)
     : config_(config), device_(device), dtype_(dtype) {
   const c10::InferenceMode inference;
-  const VaeLoader load{weights, device, dtype};
   const at::Tensor std_C = at::tensor(config.latents_std, at::kDouble).to(at::kFloat);
-  parts_ = std::make_unique<Parts>(Parts{VaeDecoder(config, load), VaeEncoder(config, load),
+  parts_ = std::make_unique<Parts>(Parts{VaeDecoder(config), VaeEncoder(config),
                                          at::tensor(config.latents_mean, at::kDouble).to(at::kFloat).to(device),
                                          std_C.reciprocal().to(device)});
 }
 
+std::vector<Parameter> Vae::parameters() {
+  ParameterList list(dtype_);
+  list.as_stored(true);  // it computes in float32 whatever else does
+  parts_->decoder.parameters(list);
+  parts_->encoder.parameters(list);
+  return list.take();
+}
+
 void Vae::each_weight(const WeightVisitor& visit) {
-  parts_->decoder.each_weight(visit);
-  parts_->encoder.each_weight(visit);
+  for (const Parameter& parameter : parameters()) each_tensor(parameter, visit);
   visit(parts_->mean_C);
   visit(parts_->inverse_std_C);
 }
@@ -162,10 +173,10 @@ at::Tensor Vae::decode_tiled(const at::Tensor& latents_1CTYX, const Tiling& tili
   check_latents(latents_1CTYX, config_);
   const std::int64_t patch = config_.patch_size;
   const std::int64_t scale = config_.cells_a_latent();
-  const TiledAxis rows = tiled_axis("height", latents_1CTYX.size(3), tiling.height / patch,
-                                    tiling.stride_height / patch, scale, /*decode=*/true);
-  const TiledAxis columns = tiled_axis("width", latents_1CTYX.size(4), tiling.width / patch,
-                                       tiling.stride_width / patch, scale, /*decode=*/true);
+  const TiledAxis rows = tiled_axis(
+      {"height", latents_1CTYX.size(3), tiling.height / patch, tiling.stride_height / patch}, scale, /*decode=*/true);
+  const TiledAxis columns = tiled_axis(
+      {"width", latents_1CTYX.size(4), tiling.width / patch, tiling.stride_width / patch}, scale, /*decode=*/true);
   const auto finish = [&](const at::Tensor& pixels) { return keep == at::kByte ? to_bytes(pixels) : pixels; };
   if (rows.from_size <= rows.from_tile && columns.from_size <= columns.from_tile) {
     return finish(decode(latents_1CTYX).to(at::kCPU, at::kFloat));
@@ -208,10 +219,10 @@ at::Tensor Vae::encode_tiled(const at::Tensor& pixels_13FHW, const Tiling& tilin
   check_pixels(pixels_13FHW, config_);
   const at::Tensor x_TYXC = cells_of(pixels_13FHW.to(device_, dtype_), config_.patch_size);
   const std::int64_t scale = config_.cells_a_latent();
-  const TiledAxis rows =
-      tiled_axis("height", x_TYXC.size(1) / scale, tiling.height, tiling.stride_height, scale, /*decode=*/false);
-  const TiledAxis columns =
-      tiled_axis("width", x_TYXC.size(2) / scale, tiling.width, tiling.stride_width, scale, /*decode=*/false);
+  const TiledAxis rows = tiled_axis({"height", x_TYXC.size(1) / scale, tiling.height, tiling.stride_height}, scale,
+                                    /*decode=*/false);
+  const TiledAxis columns = tiled_axis({"width", x_TYXC.size(2) / scale, tiling.width, tiling.stride_width}, scale,
+                                       /*decode=*/false);
   if (rows.from_size <= rows.from_tile && columns.from_size <= columns.from_tile) return encode(pixels_13FHW);
   const std::int64_t frames = 1 + (x_TYXC.size(0) - 1) / kFramesAPiece;
   at::Tensor moments_TYXC = at::empty({frames, rows.to_size, columns.to_size, 2 * config_.z_dim}, at::kFloat);

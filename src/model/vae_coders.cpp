@@ -10,28 +10,22 @@ std::string numbered(const std::string& name, std::size_t i) {
   return name + "." + std::to_string(i);
 }
 
-std::vector<ResidualBlock> resnets(const VaeLoader& load, const std::string& stage, std::int64_t count, std::int64_t in,
-                                   std::int64_t out) {
+std::vector<ResidualBlock> resnets(std::int64_t count, std::int64_t in, std::int64_t out) {
   std::vector<ResidualBlock> blocks;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::string name = numbered(stage + ".resnets", static_cast<std::size_t>(i));
-    blocks.push_back(ResidualBlock::load(load, name, i == 0 ? in : out, out));
-  }
+  for (std::int64_t i = 0; i < count; ++i) blocks.emplace_back(i == 0 ? in : out, out);
   return blocks;
 }
 
 }  // namespace
 
-VaeDecoder::VaeDecoder(const card::VaeConfig& config, const VaeLoader& load)
-    : post_quant_(Pointwise::load(load, "post_quant_conv", config.z_dim, config.z_dim, 3)) {
+VaeDecoder::VaeDecoder(const card::VaeConfig& config) {
   const std::size_t stages = config.dim_mult.size();
   std::int64_t width = config.decoder_base_dim * config.dim_mult.back();
-  conv_in_ = CausalConv::load(load, "decoder.conv_in", config.z_dim, width);
-  mid_ = MidBlock::load(load, "decoder.mid_block", width);
+  conv_in_ = CausalConv(config.z_dim, width);
+  mid_ = MidBlock(width);
   for (std::size_t i = 0; i < stages; ++i) {
-    const std::string name = numbered("decoder.up_blocks", i);
     const std::int64_t out = config.decoder_base_dim * config.dim_mult[stages - 1 - i];
-    UpBlock block{resnets(load, name, config.num_res_blocks + 1, width, out), std::nullopt, std::nullopt};
+    UpBlock block{resnets(config.num_res_blocks + 1, width, out), std::nullopt, std::nullopt};
     width = out;
     if (i + 1 < stages) {  // the stages of the encoder, backwards
       const bool in_time = config.temperal_downsample[stages - 2 - i];
@@ -40,13 +34,12 @@ VaeDecoder::VaeDecoder(const card::VaeConfig& config, const VaeLoader& load)
       } else {
         width = out / 2;
       }
-      const std::string upsampler = config.is_residual ? ".upsampler" : ".upsamplers.0";
-      block.upsample = Upsample::load(load, name + upsampler, out, width, in_time);
+      block.upsample = Upsample(out, width, in_time);
     }
     blocks_.push_back(std::move(block));
   }
-  norm_out_ = ChannelNorm::load(load, "decoder.norm_out", width, 3);
-  conv_out_ = CausalConv::load(load, "decoder.conv_out", width, config.cell_channels());
+  norm_out_ = ChannelNorm{width, 3, {}};
+  conv_out_ = CausalConv(width, config.cell_channels());
 }
 
 at::Tensor VaeDecoder::UpBlock::operator()(at::Tensor x_TYXC, FrameMemory& memory) const {
@@ -57,18 +50,19 @@ at::Tensor VaeDecoder::UpBlock::operator()(at::Tensor x_TYXC, FrameMemory& memor
   return x_TYXC;
 }
 
-void VaeDecoder::UpBlock::each_weight(const WeightVisitor& visit) {
-  for (ResidualBlock& resnet : resnets) resnet.each_weight(visit);
-  if (upsample) upsample->each_weight(visit);
+void VaeDecoder::UpBlock::parameters(ParameterList& list, const std::string& name) {
+  for (std::size_t i = 0; i < resnets.size(); ++i) resnets[i].parameters(list, numbered(name + ".resnets", i));
+  if (upsample) upsample->parameters(list, name + (shortcut ? ".upsampler" : ".upsamplers.0"));
 }
 
-void VaeDecoder::each_weight(const WeightVisitor& visit) {
-  post_quant_.each_weight(visit);
-  conv_in_.each_weight(visit);
-  mid_.each_weight(visit);
-  for (UpBlock& block : blocks_) block.each_weight(visit);
-  norm_out_.each_weight(visit);
-  conv_out_.each_weight(visit);
+void VaeDecoder::parameters(ParameterList& list) {
+  const std::int64_t channels = conv_in_.conv.shape[1];
+  list.convolution(post_quant_, "post_quant_conv", {channels, channels, 1, 1, 1});
+  conv_in_.parameters(list, "decoder.conv_in");
+  mid_.parameters(list, "decoder.mid_block");
+  for (std::size_t i = 0; i < blocks_.size(); ++i) blocks_[i].parameters(list, numbered("decoder.up_blocks", i));
+  norm_out_.parameters(list, "decoder.norm_out");
+  conv_out_.parameters(list, "decoder.conv_out");
 }
 
 at::Tensor VaeDecoder::decode_next(const at::Tensor& latent_1YXC, FrameMemory& memory) const {
@@ -79,54 +73,49 @@ at::Tensor VaeDecoder::decode_next(const at::Tensor& latent_1YXC, FrameMemory& m
   return x_TYXC;
 }
 
-VaeEncoder::VaeEncoder(const card::VaeConfig& config, const VaeLoader& load) {
+VaeEncoder::VaeEncoder(const card::VaeConfig& config) {
   const std::size_t stages = config.dim_mult.size();
   std::int64_t width = config.base_dim;
-  conv_in_ = CausalConv::load(load, "encoder.conv_in", config.cell_channels(), width);
+  conv_in_ = CausalConv(config.cell_channels(), width);
   for (std::size_t i = 0; i < stages; ++i) {
     const std::int64_t out = config.base_dim * config.dim_mult[i];
     if (config.is_residual) {
-      add_residual_stage(config, load, i, width, out);
+      add_residual_stage(config, i, width, out);
     } else {
-      add_stage(config, load, i, width, out);
+      add_stage(config, i, width, out);
     }
     width = out;
   }
-  mid_ = MidBlock::load(load, "encoder.mid_block", width);
-  norm_out_ = ChannelNorm::load(load, "encoder.norm_out", width, 3);
-  conv_out_ = CausalConv::load(load, "encoder.conv_out", width, 2 * config.z_dim);
-  quant_ = Pointwise::load(load, "quant_conv", 2 * config.z_dim, 2 * config.z_dim, 3);
+  mid_ = MidBlock(width);
+  norm_out_ = ChannelNorm{width, 3, {}};
+  conv_out_ = CausalConv(width, 2 * config.z_dim);
 }
 
-void VaeEncoder::add_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
-                           std::int64_t out) {
-  const auto next_name = [&] { return numbered("encoder.down_blocks", blocks_.size()); };
-  for (std::int64_t j = 0; j < config.num_res_blocks; ++j) {
-    blocks_.emplace_back(ResidualBlock::load(load, next_name(), j == 0 ? in : out, out));
-  }
+void VaeEncoder::add_stage(const card::VaeConfig& config, std::size_t stage, std::int64_t in, std::int64_t out) {
+  for (ResidualBlock& block : resnets(config.num_res_blocks, in, out)) blocks_.emplace_back(std::move(block));
   if (stage + 1 == config.dim_mult.size()) return;
-  blocks_.emplace_back(Downsample::load(load, next_name(), out, config.temperal_downsample[stage]));
+  blocks_.emplace_back(Downsample(out, config.temperal_downsample[stage]));
 }
 
-void VaeEncoder::add_residual_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage,
-                                    std::int64_t in, std::int64_t out) {
-  const std::string name = numbered("encoder.down_blocks", stage);
+void VaeEncoder::add_residual_stage(const card::VaeConfig& config, std::size_t stage, std::int64_t in,
+                                    std::int64_t out) {
   const bool last = stage + 1 == config.dim_mult.size();
   const bool in_time = !last && config.temperal_downsample[stage];
-  ResidualDown block{resnets(load, name, config.num_res_blocks, in, out), std::nullopt, {out, !last, in_time}};
-  if (!last) block.down = Downsample::load(load, name + ".downsampler", out, in_time);
+  ResidualDown block{resnets(config.num_res_blocks, in, out), std::nullopt, {out, !last, in_time}};
+  if (!last) block.down = Downsample(out, in_time);
   blocks_.emplace_back(std::move(block));
 }
 
-void VaeEncoder::each_weight(const WeightVisitor& visit) {
-  conv_in_.each_weight(visit);
-  for (auto& block : blocks_) {
-    std::visit([&](auto& layer) { layer.each_weight(visit); }, block);
+void VaeEncoder::parameters(ParameterList& list) {
+  conv_in_.parameters(list, "encoder.conv_in");
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    std::visit([&](auto& layer) { layer.parameters(list, numbered("encoder.down_blocks", i)); }, blocks_[i]);
   }
-  mid_.each_weight(visit);
-  norm_out_.each_weight(visit);
-  conv_out_.each_weight(visit);
-  quant_.each_weight(visit);
+  mid_.parameters(list, "encoder.mid_block");
+  norm_out_.parameters(list, "encoder.norm_out");
+  conv_out_.parameters(list, "encoder.conv_out");
+  const std::int64_t channels = conv_out_.conv.shape[0];
+  list.convolution(quant_, "quant_conv", {channels, channels, 1, 1, 1});
 }
 
 at::Tensor VaeEncoder::encode_next(const at::Tensor& cells_TYXC, FrameMemory& memory) const {

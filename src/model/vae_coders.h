@@ -13,13 +13,13 @@ namespace nightreel::model {
 
 class VaeDecoder {
  public:
-  VaeDecoder(const card::VaeConfig& config, const VaeLoader& load);
+  explicit VaeDecoder(const card::VaeConfig& config);
 
   /// One latent frame [1, Y, X, z_dim], not normalised, to one frame of pixels if it is the video's first, else to
   /// four.
   at::Tensor decode_next(const at::Tensor& latent_1YXC, FrameMemory& memory) const;
 
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list);
 
  private:
   struct UpBlock {
@@ -27,9 +27,9 @@ class VaeDecoder {
     std::optional<Upsample> upsample;
     std::optional<RepeatUp> shortcut;
     at::Tensor operator()(at::Tensor x_TYXC, FrameMemory& memory) const;
-    void each_weight(const WeightVisitor& visit);
+    void parameters(ParameterList& list, const std::string& name);
   };
-  Pointwise post_quant_;
+  Linear post_quant_;
   CausalConv conv_in_;
   MidBlock mid_;
   std::vector<UpBlock> blocks_;
@@ -39,26 +39,24 @@ class VaeDecoder {
 
 class VaeEncoder {
  public:
-  VaeEncoder(const card::VaeConfig& config, const VaeLoader& load);
+  explicit VaeEncoder(const card::VaeConfig& config);
 
   /// The video's first frame [1, H, W, C], then four at a time, to one latent frame each: [1, Y, X, 2 * z_dim], mean
   /// and logarithm of the variance, not normalised.
   at::Tensor encode_next(const at::Tensor& cells_TYXC, FrameMemory& memory) const;
 
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list);
 
  private:
-  void add_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
-                 std::int64_t out);
-  void add_residual_stage(const card::VaeConfig& config, const VaeLoader& load, std::size_t stage, std::int64_t in,
-                          std::int64_t out);
+  void add_stage(const card::VaeConfig& config, std::size_t stage, std::int64_t in, std::int64_t out);
+  void add_residual_stage(const card::VaeConfig& config, std::size_t stage, std::int64_t in, std::int64_t out);
 
   CausalConv conv_in_;
   std::vector<std::variant<ResidualBlock, Downsample, ResidualDown>> blocks_;
   MidBlock mid_;
   ChannelNorm norm_out_;
   CausalConv conv_out_;
-  Pointwise quant_;
+  Linear quant_;
 };
 
 struct Vae::Parts {

@@ -7,14 +7,21 @@
 #include <cmath>
 
 #include "model/onednn.h"
+#include "nightreel/ops/attention.h"
 
 namespace nightreel::model {
 
 namespace {
 
-std::vector<std::int64_t> with_ones(std::vector<std::int64_t> shape, int axes) {
-  shape.insert(shape.end(), static_cast<std::size_t>(axes), 1);
-  return shape;
+/// cuDNN needs its weights like its pictures. For oneDNN they get a format of its own when they are first used; until
+/// then they stay where the file is mapped, so that loading waits for no copy.
+at::Tensor kernel_of(const at::Tensor& taken) {
+  const at::Tensor kernel = taken.dim() == 4 ? taken.unsqueeze(2) : taken;
+  return kernel.is_cpu() ? kernel : kernel.contiguous(at::MemoryFormat::ChannelsLast3d);
+}
+
+at::Tensor times_root_of_channels(const at::Tensor& gamma) {
+  return gamma.flatten() * std::sqrt(static_cast<double>(gamma.numel()));
 }
 
 /// 1 / |x| over the channels, as torch.nn.functional.normalize: no less than 1e-12 is divided by.
@@ -52,16 +59,9 @@ void FrameMemory::keep(const void* layer, const at::Tensor& window_TYXC, std::in
   kept.copy_(last);
 }
 
-Conv Conv::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out,
-                const std::vector<std::int64_t>& kernel) {
-  std::vector<std::int64_t> shape{out, in};
-  shape.insert(shape.end(), kernel.begin(), kernel.end());
-  at::Tensor weight = load.take(name + ".weight", shape);
-  if (kernel.size() == 2) weight = weight.unsqueeze(2);
-  // cuDNN needs its weights like its pictures. For oneDNN they get a format of its own when they are first used; until
-  // then they stay where the file is mapped, so that loading waits for no copy.
-  if (!load.device.is_cpu()) weight = weight.contiguous(at::MemoryFormat::ChannelsLast3d);
-  return {weight, load.take(name + ".bias", {out}), {}};
+void Conv::parameters(ParameterList& list, const std::string& name) {
+  list.tensor(weight, name + ".weight", shape, kernel_of);
+  list.tensor(bias, name + ".bias", {shape[0]});
 }
 
 at::Tensor Conv::operator()(const at::Tensor& x_TYXC, const std::array<std::int64_t, 3>& padding,
@@ -77,17 +77,10 @@ at::Tensor Conv::by_onednn(const at::Tensor& x_1CTYX, const ConvSteps& steps) co
   return onednn_convolution(x_1CTYX, packed, bias, steps);
 }
 
-Pointwise Pointwise::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out, int axes) {
-  return {load.take(name + ".weight", with_ones({out, in}, axes)).view({out, in}), load.take(name + ".bias", {out})};
-}
-
-at::Tensor Pointwise::operator()(const at::Tensor& x) const {
-  return at::linear(x, weight, bias);
-}
-
-ChannelNorm ChannelNorm::load(const VaeLoader& load, const std::string& name, std::int64_t channels, int axes) {
-  const at::Tensor gamma = load.weights.take(name + ".gamma", with_ones({channels}, axes)).to(load.device, at::kFloat);
-  return {gamma.view({channels}) * std::sqrt(static_cast<double>(channels))};
+void ChannelNorm::parameters(ParameterList& list, const std::string& name) {
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(axes) + 1, 1);
+  shape[0] = channels;
+  list.tensor_f32(gamma, name + ".gamma", std::move(shape), times_root_of_channels);
 }
 
 at::Tensor ChannelNorm::operator()(const at::Tensor& x) const {
@@ -104,10 +97,6 @@ void ChannelNorm::then_silu(const at::Tensor& x, at::Tensor out) const {
   }
   at::mul_out(out, x_f32, inverse_length(x_f32)).mul_(gamma);
   at::silu_(out);
-}
-
-CausalConv CausalConv::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out) {
-  return {Conv::load(load, name, in, out, {3, 3, 3})};
 }
 
 at::Tensor CausalConv::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
@@ -135,12 +124,17 @@ at::Tensor CausalConv::run(const at::Tensor& x_TYXC, FrameMemory& memory, const 
   return conv(window, {0, 1 - margin, 1});
 }
 
-ResidualBlock ResidualBlock::load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out) {
-  ResidualBlock block{ChannelNorm::load(load, name + ".norm1", in, 3), ChannelNorm::load(load, name + ".norm2", out, 3),
-                      CausalConv::load(load, name + ".conv1", in, out),
-                      CausalConv::load(load, name + ".conv2", out, out), std::nullopt};
-  if (in != out) block.shortcut = Pointwise::load(load, name + ".conv_shortcut", in, out, 3);
-  return block;
+ResidualBlock::ResidualBlock(std::int64_t in, std::int64_t out)
+    : norm1{in, 3, {}}, norm2{out, 3, {}}, conv1(in, out), conv2(out, out) {
+  if (in != out) shortcut.emplace();
+}
+
+void ResidualBlock::parameters(ParameterList& list, const std::string& name) {
+  norm1.parameters(list, name + ".norm1");
+  norm2.parameters(list, name + ".norm2");
+  conv1.parameters(list, name + ".conv1");
+  conv2.parameters(list, name + ".conv2");
+  if (shortcut) list.convolution(*shortcut, name + ".conv_shortcut", {norm2.channels, norm1.channels, 1, 1, 1});
 }
 
 at::Tensor ResidualBlock::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
@@ -148,10 +142,10 @@ at::Tensor ResidualBlock::operator()(const at::Tensor& x_TYXC, FrameMemory& memo
   return y_TYXC.add_(shortcut ? (*shortcut)(x_TYXC) : x_TYXC);
 }
 
-AttentionBlock AttentionBlock::load(const VaeLoader& load, const std::string& name, std::int64_t channels) {
-  return {ChannelNorm::load(load, name + ".norm", channels, 2),
-          Pointwise::load(load, name + ".to_qkv", channels, 3 * channels, 2),
-          Pointwise::load(load, name + ".proj", channels, channels, 2)};
+void AttentionBlock::parameters(ParameterList& list, const std::string& name) {
+  norm.parameters(list, name + ".norm");
+  list.convolution(qkv, name + ".to_qkv", {3 * norm.channels, norm.channels, 1, 1});
+  list.convolution(out, name + ".proj", {norm.channels, norm.channels, 1, 1});
 }
 
 at::Tensor AttentionBlock::operator()(const at::Tensor& x_TYXC, const Bands& bands) const {
@@ -159,25 +153,27 @@ at::Tensor AttentionBlock::operator()(const at::Tensor& x_TYXC, const Bands& ban
   const at::Tensor qkv_TYXC = qkv(norm(x_TYXC));
   const at::Tensor q_T1NC = pixels(qkv_TYXC.slice(3, 0, x_TYXC.size(3)));
   const std::vector<at::Tensor> kv_T1NC = pixels(bands.gather(qkv_TYXC.slice(3, x_TYXC.size(3)))).chunk(2, -1);
-  const at::Tensor mixed_T1NC = at::scaled_dot_product_attention(q_T1NC, kv_T1NC[0], kv_T1NC[1]);
+  const at::Tensor mixed_T1NC = ops::attention({q_T1NC, kv_T1NC[0], kv_T1NC[1]});
   return out(mixed_T1NC.reshape(x_TYXC.sizes())).add_(x_TYXC);
 }
 
-MidBlock MidBlock::load(const VaeLoader& load, const std::string& name, std::int64_t channels) {
-  return {ResidualBlock::load(load, name + ".resnets.0", channels, channels),
-          ResidualBlock::load(load, name + ".resnets.1", channels, channels),
-          AttentionBlock::load(load, name + ".attentions.0", channels)};
+void MidBlock::parameters(ParameterList& list, const std::string& name) {
+  first.parameters(list, name + ".resnets.0");
+  second.parameters(list, name + ".resnets.1");
+  attention.parameters(list, name + ".attentions.0");
 }
 
 at::Tensor MidBlock::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
   return second(attention(first(x_TYXC, memory), memory.bands()), memory);
 }
 
-Upsample Upsample::load(const VaeLoader& load, const std::string& name, std::int64_t channels, std::int64_t out,
-                        bool in_time) {
-  Upsample up{Conv::load(load, name + ".resample.1", channels, out, {3, 3}), std::nullopt};
-  if (in_time) up.time_conv = Conv::load(load, name + ".time_conv", channels, 2 * channels, {3, 1, 1});
-  return up;
+Upsample::Upsample(std::int64_t channels, std::int64_t out, bool in_time) : conv{{out, channels, 3, 3}, {}, {}, {}} {
+  if (in_time) time_conv = Conv{{2 * channels, channels, 3, 1, 1}, {}, {}, {}};
+}
+
+void Upsample::parameters(ParameterList& list, const std::string& name) {
+  conv.parameters(list, name + ".resample.1");
+  if (time_conv) time_conv->parameters(list, name + ".time_conv");
 }
 
 at::Tensor Upsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
@@ -202,10 +198,13 @@ at::Tensor Upsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) c
   return conv(at::cat({bands.row_above(doubled_TYXC), doubled_TYXC, bands.row_below(doubled_TYXC)}, 1), {0, 0, 1});
 }
 
-Downsample Downsample::load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time) {
-  Downsample down{Conv::load(load, name + ".resample.1", channels, channels, {3, 3}), std::nullopt};
-  if (in_time) down.time_conv = Conv::load(load, name + ".time_conv", channels, channels, {3, 1, 1});
-  return down;
+Downsample::Downsample(std::int64_t channels, bool in_time) : conv{{channels, channels, 3, 3}, {}, {}, {}} {
+  if (in_time) time_conv = Conv{{channels, channels, 3, 1, 1}, {}, {}, {}};
+}
+
+void Downsample::parameters(ParameterList& list, const std::string& name) {
+  conv.parameters(list, name + ".resample.1");
+  if (time_conv) time_conv->parameters(list, name + ".time_conv");
 }
 
 at::Tensor Downsample::operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const {
@@ -251,57 +250,11 @@ at::Tensor ResidualDown::operator()(const at::Tensor& x_TYXC, FrameMemory& memor
   return y_TYXC + shortcut(x_TYXC);
 }
 
-void Conv::each_weight(const WeightVisitor& visit) {
-  visit(weight);
-  visit(bias);
-}
-
-void Pointwise::each_weight(const WeightVisitor& visit) {
-  visit(weight);
-  visit(bias);
-}
-
-void ChannelNorm::each_weight(const WeightVisitor& visit) {
-  visit(gamma);
-}
-
-void CausalConv::each_weight(const WeightVisitor& visit) {
-  conv.each_weight(visit);
-}
-
-void ResidualBlock::each_weight(const WeightVisitor& visit) {
-  norm1.each_weight(visit);
-  norm2.each_weight(visit);
-  conv1.each_weight(visit);
-  conv2.each_weight(visit);
-  if (shortcut) shortcut->each_weight(visit);
-}
-
-void AttentionBlock::each_weight(const WeightVisitor& visit) {
-  norm.each_weight(visit);
-  qkv.each_weight(visit);
-  out.each_weight(visit);
-}
-
-void MidBlock::each_weight(const WeightVisitor& visit) {
-  first.each_weight(visit);
-  second.each_weight(visit);
-  attention.each_weight(visit);
-}
-
-void Upsample::each_weight(const WeightVisitor& visit) {
-  conv.each_weight(visit);
-  if (time_conv) time_conv->each_weight(visit);
-}
-
-void Downsample::each_weight(const WeightVisitor& visit) {
-  conv.each_weight(visit);
-  if (time_conv) time_conv->each_weight(visit);
-}
-
-void ResidualDown::each_weight(const WeightVisitor& visit) {
-  for (ResidualBlock& resnet : resnets) resnet.each_weight(visit);
-  if (down) down->each_weight(visit);
+void ResidualDown::parameters(ParameterList& list, const std::string& name) {
+  for (std::size_t i = 0; i < resnets.size(); ++i) {
+    resnets[i].parameters(list, name + ".resnets." + std::to_string(i));
+  }
+  if (down) down->parameters(list, name + ".downsampler");
 }
 
 at::Tensor to_cells(const at::Tensor& x_TYXC, std::int64_t patch) {

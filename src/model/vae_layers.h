@@ -2,8 +2,8 @@
 //
 // Frames lie channels last, [T, Y, X, C] and dense: a frame is then contiguous, so that a causal convolution finds the
 // frames before its own in one buffer with these, 1x1 convolutions are matrix products, and oneDNN and cuDNN need no
-// reordering. Layers own their weights and are const; what they remember of earlier frames lives in the
-// caller's FrameMemory, one a video and thread.
+// reordering. Layers own their weights, which parameters() names, and are const; what they remember of earlier frames
+// lives in the caller's FrameMemory, one a video and thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,8 +17,8 @@
 
 #include "model/onednn.h"
 #include "model/vae_bands.h"
-#include "nightreel/model/weight_visitor.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/model/linear.h"
+#include "nightreel/model/parameter.h"
 
 namespace nightreel::model {
 
@@ -48,67 +48,46 @@ class FrameMemory {
   bool first_ = true;
 };
 
-/// Fetches tensors in the model's device and dtype.
-struct VaeLoader {
-  WeightMap& weights;
-  at::Device device;
-  at::ScalarType dtype;
-  at::Tensor take(const std::string& name, at::IntArrayRef shape) const {
-    return weights.take(name, shape).to(device, dtype);
-  }
-};
-
 /// A convolution over [T, Y, X, C].
 struct Conv {
-  at::Tensor weight;  // [out, in, kT, kY, kX]; channels last but for the CPU
+  std::vector<std::int64_t> shape;  // as stored: out, in, kernel; one of two sizes is a 2-D convolution
+  at::Tensor weight;                // [out, in, kT, kY, kX]; channels last but for the CPU
   at::Tensor bias;
   mutable at::Tensor packed;  // see onednn.h; made at the first use
 
-  /// `kernel` of two sizes stands for a layer that the checkpoint has as a 2-D convolution.
-  static Conv load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out,
-                   const std::vector<std::int64_t>& kernel);
   at::Tensor operator()(const at::Tensor& x_TYXC, const std::array<std::int64_t, 3>& padding,
                         const std::array<std::int64_t, 3>& stride = {1, 1, 1}) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name);
 
  private:
   at::Tensor by_onednn(const at::Tensor& x_1CTYX, const ConvSteps& steps) const;
 };
 
-/// A 1x1 convolution.
-struct Pointwise {
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;
-
-  /// `axes` is how many axes of size one the checkpoint's kernel has.
-  static Pointwise load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out, int axes);
-  at::Tensor operator()(const at::Tensor& x) const;
-  void each_weight(const WeightVisitor& visit);
-};
-
 /// WanRMS_norm: x / |x| * sqrt(C) * gamma over the channels.
 struct ChannelNorm {
+  std::int64_t channels = 0;
+  int axes = 3;      // of size one, that the checkpoint has behind them
   at::Tensor gamma;  // times sqrt(C)
 
-  static ChannelNorm load(const VaeLoader& load, const std::string& name, std::int64_t channels, int axes);
   at::Tensor operator()(const at::Tensor& x) const;
   /// silu(norm(x)) into `out`, of x's shape and dtype.
   void then_silu(const at::Tensor& x, at::Tensor out) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name);
 };
 
 /// 3x3x3, zero padding in space, only earlier frames in time.
 struct CausalConv {
   Conv conv;
 
-  static CausalConv load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out);
+  CausalConv() = default;
+  CausalConv(std::int64_t in, std::int64_t out) : conv{{out, in, 3, 3, 3}, {}, {}, {}} {}
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
   /// The same over silu(norm(x)).
   at::Tensor operator()(const at::Tensor& x_TYXC, const ChannelNorm& norm, FrameMemory& memory) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name) { conv.parameters(list, name); }
 
  private:
-  std::int64_t in_channels() const { return conv.weight.size(1); }
+  std::int64_t in_channels() const { return conv.shape[1]; }
   template <class Fill>
   at::Tensor run(const at::Tensor& x_TYXC, FrameMemory& memory, const Fill& fill) const;
 };
@@ -116,21 +95,23 @@ struct CausalConv {
 struct ResidualBlock {
   ChannelNorm norm1, norm2;
   CausalConv conv1, conv2;
-  std::optional<Pointwise> shortcut;
+  std::optional<Linear> shortcut;
 
-  static ResidualBlock load(const VaeLoader& load, const std::string& name, std::int64_t in, std::int64_t out);
+  ResidualBlock() = default;
+  ResidualBlock(std::int64_t in, std::int64_t out);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name);
 };
 
 /// Self-attention of one head over the pixels of each whole frame.
 struct AttentionBlock {
   ChannelNorm norm;
-  Pointwise qkv, out;
+  Linear qkv, out;
 
-  static AttentionBlock load(const VaeLoader& load, const std::string& name, std::int64_t channels);
+  AttentionBlock() = default;
+  explicit AttentionBlock(std::int64_t channels) : norm{channels, 2, {}} {}
   at::Tensor operator()(const at::Tensor& x_TYXC, const Bands& bands) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name);
 };
 
 /// Residual, attention, residual.
@@ -138,9 +119,11 @@ struct MidBlock {
   ResidualBlock first, second;
   AttentionBlock attention;
 
-  static MidBlock load(const VaeLoader& load, const std::string& name, std::int64_t channels);
+  MidBlock() = default;
+  explicit MidBlock(std::int64_t channels)
+      : first(channels, channels), second(channels, channels), attention(channels) {}
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name);
 };
 
 /// Doubles rows and columns; with time_conv it also doubles the frames, but for the first.
@@ -148,10 +131,9 @@ struct Upsample {
   Conv conv;
   std::optional<Conv> time_conv;
 
-  static Upsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, std::int64_t out,
-                       bool in_time);
+  Upsample(std::int64_t channels, std::int64_t out, bool in_time);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name);
 };
 
 /// Halves rows and columns; with time_conv also the frames, but for the first.
@@ -159,9 +141,9 @@ struct Downsample {
   Conv conv;
   std::optional<Conv> time_conv;
 
-  static Downsample load(const VaeLoader& load, const std::string& name, std::int64_t channels, bool in_time);
+  Downsample(std::int64_t channels, bool in_time);
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name);
 };
 
 /// The shortcut around a stage that halves rows and columns, and the frames with `in_time`: the means of groups of what
@@ -187,7 +169,7 @@ struct ResidualDown {
   std::optional<Downsample> down;
   AverageDown shortcut;
   at::Tensor operator()(const at::Tensor& x_TYXC, FrameMemory& memory) const;
-  void each_weight(const WeightVisitor& visit);
+  void parameters(ParameterList& list, const std::string& name);
 };
 
 /// Pixels [T, Y * p, X * p, 3] as the layers see them, [T, Y, X, 3 * p * p], and back: channel, column, row.

@@ -51,23 +51,19 @@ bool is_guided(const settings::Settings& settings) {
 /// One run: the transformers with the prompts that they were told, and the guidance between them.
 class Denoiser::Run {
  public:
-  Run(const Denoiser& denoiser, const settings::Settings& settings, const at::Tensor& prompt_1TE,
-      const at::Tensor& negative_1TE, const ImageCondition& image, const base::CancelToken& cancel,
-      ParallelPlan* parallel)
+  Run(const Denoiser& denoiser, const DenoiseRequest& request, const base::CancelToken& cancel, ParallelPlan* parallel)
       : denoiser_(denoiser),
         parallel_(parallel),
-        settings_(settings),
-        prompt_1TE_(prompt_1TE),
-        negative_1TE_(negative_1TE),
-        embeds_NTE_(image.embeds_NTE),
-        pinned_(image.latents_1CFYX.defined() && denoiser.options_.card.expand_timesteps()),
+        request_(request),
+        pinned_(request.image.latents_1CFYX.defined() && denoiser.options_.card.expand_timesteps()),
         cancel_(cancel) {
-    if (image.latents_1CFYX.defined()) image_1CFYX_ = image.latents_1CFYX.to(denoiser.options_.device);
+    const at::Tensor& pictures_1CFYX = request.image.latents_1CFYX;
+    if (pictures_1CFYX.defined()) image_1CFYX_ = pictures_1CFYX.to(denoiser.options_.device);
   }
 
   /// The velocity at `timestep`, guided, float32.
   at::Tensor velocity(const at::Tensor& latents_1CFYX, float timestep) {
-    const bool high = denoiser_.is_high(settings_, timestep);
+    const bool high = denoiser_.is_high(request_.settings, timestep);
     use(high);
     const at::Tensor time = at::full({1}, timestep, at::kFloat);
     const at::Tensor first_time = pinned_ ? at::zeros({1}, at::kFloat) : at::Tensor();
@@ -100,11 +96,12 @@ class Denoiser::Run {
   }
 
   double scale(bool high) const {
-    return high ? settings_.guidance_scale : settings_.guidance_scale_2.value_or(settings_.guidance_scale);
+    const settings::Settings& settings = request_.settings;
+    return high ? settings.guidance_scale : settings.guidance_scale_2.value_or(settings.guidance_scale);
   }
   /// As in diffusers the first scale alone turns guidance on. A scale of 1 gives the prompt's own velocity: the pass
   /// for the negative prompt would be wasted.
-  bool guided(double expert_scale) const { return is_guided(settings_) && expert_scale != 1; }
+  bool guided(double expert_scale) const { return is_guided(request_.settings) && expert_scale != 1; }
 
   bool in_halves(double expert_scale) const { return parallel_ && guided(expert_scale) && parallel_->has_halves(); }
 
@@ -118,28 +115,25 @@ class Denoiser::Run {
     texts_.clear();
     if (denoiser_.options_.bring) denoiser_.options_.bring(high);
     if (in_halves(expert_scale)) {
-      tell(parallel_->takes_negative() ? negative_1TE_ : prompt_1TE_);
+      tell(parallel_->takes_negative() ? request_.negative_1TE : request_.prompt_1TE);
       return;
     }
     if (guided(expert_scale) && denoiser_.options_.device.is_cpu()) {
-      tell(at::cat({prompt_1TE_, negative_1TE_}));
+      tell(at::cat({request_.prompt_1TE, request_.negative_1TE}));
       return;
     }
-    tell(prompt_1TE_);
-    if (guided(expert_scale)) tell(negative_1TE_);
+    tell(request_.prompt_1TE);
+    if (guided(expert_scale)) tell(request_.negative_1TE);
   }
 
   void tell(const at::Tensor& text_BTE) {
-    texts_.push_back(expert_->prepare_text(text_BTE, denoiser_.keep_keys_, embeds_NTE_));
+    texts_.push_back(expert_->prepare_text(text_BTE, denoiser_.keep_keys_, request_.image.embeds_NTE));
   }
 
   const Denoiser& denoiser_;
   ParallelPlan* parallel_;
-  const settings::Settings& settings_;
-  const at::Tensor& prompt_1TE_;
-  const at::Tensor& negative_1TE_;
-  at::Tensor image_1CFYX_;
-  at::Tensor embeds_NTE_;
+  const DenoiseRequest& request_;
+  at::Tensor image_1CFYX_;  // on the device
   bool pinned_;
   base::CancelToken cancel_;
   const model::Transformer* expert_ = nullptr;
@@ -214,24 +208,27 @@ at::Tensor Denoiser::start_noise(const settings::Settings& settings) const {
   return at::randn(latent_shape(settings), generator, at::TensorOptions(at::kFloat));
 }
 
-Denoised Denoiser::run(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-                       const DenoiseObserver& observer, const std::optional<DenoiseState>& resume,
-                       const ImageCondition& image, ParallelPlan* parallel) const {
+at::Tensor Denoiser::first_latents(const DenoiseRequest& request) const {
+  const auto& resume = request.resume;
+  return (resume ? resume->latents_CFYX.unsqueeze(0) : start_noise(request.settings)).to(options_.device);
+}
+
+Denoised Denoiser::run(const DenoiseRequest& request, const DenoiseObserver& observer, ParallelPlan* parallel) const {
   const c10::InferenceMode inference;
   const base::Stopwatch stopwatch;
-  check(settings);
-  check_condition(settings, image);
-  const auto sampler = new_sampler(settings);
-  if (resume) {
-    check_state(*resume, latent_shape(settings));
-    sampler->restore(moved(resume->sampler, options_.device));
+  check(request.settings);
+  check_condition(request.settings, request.image);
+  const auto sampler = new_sampler(request.settings);
+  if (request.resume) {
+    check_state(*request.resume, latent_shape(request.settings));
+    sampler->restore(moved(request.resume->sampler, options_.device));
   }
-  at::Tensor latents_1CFYX = (resume ? resume->latents_CFYX.unsqueeze(0) : start_noise(settings)).to(options_.device);
+  at::Tensor latents_1CFYX = first_latents(request);
 
-  if (parallel) parallel->require_same(settings, resume ? resume->sampler.next_step : 0);
-  Run run(*this, settings, prompt_1TE, negative_1TE, image, observer.cancel, parallel);
+  const std::int64_t first_step = request.resume ? request.resume->sampler.next_step : 0;
+  if (parallel) parallel->require_same(request.settings, first_step);
+  Run run(*this, request, observer.cancel, parallel);
   const auto steps = static_cast<std::int64_t>(sampler->timesteps().size());
-  const std::int64_t first_step = resume ? resume->sampler.next_step : 0;
   for (std::int64_t i = first_step; i < steps; ++i) {
     const at::Tensor velocity = run.velocity(latents_1CFYX, sampler->timesteps()[static_cast<std::size_t>(i)]);
     latents_1CFYX = sampler->step(velocity, i, latents_1CFYX);

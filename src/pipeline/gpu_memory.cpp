@@ -81,13 +81,14 @@ void choose_allocator(at::Device device) {
   release_all_unused(device);
 }
 
-job::Allocator allocator_of(at::Device device) {
-  if (!device.is_cuda()) return job::Allocator::exact;
-  return AcceleratorAllocatorConfig::use_expandable_segments() ? job::Allocator::expandable : job::Allocator::blocks;
+memory::Allocator allocator_of(at::Device device) {
+  if (!device.is_cuda()) return memory::Allocator::exact;
+  return AcceleratorAllocatorConfig::use_expandable_segments() ? memory::Allocator::expandable
+                                                               : memory::Allocator::blocks;
 }
 
 void release_unused(at::Device device) {
-  if (allocator_of(device) == job::Allocator::blocks) release_all_unused(device);
+  if (allocator_of(device) == memory::Allocator::blocks) release_all_unused(device);
 }
 
 void release_all_unused(at::Device device) {
@@ -106,8 +107,8 @@ std::uint64_t memory_to_plan_with(at::Device device) {
 
 void choose_allocator(at::Device /*device*/) {}
 
-job::Allocator allocator_of(at::Device /*device*/) {
-  return job::Allocator::exact;
+memory::Allocator allocator_of(at::Device /*device*/) {
+  return memory::Allocator::exact;
 }
 
 void release_unused(at::Device /*device*/) {}

@@ -5,7 +5,8 @@
 #include <string>
 
 #include "nightreel/base/error.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
+#include "nightreel/memory/text.h"
 
 #ifdef NIGHTREEL_CUDA
 #include <cuda_runtime_api.h>
@@ -18,7 +19,7 @@ HostMemory::HostMemory(std::size_t bytes, bool pinned)
     : data_(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)), bytes_(bytes) {
   if (data_ == MAP_FAILED) {
     throw base::Error(base::ErrorKind::environment,
-                      "this host has no " + job::human_bytes(bytes) + " of memory for weights that leave the GPU");
+                      "this host has no " + memory::human_bytes(bytes) + " of memory for weights that leave the GPU");
   }
   // A child that is forked to read a foreign file needs no weights, and copies of pinned pages would cost both dearly.
   ::madvise(data_, bytes_, MADV_DONTFORK);

@@ -14,7 +14,7 @@
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "pipeline/parallel_plan.h"
 #include "pipeline/picture_condition.h"
 #include "pipeline/residency.h"
@@ -25,7 +25,7 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
-using job::Part;
+using memory::Part;
 
 /// A transformer, and what merges LoRAs into it.
 struct Expert {
@@ -35,9 +35,9 @@ struct Expert {
 
 Expert load_transformer(const card::TransformerConfig& config, const std::string& folder,
                         const PipelineOptions& options) {
-  model::WeightMap weights = model::WeightMap::open(folder, options.reader);
-  auto transformer =
-      std::make_unique<model::Transformer>(config, weights, options.device, options.dtype, options.fp8, options.shard);
+  weights::WeightMap weights = weights::WeightMap::open(folder, options.reader);
+  const model::TransformerOptions wanted{options.device, options.dtype, options.fp8, options.shard};
+  auto transformer = std::make_unique<model::Transformer>(config, weights, wanted);
   weights.expect_all_taken();
   weights.read_alone();
   auto loras = std::make_unique<model::LoraMerger>(*transformer, std::move(weights));
@@ -47,9 +47,9 @@ Expert load_transformer(const card::TransformerConfig& config, const std::string
 /// The image encoder that the transformer wants to be told by, or null.
 std::unique_ptr<model::ClipVision> load_clip(const card::Card& card, const PipelineOptions& options) {
   if (!card.image_encoder) return nullptr;
-  return std::make_unique<model::ClipVision>(model::ClipVision::load(*card.image_encoder, card.picture,
-                                                                     card.folder + "/image_encoder", options.device,
-                                                                     options.dtype, options.reader));
+  auto weights = weights::WeightMap::open(card.folder + "/image_encoder", options.reader);
+  return std::make_unique<model::ClipVision>(
+      model::ClipVision::load(*card.image_encoder, card.picture, std::move(weights), options.device, options.dtype));
 }
 
 template <class Module>
@@ -92,13 +92,15 @@ Pipeline Pipeline::load(const card::Card& card, const PipelineOptions& options) 
   Residency& residency = *pipeline.residency_;
   residency.adopt(options.plan);
   pipeline.text_encoder_ = timed("text_encoder", [&](const std::string& folder) {
+    auto weights = weights::WeightMap::open(folder, options.reader);
     return std::make_unique<model::Umt5Encoder>(
-        model::Umt5Encoder::load(card.text_encoder, folder, options.device, options.dtype, options.reader));
+        model::Umt5Encoder::load(card.text_encoder, std::move(weights), options.device, options.dtype));
   });
   residency.add(Part::text_encoder, weights_of(*pipeline.text_encoder_));
   pipeline.vae_ = timed("vae", [&](const std::string& folder) {
     // In float32 whatever the transformer's: so do the published code and diffusers' examples, and bfloat16 shows.
-    return std::make_unique<model::Vae>(model::Vae::load(card.vae, folder, options.device, at::kFloat, options.reader));
+    auto weights = weights::WeightMap::open(folder, options.reader);
+    return std::make_unique<model::Vae>(model::Vae::load(card.vae, std::move(weights), options.device, at::kFloat));
   });
   residency.add(Part::vae, weights_of(*pipeline.vae_));
   std::array<Expert, 2> experts;
@@ -157,7 +159,7 @@ EncodedPrompt Pipeline::encode_alone(const std::vector<std::int64_t>& tokens) {
   return {embeds_1TE, false, stopwatch.seconds()};
 }
 
-void Pipeline::adopt(const job::MemoryPlan& plan) {
+void Pipeline::adopt(const memory::MemoryPlan& plan) {
   options_.plan = plan;
   residency_->adopt(plan);
 }
@@ -185,10 +187,8 @@ comm::Communicator* Pipeline::group() const {
   return parallel_ ? &parallel_->group() : nullptr;
 }
 
-Denoised Pipeline::denoise(const settings::Settings& settings, const at::Tensor& prompt_1TE,
-                           const at::Tensor& negative_1TE, const DenoiseObserver& observer,
-                           const std::optional<DenoiseState>& resume, const ImageCondition& image) const {
-  if (job::lora_set(settings.loras) != loras_->set()) {
+Denoised Pipeline::denoise(const DenoiseRequest& request, const DenoiseObserver& observer) const {
+  if (job::lora_set(request.settings.loras) != loras_->set()) {
     throw Error(ErrorKind::internal, "denoise: the settings' LoRAs are not in use");
   }
   const model::ShardSeat here = parallel_ ? model::ShardSeat{group()->rank(), group()->size()} : model::ShardSeat{};
@@ -196,7 +196,7 @@ Denoised Pipeline::denoise(const settings::Settings& settings, const at::Tensor&
     throw Error(ErrorKind::internal, "denoise: weights are sharded over " + std::to_string(options_.shard.size) +
                                          " ranks, and " + std::to_string(here.size) + " render");
   }
-  return denoiser_->run(settings, prompt_1TE, negative_1TE, observer, resume, image, parallel_.get());
+  return denoiser_->run(request, observer, parallel_.get());
 }
 
 ImageCondition Pipeline::encode_pictures(const settings::Settings& settings, const Pictures& pictures) const {

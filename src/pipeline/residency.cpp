@@ -11,7 +11,7 @@
 namespace nightreel::pipeline {
 namespace {
 
-using job::Part;
+using memory::Part;
 
 constexpr std::size_t kAlignment = 512;  // as CUDA's own allocations
 
@@ -79,7 +79,7 @@ void Residency::add(Part part, MovingWeights::EachWeight each) {
 bool Residency::may_stay(Part part, const std::set<Part>& beside) const {
   if (beside.count(part) > 0 || plan_.stays(part)) return true;
   const bool expert_comes = beside.count(Part::transformer) + beside.count(Part::transformer_2) > 0;
-  return is_expert(part) && plan_.experts == job::MemoryPlan::Experts::take_turns && !expert_comes;
+  return is_expert(part) && plan_.experts == memory::MemoryPlan::Experts::take_turns && !expert_comes;
 }
 
 void Residency::need(const std::set<Part>& parts) {

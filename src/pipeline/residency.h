@@ -15,8 +15,8 @@
 #include <set>
 #include <vector>
 
-#include "nightreel/job/memory.h"
-#include "nightreel/model/weight_visitor.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/model/parameter.h"
 
 namespace nightreel::pipeline {
 
@@ -57,21 +57,21 @@ class Residency {
   explicit Residency(at::Device device) : device_(device) {}
 
   /// A component whose weights are on the device. Those that the plan does not let stay leave at once.
-  void add(job::Part part, MovingWeights::EachWeight each);
+  void add(memory::Part part, MovingWeights::EachWeight each);
   /// Where weights are from now on; nothing moves before need().
-  void adopt(const job::MemoryPlan& plan) { plan_ = plan; }
+  void adopt(const memory::MemoryPlan& plan) { plan_ = plan; }
   /// Sends away what may not stay beside `parts`, then brings these. What the stage before has left goes back to the
   /// driver where the allocator could not use it (gpu_memory.h).
-  void need(const std::set<job::Part>& parts);
-  bool here(job::Part part) const;
+  void need(const std::set<memory::Part>& parts);
+  bool here(memory::Part part) const;
 
  private:
-  bool may_stay(job::Part part, const std::set<job::Part>& beside) const;
+  bool may_stay(memory::Part part, const std::set<memory::Part>& beside) const;
 
   at::Device device_;
-  job::MemoryPlan plan_;
-  std::set<job::Part> at_work_;  // what was needed last
-  std::map<job::Part, std::unique_ptr<MovingWeights>> parts_;
+  memory::MemoryPlan plan_;
+  std::set<memory::Part> at_work_;  // what was needed last
+  std::map<memory::Part, std::unique_ptr<MovingWeights>> parts_;
 };
 
 }  // namespace nightreel::pipeline

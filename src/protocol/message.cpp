@@ -4,7 +4,7 @@
 #include <array>
 
 #include "nightreel/base/json.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/settings/json.h"
 #include "protocol/fields.h"
 
@@ -150,7 +150,7 @@ ReadyEvent ready_event(const Message& message) {
     get(body, "memory_bytes", e.memory_bytes);
     if (body.contains("allocator")) get(body, "allocator", e.allocator);
     e.memory = body.value("memory", Json());
-    job::device_memory_from_json(e.memory);  // refuses what jobs cannot be judged by
+    memory::device_memory_from_json(e.memory);  // refuses what jobs cannot be judged by
     if (body.contains("plan") && !body.at("plan").is_null()) e.plan = object_in(body, "plan");
     get(body, "cpu_capability", e.cpu_capability);
     get(body, "threads", e.threads);

@@ -4,6 +4,7 @@
 
 #include "nightreel/base/file.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/queue/redis.h"
 #include "nightreel/queue/token.h"
 #include "rank/list_watch.h"
@@ -248,7 +249,7 @@ void Drain::prepare(JobInHand& hand) {
     return;
   }
   hand.inputs = inputs_.of(hand.settings);
-  hand.wave = job::fitting_plan(p_.memory, hand.settings).wave();
+  hand.wave = memory::fitting_plan(p_.memory, hand.settings).wave();
 }
 
 // A deadline is a moment of the clock. What is in hand before this job comes first.

@@ -4,13 +4,15 @@
 #include <optional>
 
 #include "nightreel/job/resolve.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 
 namespace nightreel::rank {
 namespace {
 
-job::DeviceMemory memory_of(const protocol::Json& told) {
+memory::DeviceMemory memory_of(const protocol::Json& told) {
   try {
-    return job::device_memory_from_json(told);
+    return memory::device_memory_from_json(told);
   } catch (const base::Error& e) {
     throw base::Error(base::ErrorKind::environment, std::string("ready: ") + e.what());
   }
@@ -22,12 +24,12 @@ std::int64_t pixels(const settings::Settings& settings) {
 
 }  // namespace
 
-job::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready) {
+memory::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready) {
   const std::string mine = ready ? ready->memory.dump() : "";
-  job::DeviceMemory least;
+  memory::DeviceMemory least;
   for (const auto& text : world.all_gather(mine, kWorldDeadline, "the renderers' memory")) {
     if (text.empty()) continue;
-    const job::DeviceMemory one = memory_of(protocol::Json::parse(text));
+    const memory::DeviceMemory one = memory_of(protocol::Json::parse(text));
     const bool less = one.bytes > 0 && one.bytes < least.bytes;
     const bool holds_more = one.bytes == least.bytes && one.model.shards < least.model.shards;
     if (least.bytes == 0 || less || holds_more) least = one;
@@ -55,14 +57,14 @@ void plan_as_equals(cluster::World& world, Loaded& loaded) {
 
 void log_plan(const base::Logger& log, const protocol::ReadyEvent& ready, const std::vector<job::Job>& jobs,
               const card::Card& card, const job::Recipe& recipe) {
-  const job::DeviceMemory memory = memory_of(ready.memory);
+  const memory::DeviceMemory memory = memory_of(ready.memory);
   std::optional<settings::Settings> largest;
   for (const auto& job : jobs) {
     settings::Settings settings = job::resolve(job, card, recipe);
     if (!largest || pixels(settings) > pixels(*largest)) largest = std::move(settings);
   }
   const settings::Settings& shown = largest ? *largest : recipe.defaults;
-  log.info("memory", job::summary(job::plan_memory(memory, shown), shown));
+  log.info("memory", memory::summary(memory::plan_memory(memory, shown), shown));
 }
 
 }  // namespace nightreel::rank

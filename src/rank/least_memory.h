@@ -8,8 +8,8 @@
 
 #include "nightreel/base/log.h"
 #include "nightreel/cluster/mpi.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/protocol/message.h"
 #include "rank/startup.h"
 
@@ -17,7 +17,7 @@ namespace nightreel::rank {
 
 /// What the renderer whose device has least told: any rank may come by any job. Every rank calls it, with nothing where
 /// its renderer is not up. Throws base::Error{renderer} for an answer that makes no sense, on all.
-job::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready);
+memory::DeviceMemory least_memory(cluster::World& world, const std::optional<protocol::ReadyEvent>& ready);
 
 /// Bytes of the one that has least among the ranks whose GPU is of `rank`'s model; `told` is each rank's memory as
 /// JSON, "null" where no renderer is up. 0: none says. Throws base::Error{renderer} for an answer that makes no sense.

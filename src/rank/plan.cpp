@@ -1,6 +1,7 @@
 #include "rank/plan.h"
 
 #include "nightreel/job/job_file.h"
+#include "nightreel/job/memory_check.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/input_files.h"
 #include "nightreel/media/video.h"
@@ -53,7 +54,7 @@ std::vector<std::string> answered_for(queue::JobQueue& jobs, const RunOptions& o
 }
 
 void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest,
-            const job::DeviceMemory& memory) {
+            const memory::DeviceMemory& memory) {
   job::check_memory(plan.jobs, plan.card, plan.recipe, memory);
   jobs.bind_model(digest);
   queue::submit_jobs(jobs, plan.jobs, {options.overwrite, options.out, digest});

@@ -9,8 +9,8 @@
 
 #include "nightreel/card/card.h"
 #include "nightreel/job/job.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/rank/options.h"
 
@@ -33,6 +33,6 @@ std::vector<std::string> answered_for(queue::JobQueue& jobs, const RunOptions& o
 /// Adds the plan's jobs, all or none, for the model with this digest on devices with this memory. Throws what the queue
 /// throws.
 void submit(queue::JobQueue& jobs, const Plan& plan, const RunOptions& options, const std::string& digest,
-            const job::DeviceMemory& memory);
+            const memory::DeviceMemory& memory);
 
 }  // namespace nightreel::rank

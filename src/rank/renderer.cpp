@@ -6,6 +6,8 @@
 #include <fstream>
 #include <utility>
 
+#include "nightreel/protocol/engine_options.h"
+
 namespace nightreel::rank {
 
 using base::Error;
@@ -31,7 +33,10 @@ void Renderer::start() {
   options.argv = command_.argv;
   options.environment = command_.environment;
   for (std::string& more : std::exchange(command_.first_argv, {})) options.argv.push_back(std::move(more));
-  if (!memory_failed_.empty()) options.argv.insert(options.argv.end(), {"--memory-failed", memory_failed_});
+  if (!memory_failed_.empty()) {  // as a renderer told it, who is to read it
+    const auto& flag = protocol::engine_flag(&protocol::EngineOptions::memory_failed);
+    options.argv.insert(options.argv.end(), {std::string(flag.name), memory_failed_});
+  }
   options.stderr_path = command_.stderr_path;
   log_from_ = size_of(command_.stderr_path);
   child_ = base::Child(options);

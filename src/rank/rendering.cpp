@@ -6,6 +6,7 @@
 
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/launch_check.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/inbox_entry.h"
 #include "nightreel/rank/drain.h"
 #include "nightreel/rank/member.h"
@@ -158,7 +159,7 @@ void Rendering::drain(RenderUnit& renderer, report::RankSummary& mine) const {
   const auto content = [&watch] { return watch->content(); };
   Drain({p_.options, p_.plan.card, p_.plan.recipe, p_.out, who, jobs, leases, renderer,
          Publisher(p_.out, maker_for(p_.world, p_.options, p_.loaded)), p_.signals, hurry, p_.log, limits,
-         job::device_memory_from_json(p_.loaded.ready->memory), &inbox, p_.list, true, content,
+         memory::device_memory_from_json(p_.loaded.ready->memory), &inbox, p_.list, true, content,
          p_.options.deadline_ms ? PastTimes(p_.out, p_.loaded.digest) : PastTimes()})
       .run(mine);
 }

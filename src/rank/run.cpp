@@ -11,6 +11,7 @@
 #include "nightreel/cluster/groups.h"
 #include "nightreel/cluster/launch_check.h"
 #include "nightreel/cluster/shared_folder.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
 #include "nightreel/rank/judgement.h"
@@ -199,7 +200,7 @@ class Run {
     return summary;
   }
 
-  void add_jobs(queue::RedisQueue& jobs, const Loaded& loaded, const job::DeviceMemory& memory) {
+  void add_jobs(queue::RedisQueue& jobs, const Loaded& loaded, const memory::DeviceMemory& memory) {
     std::string usage;
     std::optional<std::string> problem;
     if (world_.rank() == 0) {

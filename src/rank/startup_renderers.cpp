@@ -10,6 +10,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/cluster/gpu_map.h"
 #include "nightreel/cluster/reachable.h"
+#include "nightreel/protocol/engine_options.h"
 #include "rank/coming_up.h"
 #include "rank/startup.h"
 #include "rank/startup_problem.h"
@@ -25,7 +26,6 @@ using Addresses = std::vector<std::string>;
 constexpr double kMeetLimit_s = 60;  // and for each rank one more
 constexpr double kWordOfIt_s = 30;   // for a renderer to say that its meeting has failed
 constexpr double kLoadExchange_s = 300;
-const std::string kLoadGroup = "--load-group";  // the engine loads once it has been told whom to load with
 
 double meet_limit_s(int ranks) {
   return kMeetLimit_s + ranks;
@@ -103,31 +103,26 @@ std::string renderer_log(const std::string& log_folder, int rank) {
 RendererCommand renderer_command(const cluster::World& world, const RunOptions& options, const std::string& device,
                                  const std::string& log_folder, const std::vector<int>& group, bool together) {
   const int rank = world.rank();
-  RendererCommand command;
-  command.argv = {base::companion("nightreel-engine"),
-                  "render",
-                  "--model",
-                  options.model,
-                  "--device",
-                  device == "cpu" ? device : "cuda:" + device,
-                  "--dtype",
-                  options.dtype,
-                  "--threads",
-                  std::to_string(options.threads)};
-  if (!options.stage_weights.empty()) {
-    command.argv.insert(command.argv.end(), {"--stage-weights", options.stage_weights});
-  }
+  protocol::EngineOptions engine;
+  engine.model = options.model;
+  engine.device = device == "cpu" ? device : "cuda:" + device;
+  engine.dtype = options.dtype;
+  engine.threads = options.threads;
+  engine.stage = options.stage_weights;
   if (options.shard_weights) {
-    const auto seat = std::find(group.begin(), group.end(), rank) - group.begin();
-    command.argv.insert(command.argv.end(),
-                        {"--shard-weights", std::to_string(seat) + "/" + std::to_string(group.size())});
+    const auto member = std::find(group.begin(), group.end(), rank) - group.begin();
+    engine.shard = {static_cast<int>(member), static_cast<int>(group.size())};
   }
+  protocol::EngineOptions first;
+  first.load_group = together;
+  // One that is started again finds the others' memory taken already.
+  if (device != "cpu") first.host_ranks = world.place().local_size;
+  RendererCommand command;
+  command.argv = protocol::renderer_argv(engine);
+  command.first_argv = protocol::more_argv(first);
   command.stderr_path = renderer_log(log_folder, rank);
   command.environment.more = options.renderer_env;
   command.on_gpu = gpu_lists(device);
-  // One that is started again finds the others' memory taken already.
-  if (device != "cpu") command.first_argv = {"--host-ranks", std::to_string(world.place().local_size)};
-  if (together) command.first_argv.push_back(kLoadGroup);
   command.loading_limit_s = stage_limits(device != "cpu", options.stage_limits).load;
   return command;
 }

@@ -13,8 +13,8 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/media/archive.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/frames.h"
@@ -50,7 +50,7 @@ std::string path_in(const DecodeOptions& options, const media::Archive& archive)
 
 // The folder that the archive was made with, unless another one is named.
 std::string model_folder(const DecodeOptions& options, const media::Archive& archive) {
-  const std::string folder = options.model.empty() ? path_in(options, archive) : options.model;
+  const std::string folder = options.engine.model.empty() ? path_in(options, archive) : options.engine.model;
   if (!std::filesystem::is_directory(folder)) {
     throw Error(ErrorKind::model, options.archive + ": its model '" + base::printable(folder) +
                                       "' is not here; name one with --model DIR");
@@ -93,7 +93,7 @@ bool in_tiles(model::Vae& vae, settings::Settings settings, at::Device device, s
   settings.image.clear();
   const auto memory = pipeline::vae_memory_model(vae, pipeline::allocator_of(device));
   const std::uint64_t bytes = gpu_memory > 0 ? gpu_memory : pipeline::memory_to_plan_with(device);
-  return job::fitting_plan({memory, bytes}, settings).tiled.decode;
+  return memory::fitting_plan({memory, bytes}, settings).tiled.decode;
 }
 
 }  // namespace
@@ -105,8 +105,8 @@ void decode_archive(const DecodeOptions& options) {
   settings::Settings settings = settings_in(options, archive);
   check_finite(options, archive);
   const c10::InferenceMode inference;
-  at::set_num_threads(options.threads);
-  const at::Device device = pipeline::choose_device(options.device);
+  at::set_num_threads(options.engine.threads);
+  const at::Device device = pipeline::choose_device(options.engine.device);
   model::Vae vae = model::Vae::load(model_folder(options, archive) + "/vae", device, at::kFloat);
   if (archive.latents_shape[0] != vae.config().z_dim) {
     throw Error(ErrorKind::usage, options.archive + ": has latents of " + std::to_string(archive.latents_shape[0]) +
@@ -123,7 +123,7 @@ void decode_archive(const DecodeOptions& options) {
   const auto scale = vae.config().scale_factor_spatial;
   media::VideoWriter writer(temporary, archive.latents_shape[2] * scale, archive.latents_shape[3] * scale, video);
   pipeline::decode_frames(
-      vae, latents_CFYX, {in_tiles(vae, settings, device, options.gpu_memory), nullptr},
+      vae, latents_CFYX, {in_tiles(vae, settings, device, options.engine.gpu_memory), nullptr},
       [&](const at::Tensor& frames_FHW3) {
         for (const at::Tensor& frame : frames_FHW3.unbind(0)) {
           writer.add_frame({frame.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(frame.numel())});

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "nightreel/media/library_versions.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
 
@@ -31,7 +32,7 @@ void describe_device(at::Device device, protocol::ReadyEvent& facts) {
     const auto* properties = at::cuda::getDeviceProperties(0);
     facts.device = properties->name;
     facts.memory_bytes = properties->totalGlobalMem;
-    facts.allocator = job::name(pipeline::allocator_of(device));
+    facts.allocator = memory::name(pipeline::allocator_of(device));
     const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
     facts.device_uuid = visible == nullptr ? "" : visible;
   }

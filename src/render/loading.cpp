@@ -5,8 +5,8 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/model/digest.h"
-#include "nightreel/model/shared_load.h"
+#include "nightreel/model/checkpoint.h"
+#include "nightreel/weights/shared_load.h"
 
 namespace nightreel::render {
 namespace {
@@ -33,11 +33,11 @@ class DigestMeanwhile {
 Loaded load_alone(const card::Card& card, const pipeline::PipelineOptions& wanted) {
   DigestMeanwhile digest(card.folder);
   auto pipeline = pipeline::Pipeline::load(card, wanted);
-  return {std::move(pipeline), digest.get(), {model::stored_bytes(card.folder), false}};
+  return {std::move(pipeline), digest.get(), {weights::stored_bytes(card.folder), false}};
 }
 
 Loaded load_together(const card::Card& card, pipeline::PipelineOptions wanted, comm::Communicator& group) {
-  model::SharedLoad load(group, wanted.device);
+  weights::SharedLoad load(group, wanted.device, model::lists_of(card.folder));
   wanted.reader = &load;
   auto pipeline = pipeline::Pipeline::load(card, wanted);
   std::string digest = load.digest(card.folder);

@@ -12,7 +12,7 @@ namespace nightreel::render {
 
 class OutOfMemory : public base::Error {
  public:
-  /// `failed`: job::StageBytes as text, of the plans that ran out of memory so far.
+  /// `failed`: memory::StageBytes as text, of the plans that ran out of memory so far.
   OutOfMemory(const std::string& message, std::string failed)
       : base::Error(base::ErrorKind::device_memory, message), failed_(std::move(failed)) {}
   const std::string& failed() const { return failed_; }

@@ -2,7 +2,7 @@
 
 #include "nightreel/base/clock.h"
 #include "nightreel/card/card.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/protocol/probe.h"
 #include "nightreel/render/device.h"
 #include "render/transfers.h"

@@ -15,10 +15,6 @@ using base::Error;
 using base::ErrorKind;
 using std::chrono::milliseconds;
 
-Checkpointing kept(const Work& work) {
-  return {work.request.checkpoint, work.request.checkpoint_every, work.request.hash};
-}
-
 }  // namespace
 
 void RenderLoop::run() {
@@ -136,12 +132,21 @@ void RenderLoop::require(const Work& work, const std::exception_ptr& problem) {
   agreement_ != nullptr ? agreement_->together(look) : look();
 }
 
+// While `work` lives.
+Video RenderLoop::video_of(const Work& work) {
+  const auto& request = work.request;
+  return {request.settings,
+          work.prepared,
+          {request.checkpoint, request.checkpoint_every, request.hash},
+          jobs_.observer_for(work)};
+}
+
 void RenderLoop::render(Work work) {
   maker_.plan_with(work.request.memory);
   tell(Order::Verb::render, work);
   try {
     require(work, work.problem);
-    Rendered rendered = maker_.render(work.request.settings, work.prepared, kept(work), jobs_.observer_for(work));
+    Rendered rendered = maker_.render(video_of(work));
     hand_over(std::move(work), std::move(rendered));
   } catch (const std::exception& e) {
     fail_here(work.request, e);
@@ -165,7 +170,7 @@ void RenderLoop::begin(Work work, std::vector<HalfDone>& wave) {
   tell(Order::Verb::begin, work);
   try {
     require(work, work.problem);
-    Begun begun = maker_.begin(work.request.settings, work.prepared, kept(work), jobs_.observer_for(work));
+    Begun begun = maker_.begin(video_of(work));
     wave.push_back({std::move(work), std::move(begun)});
   } catch (const std::exception& e) {
     fail_here(work.request, e);
@@ -177,8 +182,7 @@ void RenderLoop::finish(HalfDone half) {
   tell(Order::Verb::finish, work);
   try {
     require(work, half.begun.unsaved);
-    Rendered rendered = maker_.finish(work.request.settings, work.prepared, kept(work), jobs_.observer_for(work),
-                                      std::move(half.begun));
+    Rendered rendered = maker_.finish(video_of(work), std::move(half.begun));
     hand_over(std::move(work), std::move(rendered));
   } catch (const std::exception& e) {
     fail_here(work.request, e);

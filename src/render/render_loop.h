@@ -18,17 +18,25 @@
 
 namespace nightreel::render {
 
+/// What the thread that renders is connected to.
+struct LoopEnds {
+  Maker& maker;
+  std::unique_ptr<comm::Rendezvous>& rendezvous;  // keeps what the group meets at, as long as `maker` lives
+  Events& events;
+  Jobs& jobs;
+  Handover<Task>& to_render;
+  Handover<Finished>& to_write;
+};
+
 class RenderLoop {
  public:
-  /// `rendezvous`: keeps what the group meets at, as long as `maker` lives.
-  RenderLoop(Maker& maker, std::unique_ptr<comm::Rendezvous>& rendezvous, Events& events, Jobs& jobs,
-             Handover<Task>& to_render, Handover<Finished>& to_write, const Limits& limits)
-      : maker_(maker),
-        rendezvous_(rendezvous),
-        events_(events),
-        jobs_(jobs),
-        to_render_(to_render),
-        to_write_(to_write),
+  RenderLoop(const LoopEnds& ends, const Limits& limits)
+      : maker_(ends.maker),
+        rendezvous_(ends.rendezvous),
+        events_(ends.events),
+        jobs_(ends.jobs),
+        to_render_(ends.to_render),
+        to_write_(ends.to_write),
         limits_(limits) {}
 
   /// Until there is nothing more to render, or its group is over. Throws what the renderer cannot go on after: members
@@ -56,6 +64,7 @@ class RenderLoop {
   void tell(Order::Verb verb, const Work& work);
   void require(const Work& work, const std::exception_ptr& problem);
   void render_next(Work work);
+  Video video_of(const Work& work);
   void render(Work work);
   void render_wave(Work first, std::size_t size);
   void begin(Work work, std::vector<HalfDone>& wave);

@@ -32,7 +32,7 @@ class Server {
         maker_(std::move(maker)),
         threads_(threads),
         limits_(limits),
-        loop_(*maker_, rendezvous_, events_, jobs_, to_render_, to_write_, limits) {}
+        loop_({*maker_, rendezvous_, events_, jobs_, to_render_, to_write_}, limits) {}
 
   int run() {
     events_.send(protocol::encode(maker_->facts()));
@@ -151,11 +151,11 @@ int serve_with(Connection& rank, std::unique_ptr<Maker> maker, int threads, cons
   return Server(rank, std::move(maker), threads, limits).run();
 }
 
-int serve(const ServerOptions& options, int request_fd, int event_fd) {
+int serve(const MakerOptions& options, int request_fd, int event_fd) {
   Connection rank(request_fd, event_fd);
   return exit_code_of(rank.events, [&] {
-    auto loading = options.load_group ? group_to_load(rank, options.maker) : nullptr;
-    return serve_with(rank, std::make_unique<VideoMaker>(options.maker, std::move(loading)), options.maker.threads);
+    auto loading = options.load_group ? group_to_load(rank, options) : nullptr;
+    return serve_with(rank, std::make_unique<VideoMaker>(options, std::move(loading)), options.threads);
   });
 }
 

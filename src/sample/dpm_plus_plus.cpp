@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "sample/noise_levels.h"
+
 namespace nightreel::sample {
 
 DpmPlusPlus::DpmPlusPlus(Schedule schedule)
@@ -41,6 +43,15 @@ void DpmPlusPlus::restore(const SamplerState& state) {
   position.restore(state.next_step);
   x0_ = saved_tensor(state, "x0", state.next_step > 0);
   position_ = position;
+}
+
+std::vector<double> dpm_sigmas(const ScheduleSettings& settings, double train_steps) {
+  std::vector<double> sigmas;
+  for (const double alpha : linspace(1, 1 / train_steps, settings.steps + 1)) {
+    sigmas.insert(sigmas.begin(), shifted(1.0 - alpha, settings.flow_shift));
+  }
+  sigmas.pop_back();
+  return sigmas;
 }
 
 }  // namespace nightreel::sample

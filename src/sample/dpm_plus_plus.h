@@ -25,4 +25,7 @@ class DpmPlusPlus final : public Sampler {
   at::Tensor x0_;  // the clean latents that the last step predicted
 };
 
+/// Its noise levels, in the precision of its scheduler.
+std::vector<double> dpm_sigmas(const ScheduleSettings& settings, double train_steps);
+
 }  // namespace nightreel::sample

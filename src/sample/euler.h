@@ -21,4 +21,7 @@ class Euler final : public Sampler {
   RunPosition position_;
 };
 
+/// Its noise levels, in the precision of its scheduler.
+std::vector<double> euler_sigmas(const ScheduleSettings& settings, double train_steps);
+
 }  // namespace nightreel::sample

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "sample/noise_levels.h"
+
 namespace nightreel::sample {
 
 namespace {
@@ -106,6 +108,13 @@ void UniPc::restore(const SamplerState& state) {
   x0_ = saved_tensor(state, "x0", state.next_step > 0);
   previous_x0_ = saved_tensor(state, "previous_x0", state.next_step > 1);
   position_ = position;
+}
+
+std::vector<double> unipc_sigmas(const ScheduleSettings& settings, double train_steps) {
+  std::vector<double> sigmas = linspace(1, 1 / train_steps, settings.steps + 1);
+  sigmas.pop_back();
+  for (double& sigma : sigmas) sigma = shifted(sigma, settings.flow_shift);
+  return sigmas;
 }
 
 }  // namespace nightreel::sample

@@ -29,4 +29,7 @@ class UniPc final : public Sampler {
   at::Tensor previous_x0_;  // and those of the step before
 };
 
+/// Its noise levels, in the precision of its scheduler.
+std::vector<double> unipc_sigmas(const ScheduleSettings& settings, double train_steps);
+
 }  // namespace nightreel::sample

@@ -183,7 +183,24 @@ std::vector<std::string_view> filled(const std::array<std::string_view, N>& name
   return out;
 }
 
+template <typename Value>
+bool holds(const Row& row) {
+  return std::holds_alternative<Value Fields::*>(row.member);
+}
+
 }  // namespace
+
+bool is_whole(const Row& row) {
+  return holds<std::int64_t>(row) || holds<std::uint64_t>(row) || holds<std::optional<std::int64_t>>(row);
+}
+
+bool is_number(const Row& row) {
+  return is_whole(row) || holds<double>(row) || holds<std::optional<double>>(row);
+}
+
+bool is_list(const Row& row) {
+  return holds<std::vector<double>>(row) || holds<std::vector<Lora>>(row);
+}
 
 std::span<const Row> rows() {
   return kRows;

@@ -10,8 +10,4 @@ namespace nightreel::settings {
 /// "1 to 16384", "above 0 to 240", "unipc, dpm++, euler", "at most 64 KiB"; empty: nothing that could be said shortly.
 std::string range_text(const Row& row);
 
-bool is_whole(const Row& row);
-bool is_number(const Row& row);  // whole or not
-bool is_list(const Row& row);
-
 }  // namespace nightreel::settings

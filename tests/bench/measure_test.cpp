@@ -1,5 +1,7 @@
 // What a measurement says about results that are right, wrong, not finite or different from run to run.
 #include "nightreel/bench/measure.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
@@ -11,8 +13,8 @@ namespace {
 
 using namespace nightreel;
 
-const job::MemoryPlan kPlan = [] {
-  job::MemoryPlan plan;
+const memory::MemoryPlan kPlan = [] {
+  memory::MemoryPlan plan;
   plan.stages = {{"denoise", 3, 4, 4}};
   return plan;
 }();
@@ -125,7 +127,7 @@ TEST_CASE("the JSON says what is known of memory, kernels and rate, and null of 
   const nlohmann::json json = bench::to_json(m.figures());
   CHECK(json["tflop"] == 5.0);
   CHECK(json["tflops"] == 2.0);  // at the median of 2.5 seconds
-  CHECK(json["memory"]["plan"] == job::to_json(kPlan));
+  CHECK(json["memory"]["plan"] == memory::to_json(kPlan));
   CHECK(json["memory"]["plan"]["peak"] == 7);
   CHECK(json["memory"]["allocated"].is_null());  // there is no GPU's allocator
   CHECK(json["memory"]["reserved"].is_null());

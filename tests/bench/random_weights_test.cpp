@@ -83,7 +83,7 @@ TEST_CASE("pieces with random weights are finite, not zero, and repeat themselve
 TEST_CASE("numbers are drawn by name: norms are ones, matrices keep the size of what goes through them") {
   const SmallModel model(at::kBFloat16);
   bench::RandomWeights reader(at::kCPU);
-  const auto weights = model::WeightMap::open(model.path() + "/transformer");
+  const auto weights = weights::WeightMap::open(model.path() + "/transformer");
   const auto read = [&](const std::string& name) { return reader.read("transformer", weights, name); };
   const at::Tensor matrix = read("blocks.0.ffn.net.0.proj.weight");  // 128 in
   CHECK((matrix.scalar_type() == at::kBFloat16));
@@ -94,7 +94,7 @@ TEST_CASE("numbers are drawn by name: norms are ones, matrices keep the size of 
   CHECK(at::equal(read("blocks.0.attn1.norm_q.weight").to(at::kFloat), at::ones({128})));
   CHECK(deviation_of(read("blocks.0.ffn.net.0.proj.bias")) == doctest::Approx(0.02).epsilon(0.2));
   CHECK(deviation_of(read("blocks.0.scale_shift_table")) == doctest::Approx(0.02).epsilon(0.2));
-  const auto vae = model::WeightMap::open(model.path() + "/vae");
+  const auto vae = weights::WeightMap::open(model.path() + "/vae");
   CHECK((reader.read("vae", vae, "decoder.conv_in.bias").scalar_type() == at::kFloat));
 }
 

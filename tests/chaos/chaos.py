@@ -28,6 +28,7 @@ import stub_engine
 from night import FRAMES, PREFIX, SIZE, SOURCE, Events, Night, Watcher, now_ms
 
 NO_PROGRESS_S = 120
+SETTLED_S = 30  # after the last fault: what is claimed then fails for no fault
 BREATHE_S = 15  # without progress, after which no fault comes until there is some: a slow machine starts slowly
 COLOURS, SHAPES = ("red", "green", "blue", "white"), ("circle", "square", "cross")
 WAYS = ("left", "right", "up", "down")
@@ -96,7 +97,8 @@ class Chaos:
     def quietly(self):
         """Lets what is under way end, then one run without faults, which must come to the end of everything."""
         self.changed = time.monotonic()
-        while self.night.process is not None and not self.stuck():
+        settled = now_ms() + 1000 * SETTLED_S
+        while self.night.process is not None and not self.stuck() and not self.fails_unhit(settled):
             self.look_at_end()
             self.injector.tick()
             time.sleep(0.05)

@@ -142,7 +142,7 @@ int run_all(const Arguments& arguments) {
     return 0;
   }
   pipeline::choose_device("cuda");
-  write_random_models(folder.path(), arguments.models + "/shapes/transformer");
+  write_random_models(folder.path());
   write_random_lora(folder / "lora-t2v.safetensors", folder / "t2v/transformer");
   Report report(arguments.append);
   for (const Check& check : checks) run_check(check, report);

@@ -15,8 +15,8 @@
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
 #include "nightreel/ops/quantised.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::proof {
 
@@ -29,14 +29,14 @@ struct LoadedModel {
   model::Transformer transformer;
   model::LoraMerger loras;
 
-  LoadedModel(const card::TransformerConfig& config, model::WeightMap weights, at::Device device, at::ScalarType dtype,
-              bool fp8)
-      : transformer(config, weights, device, dtype, fp8), loras(transformer, std::move(weights)) {}
+  LoadedModel(const card::TransformerConfig& config, weights::WeightMap weights, at::Device device,
+              at::ScalarType dtype, bool fp8)
+      : transformer(config, weights, {device, dtype, fp8}), loras(transformer, std::move(weights)) {}
 };
 
 std::unique_ptr<LoadedModel> load_one(const std::string& folder, at::Device device, at::ScalarType dtype, bool fp8) {
   return std::make_unique<LoadedModel>(card::parse_transformer_config(base::read_json(folder + "/config.json"), folder),
-                                       model::WeightMap::open(folder), device, dtype, fp8);
+                                       weights::WeightMap::open(folder), device, dtype, fp8);
 }
 
 std::vector<std::int64_t> latents_of(const card::TransformerConfig& config) {
@@ -159,6 +159,7 @@ void add_clip(std::vector<Check>& checks, const std::string& name, const std::st
 at::Tensor weights_in_a_row(model::Transformer& transformer) {
   std::vector<at::Tensor> values;
   for (const model::Parameter& weight : transformer.parameters()) {
+    if (weight.tensor == nullptr) continue;
     const at::Tensor numbers =
         weight.fp8 ? ops::dequantise({*weight.tensor, weight.linear->scale}) : weight.tensor->to(at::kFloat);
     values.push_back(numbers.cpu().flatten());

@@ -5,6 +5,7 @@
 
 #include "gpu/check.h"
 #include "gpu/random_model.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "pipeline/moving.h"
 
@@ -12,7 +13,7 @@ namespace nightreel::proof {
 
 namespace {
 
-using job::MemoryPlan;
+using memory::MemoryPlan;
 using Experts = MemoryPlan::Experts;
 using pipeline::Pipeline;
 using test::moving_plan;
@@ -65,7 +66,7 @@ MadeVideo make_video(Pipeline& pipeline, const Video& video, std::int64_t token 
   const at::Tensor negative = pipeline.encode_prompt({9, 1}).embeds_1TE;
   const auto image = pipeline.encode_pictures(video.settings, pictures_for(video, pipeline));
   MadeVideo made;
-  made.latents_CFYX = pipeline.denoise(video.settings, prompt, negative, {}, std::nullopt, image).latents_CFYX;
+  made.latents_CFYX = pipeline.denoise({video.settings, prompt, negative, image}).latents_CFYX;
   made.frames_FHW3 = test::decoded(pipeline, made.latents_CFYX);
   return made;
 }

@@ -6,14 +6,11 @@
 #include <filesystem>
 #include <map>
 
-#include "model/safetensors_writer.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
-#include "nightreel/model/clip_vision.h"
-#include "nightreel/model/transformer.h"
-#include "nightreel/model/umt5.h"
-#include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/card/configs.h"
+#include "nightreel/model/checkpoint.h"
+#include "weights/safetensors_writer.h"
 
 namespace nightreel::proof {
 
@@ -135,10 +132,10 @@ at::Tensor draw(const std::string& name, const std::vector<std::int64_t>& shape)
 
 void write_tensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors, const char* stored) {
   const at::ScalarType dtype = std::string(stored) == "F32" ? at::kFloat : at::kBFloat16;
-  std::vector<model::NewTensor> list;
+  std::vector<weights::NewTensor> list;
   for (const auto& [name, tensor] : tensors)
     list.push_back({name, tensorfile::find_stored_type(stored).value(), tensor.sizes().vec()});
-  model::SafetensorsWriter writer(path, std::move(list));
+  weights::SafetensorsWriter writer(path, std::move(list));
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor dense = tensor.to(dtype).contiguous();
     writer.write(name, 0, dense.const_data_ptr(), dense.nbytes());
@@ -151,16 +148,16 @@ void write_json(const std::string& path, const json& value) {
   base::replace_file(path, value.dump(2) + "\n");
 }
 
-/// Asks a module of the meta device which tensors it wants, and draws them.
-template <class Make>
+/// Draws the tensors that the component's module wants.
 void write_component(const std::string& folder, const char* file, const json& config, const RandomModel& model,
-                     const std::string& like, const Make& make) {
+                     const weights::TensorList& list) {
   write_json(folder + "/config.json", config);
-  model::WeightMap weights = model::WeightMap::open(like);
-  weights.only_list();
-  make(weights);
+  std::map<std::string, std::vector<std::int64_t>> shapes;
+  for (const weights::ListedTensor& tensor : list.tensors()) {
+    if (tensor.use != weights::Use::stray) shapes[tensor.name] = tensor.shape;
+  }
   std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, shape] : weights.listed()) tensors[name] = draw(name, shape);
+  for (const auto& [name, shape] : shapes) tensors[name] = draw(name, shape);
   write_tensors(folder + "/" + file, tensors, model.stored);
 }
 
@@ -178,31 +175,26 @@ json index_of(const RandomModel& model) {
   return index;
 }
 
-void write_model(const RandomModel& model, const std::string& folder, const std::string& like) {
-  const at::Device meta = at::kMeta;
+void write_model(const RandomModel& model, const std::string& folder) {
   write_json(folder + "/model_index.json", index_of(model));
   write_json(folder + "/scheduler/scheduler_config.json", {{"_class_name", "UniPCMultistepScheduler"},
                                                            {"prediction_type", "flow_prediction"},
                                                            {"use_flow_sigmas", true},
                                                            {"flow_shift", 3.0}});
-  write_component(folder + "/text_encoder", kTransformers, model.text_encoder, model, like, [&](auto& weights) {
-    model::Umt5Encoder(card::parse_umt5_config(model.text_encoder, folder), weights, meta, at::kFloat);
-  });
-  write_component(folder + "/vae", kDiffusion, model.vae, model, like, [&](auto& weights) {
-    model::Vae(card::parse_vae_config(model.vae, folder), weights, meta, at::kFloat);
-  });
+  write_component(folder + "/text_encoder", kTransformers, model.text_encoder, model,
+                  model::tensors_of(card::parse_umt5_config(model.text_encoder, folder)));
+  write_component(folder + "/vae", kDiffusion, model.vae, model,
+                  model::tensors_of(card::parse_vae_config(model.vae, folder)));
   for (const char* expert : {"/transformer", "/transformer_2"}) {
     if (ends_with(expert, "_2") && !model.two_experts) continue;
-    write_component(folder + expert, kDiffusion, model.transformer, model, like, [&](auto& weights) {
-      model::Transformer(card::parse_transformer_config(model.transformer, folder), weights, meta, at::kFloat);
-    });
+    write_component(folder + expert, kDiffusion, model.transformer, model,
+                    model::tensors_of(card::parse_transformer_config(model.transformer, folder)));
   }
   if (model.image_encoder.is_null()) return;
   write_json(folder + "/image_processor/preprocessor_config.json",
              {{"size", {{"shortest_edge", kSquare}}}, {"crop_size", {{"height", kSquare}, {"width", kSquare}}}});
-  write_component(folder + "/image_encoder", kTransformers, model.image_encoder, model, like, [&](auto& weights) {
-    model::ClipVision(card::parse_clip_vision_config(model.image_encoder, folder), {}, weights, meta, at::kFloat);
-  });
+  write_component(folder + "/image_encoder", kTransformers, model.image_encoder, model,
+                  model::tensors_of(card::parse_clip_vision_config(model.image_encoder, folder)));
 }
 
 }  // namespace
@@ -212,9 +204,9 @@ const std::vector<RandomModel>& random_models() {
   return models;
 }
 
-void write_random_models(const std::string& folder, const std::string& like) {
+void write_random_models(const std::string& folder) {
   at::manual_seed(11);
-  for (const RandomModel& model : random_models()) write_model(model, folder + "/" + model.name, like);
+  for (const RandomModel& model : random_models()) write_model(model, folder + "/" + model.name);
 }
 
 void write_random_lora(const std::string& path, const std::string& folder) {

@@ -23,8 +23,8 @@ struct RandomModel {
 
 const std::vector<RandomModel>& random_models();
 
-/// Writes each model into FOLDER/NAME. `like`: a folder with weights, which are not looked at.
-void write_random_models(const std::string& folder, const std::string& like);
+/// Writes each model into FOLDER/NAME.
+void write_random_models(const std::string& folder);
 
 /// A LoRA of rank 4 for the attentions of the first block of the transformer in `folder`.
 void write_random_lora(const std::string& path, const std::string& folder);

@@ -1,7 +1,8 @@
 """Compares every #include of the project with the table in layers.txt.
 
 Usage: check_layers.py [ROOT]   (the repository; default: two folders up)
-Prints one line "FILE:LINE: reason" for each violation and exits 1 if there was any.
+Prints one line "FILE:LINE: reason" for each violation, and one for each permission that nobody uses; exits 1 if there
+was any.
 """
 
 import fnmatch
@@ -117,16 +118,50 @@ def check_includes(root, layers, third_party):
                 yield f"{place}:{number}: {fault}"
 
 
-def check_cmake(root, layers):
-    """A library links the layers that its CMakeLists.txt names: those must be in the table too."""
+def links(root):
+    """(file, layer, linked layer) of all libraries, as their CMakeLists.txt name them."""
     for path in sorted((root / "src").glob("*/CMakeLists.txt")):
         for name, body in LAYER_CALL.findall(path.read_text(encoding="utf-8")):
             keyword = None
             for word in body.split():
                 if word in KEYWORDS:
                     keyword = word
-                elif keyword == "USES" and word not in ("base", *layers.get(name, [])):
-                    yield f"{path.relative_to(root).as_posix()}: {name} may not use {word}"
+                elif keyword == "USES":
+                    yield path.relative_to(root).as_posix(), name, word
+
+
+def check_cmake(root, layers):
+    """A library links the layers that its CMakeLists.txt names: those must be in the table too."""
+    for place, name, word in links(root):
+        if word not in ("base", *layers.get(name, [])):
+            yield f"{place}: {name} may not use {word}"
+
+
+def includes(root):
+    """(path in the tree, its parts within src/ or include/nightreel/, what it includes) of all #includes."""
+    for path, parts in source_files(root):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            found = INCLUDE.match(line)
+            if found:
+                yield path.relative_to(root).as_posix(), parts, found[2]
+
+
+def unused(root, table):
+    """What layers.txt permits, or a library links, and nobody includes; one line each."""
+    layers, third_party = read_table(table)
+    arrows, headers = set(), set()
+    for place, parts, target in includes(root):
+        layer, own = layer_of(parts, layers), target.removeprefix("nightreel/").split("/")
+        arrows.add((layer, layer_of(tuple(own), layers)))
+        headers |= {(pattern, user) for pattern in third_party if fnmatch.fnmatch(target, pattern) for user in (place, layer)}
+    for layer, others in layers.items():
+        yield from (f"{table.name}: {layer} may include {other}, and does not" for other in others if (layer, other) not in arrows)
+    for pattern, places in third_party.items():
+        yield from (f"{table.name}: {user} may include <{pattern}>, and does not"
+                    for user in places if user != "*" and (pattern, user) not in headers)  # fmt: skip
+    for place, layer, other in links(root):
+        if (layer, other) not in arrows:
+            yield f"{place}: {layer} uses {other}, and includes nothing of it"
 
 
 def check(root, table):
@@ -143,7 +178,7 @@ def check(root, table):
 def main():
     here = Path(__file__).resolve().parent
     root = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else here.parent.parent
-    faults = check(root, here / "layers.txt")
+    faults = check(root, here / "layers.txt") or list(unused(root, here / "layers.txt"))
     print("\n".join(faults) or f"{sum(1 for _ in source_files(root))} files keep to the layers")
     return 1 if faults else 0
 

@@ -21,8 +21,20 @@ CLI/*: app/common app/tool
 """
 
 
+GOOD = {
+    "include/nightreel/media/a.h": '#pragma once\n#include <vector>\n#include "nightreel/job/b.h"\n',
+    "include/nightreel/job/b.h": '#include "nightreel/base/c.h"\n#include <nlohmann/json.hpp>\n',
+    "src/media/hdf5.cpp": '#include <hdf5.h>\n#include "media/hdf5.h"\n#include <sys/stat.h>\n#include <unistd.h>\n',
+    "src/media/x.cu": "#include <ATen/ATen.h>\n",
+    "src/app/common/x.h": "#include <CLI/CLI.hpp>\n",
+    "src/app/tool/main.cpp": '#include "app/common/x.h"\n#include "nightreel/media/a.h"\n#include <CLI/CLI.hpp>\n'
+                             '#include "nightreel/job/b.h"\n',
+    "src/media/CMakeLists.txt": "nightreel_layer(media TORCH\n  SOURCES a.cpp\n  USES job\n  LIBS hdf5)\n",
+}  # fmt: skip
+
+
 class CheckLayers(unittest.TestCase):
-    def faults(self, files, table=TABLE):
+    def faults(self, files, table=TABLE, look=check_layers.check):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             (root / "src").mkdir()
@@ -31,7 +43,7 @@ class CheckLayers(unittest.TestCase):
                 path = root / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-            return check_layers.check(root, root / "layers.txt")
+            return list(look(root, root / "layers.txt"))
 
     def one(self, name, text):
         """The only fault of a tree with one file."""
@@ -40,15 +52,8 @@ class CheckLayers(unittest.TestCase):
         return faults[0]
 
     def test_a_tree_that_keeps_to_the_table_has_no_fault(self):
-        good = {
-            "include/nightreel/media/a.h": '#pragma once\n#include <vector>\n#include "nightreel/job/b.h"\n',
-            "include/nightreel/job/b.h": '#include "nightreel/base/c.h"\n#include <nlohmann/json.hpp>\n',
-            "src/media/hdf5.cpp": '#include <hdf5.h>\n#include "media/hdf5.h"\n#include <sys/stat.h>\n#include <unistd.h>\n',
-            "src/media/x.cu": "#include <ATen/ATen.h>\n",
-            "src/app/tool/main.cpp": '#include "app/common/x.h"\n#include "nightreel/media/a.h"\n#include <CLI/CLI.hpp>\n',
-            "src/media/CMakeLists.txt": "nightreel_layer(media TORCH\n  SOURCES a.cpp\n  USES base job\n  LIBS hdf5)\n",
-        }
-        self.assertEqual(self.faults(good), [])
+        self.assertEqual(self.faults(GOOD), [])
+        self.assertEqual(self.faults(GOOD, look=check_layers.unused), [])
 
     def test_an_arrow_that_points_up_is_found(self):
         self.assertEqual(
@@ -84,6 +89,23 @@ class CheckLayers(unittest.TestCase):
         self.assertEqual(
             self.one("src/job/CMakeLists.txt", "nightreel_layer(job\n  SOURCES a.cpp\n  USES base media)\n"),
             "src/job/CMakeLists.txt: job may not use media",
+        )
+
+    def test_what_nobody_uses_is_found(self):
+        def left_over(name, old, new):
+            return self.faults({**GOOD, name: GOOD[name].replace(old, new)}, look=check_layers.unused)
+
+        self.assertEqual(
+            left_over("src/app/tool/main.cpp", '#include "nightreel/job/b.h"\n', ""),
+            ["layers.txt: app/tool may include job, and does not"],
+        )
+        self.assertEqual(
+            left_over("src/media/hdf5.cpp", "#include <hdf5.h>\n", ""),
+            ["layers.txt: src/media/hdf5.cpp may include <hdf5.h>, and does not"],
+        )
+        self.assertEqual(
+            left_over("src/media/CMakeLists.txt", "USES job", "USES base job"),
+            ["src/media/CMakeLists.txt: media uses base, and includes nothing of it"],
         )
 
     def test_a_cycle_and_an_unknown_name_in_the_table_are_found(self):

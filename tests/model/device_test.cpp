@@ -8,7 +8,7 @@
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "support/checked_device.h"
 #include "support/golden.h"
 
@@ -27,9 +27,9 @@ at::Tensor encode_text(const std::string& name, at::Device device, at::ScalarTyp
 
 at::Tensor velocity(const std::string& name, at::Device device, at::ScalarType dtype) {
   const std::string folder = test::golden_path(name + "/model/transformer");
-  model::WeightMap weights = model::WeightMap::open(folder);
+  weights::WeightMap weights = weights::WeightMap::open(folder);
   const model::Transformer transformer(card::parse_transformer_config(base::read_json(folder + "/config.json"), folder),
-                                       weights, device, dtype);
+                                       weights, {device, dtype});
   weights.expect_all_taken();
   const Golden golden(name + "/transformer");
   const at::Tensor image = golden.has("image_0") ? golden.tensor("image_0") : at::Tensor();
@@ -144,8 +144,8 @@ TEST_CASE("LoRAs are merged on the device that computes, also while the weights 
       {model::LoraFile::open(test::golden_path("plain/loras/comfy.safetensors")), 0.7},
       {model::LoraFile::open(test::golden_path("plain/loras/differences.safetensors")), 1}};
   const auto merged = [&](at::Device computes, at::Device waits, bool fp8) {
-    model::WeightMap weights = model::WeightMap::open(folder);
-    model::Transformer transformer(config, weights, computes, at::kBFloat16, fp8);
+    weights::WeightMap weights = weights::WeightMap::open(folder);
+    model::Transformer transformer(config, weights, {computes, at::kBFloat16, fp8});
     for (const model::Parameter& weight : transformer.parameters()) {
       model::each_tensor(weight, [&](at::Tensor& tensor) { tensor = tensor.to(waits); });
     }

@@ -3,10 +3,11 @@
 #include <doctest/doctest.h>
 
 #include "nightreel/base/json.h"
-#include "nightreel/model/convert.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/model/transformer.h"
-#include "nightreel/model/weights.h"
 #include "nightreel/ops/quantised.h"
+#include "nightreel/weights/convert.h"
+#include "nightreel/weights/weights.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
 
@@ -19,19 +20,19 @@ const std::vector<std::string> kConverted{"clip", "experts", "plain"};
 
 model::Transformer held_in(const std::string& folder, bool fp8, at::ScalarType dtype = at::kFloat) {
   const std::string path = folder + "/config.json";
-  model::WeightMap weights = model::WeightMap::open(folder);
-  model::Transformer transformer(card::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype,
-                                 fp8);
+  weights::WeightMap weights = weights::WeightMap::open(folder);
+  model::Transformer transformer(card::parse_transformer_config(base::read_json(path), path), weights,
+                                 {at::kCPU, dtype, fp8});
   weights.expect_all_taken();
   return transformer;
 }
 
 std::string converted(const std::string& name, const test::TempFolder& folder) {
-  model::ConvertOptions options;
+  weights::ConvertOptions options;
   options.from = test::golden_path(name + "/model");
   options.to = folder / name;
-  options.precision = model::Precision::fp8;
-  model::convert_checkpoint(options);
+  options.precision = weights::Precision::fp8;
+  weights::convert_checkpoint(options, model::lists_of(options.from));
   return options.to + "/transformer";
 }
 

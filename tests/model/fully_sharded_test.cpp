@@ -15,7 +15,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/model/sequence_parallel.h"
 #include "nightreel/model/transformer.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "support/checked_device.h"
 #include "support/golden.h"
 
@@ -35,9 +35,9 @@ constexpr ShardedCase kSharded[]{{"deep", false}, {"deep", true}, {"clip", false
 
 model::Transformer load_share(const ShardedCase& c, const model::ShardSeat& seat, at::Device device = at::kCPU) {
   const std::string folder = test::golden_path(std::string(c.name) + "/model/transformer");
-  model::WeightMap weights = model::WeightMap::open(folder);
+  weights::WeightMap weights = weights::WeightMap::open(folder);
   const auto config = card::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
-  return {config, weights, device, at::kFloat, c.fp8, seat};
+  return {config, weights, {device, at::kFloat, c.fp8, seat}};
 }
 
 model::ShardSeat seat_in(const comm::Communicator& group) {

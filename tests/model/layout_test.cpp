@@ -7,25 +7,25 @@
 #include <filesystem>
 #include <fstream>
 
-#include "model/checkpoint_files.h"
 #include "nightreel/card/checkpoint.h"
-#include "nightreel/model/check.h"
-#include "nightreel/model/convert.h"
-#include "nightreel/model/digest.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/ops/quantised.h"
+#include "nightreel/weights/check.h"
+#include "nightreel/weights/convert.h"
+#include "nightreel/weights/weights.h"
 #include "support/error.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
 using card::Layout;
-using model::ConvertOptions;
-using model::Precision;
-using model::WeightMap;
 using test::contains;
 using test::refusal;
 using test::TempFolder;
+using weights::ConvertOptions;
+using weights::Precision;
+using weights::WeightMap;
 namespace fs = std::filesystem;
 
 namespace {
@@ -53,10 +53,14 @@ ConvertOptions conversion(const std::string& from, const std::string& to) {
   return options;
 }
 
+std::vector<weights::ConvertedComponent> convert(const ConvertOptions& options, const base::CancelToken& cancel = {}) {
+  return weights::convert_checkpoint(options, model::lists_of(options.from), {}, cancel);
+}
+
 /// All problems of a checkpoint, one a line.
 std::string problems_of(const std::string& folder) {
   std::string text;
-  for (const auto& component : model::check_checkpoint(folder)) {
+  for (const auto& component : weights::check_checkpoint(folder, model::lists_of(folder))) {
     for (const auto& problem : component.problems) {
       text += component.name + " " + problem.what + " " + problem.tensor + " " + problem.detail + "\n";
     }
@@ -157,8 +161,8 @@ TEST_CASE("a check names what is missing, surplus, misshapen, unreadable and not
 }
 
 TEST_CASE("numbers that are not finite are counted in every dtype, aligned or not") {
-  using model::StoredType;
-  const auto count = [](StoredType type, const std::string& bytes) { return model::count_not_finite(type, bytes); };
+  using weights::StoredType;
+  const auto count = [](StoredType type, const std::string& bytes) { return weights::count_not_finite(type, bytes); };
   CHECK(count(StoredType::f32, std::string("\0\0\x80\x7f\0\0\xc0\xff\0\0\x80\x3f", 12)) == 2);
   CHECK(count(StoredType::bf16, std::string("\x80\x7f\x80\x3f\xc1\xff", 6)) == 2);
   CHECK(count(StoredType::f16, std::string("\0\x7c\xff\x7b", 4)) == 1);
@@ -176,19 +180,19 @@ TEST_CASE("converted to the other layout and back, a checkpoint has the same dig
     ConvertOptions to_diffusers = conversion(original_folder(name), folder / "diffusers");
     to_diffusers.layout = Layout::diffusers;
     to_diffusers.shard_bytes = 20'000;
-    for (const auto& component : model::convert_checkpoint(to_diffusers)) CHECK(component.changed == 0);
+    for (const auto& component : convert(to_diffusers)) CHECK(component.changed == 0);
     CHECK(card::layout_of(folder / "diffusers") == Layout::diffusers);
     CHECK(model::model_digest(folder / "diffusers") == expected);
     CHECK(problems_of(folder / "diffusers") == "");
     ConvertOptions to_original = conversion(folder / "diffusers", folder / "original");
     to_original.layout = Layout::original;
-    model::convert_checkpoint(to_original);
+    convert(to_original);
     CHECK(card::layout_of(folder / "original") == Layout::original);
     CHECK(model::model_digest(folder / "original") == expected);
     CHECK(problems_of(folder / "original") == "");
     ConvertOptions direct = conversion(diffusers_folder(name), folder / "direct");
     direct.layout = Layout::original;
-    model::convert_checkpoint(direct);
+    convert(direct);
     CHECK(model::model_digest(folder / "direct") == expected);
   }
 }
@@ -197,7 +201,7 @@ TEST_CASE("shards hold what the index says and are no larger than asked") {
   const TempFolder folder;
   ConvertOptions options = conversion(diffusers_folder("plain"), folder / "out");
   options.shard_bytes = 20'000;
-  model::convert_checkpoint(options);
+  convert(options);
   std::size_t shards = 0;
   for (const auto& entry : fs::directory_iterator(folder / "out/transformer")) {
     if (entry.path().extension() != ".safetensors") continue;
@@ -213,17 +217,17 @@ TEST_CASE("shards hold what the index says and are no larger than asked") {
 TEST_CASE("a precision is what it says, its error is reported, and what computes in float32 stays") {
   struct Case {
     Precision precision;
-    model::StoredType type;
+    weights::StoredType type;
     double relative;  // at most, and a quarter of it at least
   };
-  for (const Case& c : {Case{Precision::bf16, model::StoredType::bf16, 1.0 / 256},
-                        Case{Precision::f16, model::StoredType::f16, 1.0 / 2048},
-                        Case{Precision::fp8, model::StoredType::f8_e4m3, 1.0 / 16}}) {
+  for (const Case& c : {Case{Precision::bf16, weights::StoredType::bf16, 1.0 / 256},
+                        Case{Precision::f16, weights::StoredType::f16, 1.0 / 2048},
+                        Case{Precision::fp8, weights::StoredType::f8_e4m3, 1.0 / 16}}) {
     CAPTURE(tensorfile::name(c.type));
     const TempFolder folder;
     ConvertOptions options = conversion(diffusers_folder("plain"), folder / "out");
     options.precision = c.precision;
-    const auto report = model::convert_checkpoint(options);
+    const auto report = convert(options);
     CHECK(problems_of(folder / "out") == "");
     for (const auto& component : report) {
       CAPTURE(component.name);
@@ -241,8 +245,8 @@ TEST_CASE("a precision is what it says, its error is reported, and what computes
     const WeightMap before = WeightMap::open(diffusers_folder("plain") + "/transformer");
     const std::string name = "blocks.0.ffn.net.2.weight";
     CHECK(now.stored(name).type == c.type);
-    CHECK(now.stored("blocks.1.scale_shift_table").type == model::StoredType::f32);
-    CHECK(now.stored("blocks.1.norm2.weight").type == model::StoredType::f32);
+    CHECK(now.stored("blocks.1.scale_shift_table").type == weights::StoredType::f32);
+    CHECK(now.stored("blocks.1.norm2.weight").type == weights::StoredType::f32);
     const at::Tensor old = before.tensor(name);
     const at::Tensor taken = now.take(name, old.sizes()).to(at::kFloat);
     CHECK(test::relative_error(taken, old) < c.relative);
@@ -254,21 +258,21 @@ TEST_CASE("fp8 comes back as bfloat16 and float32, and a second time as the same
   const TempFolder folder;
   ConvertOptions to_fp8 = conversion(diffusers_folder("plain"), folder / "fp8");
   to_fp8.precision = Precision::fp8;
-  model::convert_checkpoint(to_fp8);
+  convert(to_fp8);
   CHECK(contains(base::read_json(folder / "fp8/transformer/config.json").dump(), "nightreel_e4m3"));
   ConvertOptions again = conversion(folder / "fp8", folder / "again");
   again.precision = Precision::fp8;
-  for (const auto& component : model::convert_checkpoint(again)) CHECK(component.changed == 0);
+  for (const auto& component : convert(again)) CHECK(component.changed == 0);
   CHECK(model::model_digest(folder / "again") == model::model_digest(folder / "fp8"));
   ConvertOptions other = conversion(folder / "fp8", folder / "original");
   other.layout = Layout::original;
-  model::convert_checkpoint(other);
+  convert(other);
   CHECK(model::model_digest(folder / "original") == model::model_digest(folder / "fp8"));
   CHECK(contains(base::read_json(folder / "original/config.json").dump(), "nightreel_e4m3"));
   CHECK(problems_of(folder / "original") == "");
   ConvertOptions back = conversion(folder / "fp8", folder / "f32");
   back.precision = Precision::f32;
-  model::convert_checkpoint(back);
+  convert(back);
   CHECK(problems_of(folder / "f32") == "");
   CHECK_FALSE(contains(base::read_json(folder / "f32/transformer/config.json").dump(), "nightreel_e4m3"));
   const std::string name = "blocks.0.attn1.to_q.weight";
@@ -286,22 +290,22 @@ TEST_CASE("a conversion that fails leaves nothing, and one that is in the way of
   const TempFolder folder;
   ConvertOptions options = conversion(source.path(), folder / "out");
   options.precision = Precision::bf16;
-  CHECK(contains(refusal([&] { model::convert_checkpoint(options); }), "tensor w: holds numbers that are not finite"));
+  CHECK(contains(refusal([&] { convert(options); }), "tensor w: holds numbers that are not finite"));
   CHECK(fs::is_empty(folder.path()));
   base::CancelToken cancel;
   cancel.cancel();
   options.from = diffusers_folder("plain");
-  CHECK(test::thrown_by([&] { model::convert_checkpoint(options, {}, cancel); }).kind == base::ErrorKind::interrupted);
+  CHECK(test::thrown_by([&] { convert(options, cancel); }).kind == base::ErrorKind::interrupted);
   CHECK(fs::is_empty(folder.path()));
   folder.write("out/notes.txt", "mine");
-  CHECK(test::thrown_by([&] { model::convert_checkpoint(options); }).kind == base::ErrorKind::usage);
+  CHECK(test::thrown_by([&] { convert(options); }).kind == base::ErrorKind::usage);
   CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
 }
 
 TEST_CASE("what a killed conversion left is removed by the next one") {
   const TempFolder folder;
   folder.write(".out.part/transformer/half", "x");
-  model::convert_checkpoint(conversion(diffusers_folder("plain"), folder / "out"));
+  convert(conversion(diffusers_folder("plain"), folder / "out"));
   CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
   CHECK_FALSE(fs::exists(folder / "out/transformer/half"));
 }
@@ -314,7 +318,7 @@ TEST_CASE("numbers too large for float16 are an error, not infinities") {
   const TempFolder folder;
   ConvertOptions options = conversion(source.path(), folder / "out");
   options.precision = Precision::f16;
-  CHECK(contains(refusal([&] { model::convert_checkpoint(options); }), "too large for float16"));
+  CHECK(contains(refusal([&] { convert(options); }), "too large for float16"));
 }
 
 TEST_CASE("a conversion's memory does not grow with the checkpoint") {
@@ -338,7 +342,7 @@ TEST_CASE("a conversion's memory does not grow with the checkpoint") {
   std::ofstream("/proc/self/clear_refs") << "5";  // the peak counts from here
   const double before = peak_megabytes();
   REQUIRE(before > 0);
-  model::convert_checkpoint(options);
+  convert(options);
   const double grown = peak_megabytes() - before;
   std::printf("a conversion of 805 MB: peak memory grew by %.0f MB\n", grown);
   CHECK(grown < 134 + 300);  // one matrix, and the pieces and libraries' own buffers on their way

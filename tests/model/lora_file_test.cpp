@@ -5,12 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "model/checkpoint_files.h"
 #include "nightreel/base/json.h"
 #include "nightreel/model/lora.h"
 #include "nightreel/model/transformer.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
 using model::LoraFile;
@@ -68,13 +68,13 @@ struct Small {
   static Small load() {
     const std::string folder = std::string(std::getenv("NIGHTREEL_SOURCE_DIR")) + "/models/shapes/transformer";
     const std::string path = folder + "/config.json";
-    model::WeightMap weights = model::WeightMap::open(folder);
+    weights::WeightMap weights = weights::WeightMap::open(folder);
     return Small(card::parse_transformer_config(base::read_json(path), path), std::move(weights));
   }
 
  private:
-  Small(const card::TransformerConfig& config, model::WeightMap weights)
-      : transformer(config, weights, at::kCPU, at::kFloat), merger(transformer, std::move(weights)) {}
+  Small(const card::TransformerConfig& config, weights::WeightMap weights)
+      : transformer(config, weights, {at::kCPU, at::kFloat}), merger(transformer, std::move(weights)) {}
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "support/golden.h"
 
 using namespace nightreel;
@@ -25,9 +25,9 @@ std::vector<std::int64_t> as_ids(const at::Tensor& ids_S, std::int64_t length) {
 
 model::Transformer load_transformer(const std::string& folder) {
   const std::string path = folder + "/config.json";
-  model::WeightMap weights = model::WeightMap::open(folder);
-  model::Transformer transformer(card::parse_transformer_config(base::read_json(path), path), weights, at::kCPU,
-                                 at::kFloat);
+  weights::WeightMap weights = weights::WeightMap::open(folder);
+  model::Transformer transformer(card::parse_transformer_config(base::read_json(path), path), weights,
+                                 {at::kCPU, at::kFloat});
   weights.expect_all_taken();
   return transformer;
 }

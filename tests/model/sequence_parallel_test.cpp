@@ -12,7 +12,7 @@
 #include "comm/store_group.h"
 #include "nightreel/base/json.h"
 #include "nightreel/model/transformer.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 #include "support/checked_device.h"
 #include "support/golden.h"
 
@@ -38,8 +38,8 @@ model::Transformer load_cut(const ParallelCase& c, at::Device device) {
   card::TransformerConfig config = card::parse_transformer_config(base::read_json(folder + "/config.json"), folder);
   config.attention_head_dim = config.width() / c.heads;
   config.num_attention_heads = c.heads;
-  model::WeightMap weights = model::WeightMap::open(folder);
-  model::Transformer transformer(config, weights, device, at::kFloat);
+  weights::WeightMap weights = weights::WeightMap::open(folder);
+  model::Transformer transformer(config, weights, {device, at::kFloat});
   weights.expect_all_taken();
   return transformer;
 }

@@ -36,6 +36,7 @@ def make(out):
     import goldens
     import loras
     import make_images
+    import vace
     from cases import CASES
     from checkpoints import modules, save, scheduler
 
@@ -62,6 +63,8 @@ def make(out):
             if "loras" in case:
                 pipe = pipelines[1 if "image" in case["pipeline"] else 0]
                 loras.record(case, pipe, folder, generator)
+    with torch.no_grad():
+        vace.make(out)
     goldens.samplers(out / "samplers")
     make_images.make(out / "images")
 

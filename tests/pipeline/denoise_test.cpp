@@ -33,7 +33,7 @@ TEST_CASE("a whole run gives diffusers' latents, from the seed alone, with one e
     pipeline::DenoiseObserver observer;
     observer.on_step = [](std::int64_t, std::int64_t) { return AfterStep::save; };
     observer.save = [&](const DenoiseState& state) { after_step.push_back(state.latents_CFYX); };
-    const pipeline::Denoised run = denoiser.run(golden.settings, golden.prompt(), golden.negative(), observer);
+    const pipeline::Denoised run = denoiser.run({golden.settings, golden.prompt(), golden.negative()}, observer);
     CHECK(gap(run.latents_CFYX, golden.tensor("latents")[0]) < 2e-4F);
     REQUIRE(after_step.size() == static_cast<std::size_t>(golden.settings.num_inference_steps));
     for (std::size_t i = 0; i < after_step.size(); ++i) {
@@ -46,7 +46,7 @@ TEST_CASE("the second expert and its own guidance scale are used below the bound
   const GoldenRun golden("experts");
   const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
   const auto latents = [&](const settings::Settings& settings) {
-    return denoiser.run(settings, golden.prompt(), golden.negative(), {}).latents_CFYX;
+    return denoiser.run({settings, golden.prompt(), golden.negative()}).latents_CFYX;
   };
   settings::Settings settings = golden.settings;
   settings.guidance_scale_2 = 1.5;
@@ -63,7 +63,7 @@ TEST_CASE("kept keys, or keys computed at every step, give the same latents") {
   const GoldenRun golden("plain");
   const auto latents = [&](bool keep_keys) {
     return golden.denoiser(at::kCPU, at::kFloat, keep_keys)
-        .run(golden.settings, golden.prompt(), golden.negative(), {})
+        .run({golden.settings, golden.prompt(), golden.negative()})
         .latents_CFYX;
   };
   CHECK(gap(latents(true), latents(false)) < 1e-5F);
@@ -74,9 +74,9 @@ TEST_CASE("without guidance the negative prompt is not looked at") {
   const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
   settings::Settings settings = golden.settings;
   settings.guidance_scale = 1.0;
-  const at::Tensor alone = denoiser.run(settings, golden.prompt(), {}, {}).latents_CFYX;
+  const at::Tensor alone = denoiser.run({settings, golden.prompt(), {}}).latents_CFYX;
   settings.guidance_scale = 1.0 + 1e-9;  // guided, by nothing
-  CHECK(gap(denoiser.run(settings, golden.prompt(), golden.negative(), {}).latents_CFYX, alone) < 1e-4F);
+  CHECK(gap(denoiser.run({settings, golden.prompt(), golden.negative()}).latents_CFYX, alone) < 1e-4F);
 }
 
 TEST_CASE("a run that goes on from any of its states gives the same bits, by any sampler") {
@@ -88,10 +88,10 @@ TEST_CASE("a run that goes on from any of its states gives the same bits, by any
     pipeline::DenoiseObserver observer;
     observer.on_step = [](std::int64_t, std::int64_t) { return AfterStep::save; };
     observer.save = [&](const DenoiseState& state) { states.push_back(state); };
-    const at::Tensor whole = denoiser.run(golden.settings, golden.prompt(), golden.negative(), observer).latents_CFYX;
+    const at::Tensor whole = denoiser.run({golden.settings, golden.prompt(), golden.negative()}, observer).latents_CFYX;
     REQUIRE_FALSE(states.empty());
     for (const DenoiseState& state : states) {
-      const auto resumed = denoiser.run(golden.settings, golden.prompt(), golden.negative(), {}, state);
+      const auto resumed = denoiser.run({golden.settings, golden.prompt(), golden.negative(), {}, state});
       CHECK(resumed.first_step == state.sampler.next_step);
       CHECK(at::equal(resumed.latents_CFYX, whole));
     }
@@ -103,8 +103,9 @@ TEST_CASE("a state of another size is refused") {
   const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
   DenoiseState state{at::zeros({4, 3, 6, 8}), {1, {{"x0", at::zeros({1, 4, 3, 6, 8})}}}};
   const auto refusal = [&] {
-    return error_of(base::ErrorKind::storage,
-                    [&] { denoiser.run(golden.settings, golden.prompt(), golden.negative(), {}, state); });
+    return error_of(base::ErrorKind::storage, [&] {
+      denoiser.run({golden.settings, golden.prompt(), golden.negative(), {}, state});
+    });
   };
   CHECK(contains(refusal(), "last_sample"));
   state.sampler.tensors.emplace("last_sample", at::zeros({1, 4, 3, 6, 9}));
@@ -127,7 +128,7 @@ TEST_CASE("the caller sees every step, may stop after one, and may cancel") {
     return done == 3 ? AfterStep::save_and_stop : AfterStep::go_on;
   };
   observer.save = [&](const DenoiseState& state) { saved += state.sampler.next_step == 3 ? 1 : 100; };
-  const auto run = [&] { denoiser.run(golden.settings, golden.prompt(), golden.negative(), observer); };
+  const auto run = [&] { denoiser.run({golden.settings, golden.prompt(), golden.negative()}, observer); };
   CHECK(contains(error_of(base::ErrorKind::interrupted, run), "step 3"));
   CHECK(seen == std::vector<std::int64_t>{1, 2, 3});
   CHECK(saved == 1);
@@ -147,7 +148,7 @@ TEST_CASE("latents that are not finite end the run at that step") {
   const Denoiser denoiser = golden.denoiser(at::kCPU, at::kFloat);
   const at::Tensor bad = golden.prompt().clone();
   bad[0][1][2] = std::numeric_limits<float>::quiet_NaN();
-  const auto run = [&] { denoiser.run(golden.settings, bad, golden.negative(), {}); };
+  const auto run = [&] { denoiser.run({golden.settings, bad, golden.negative()}); };
   CHECK(contains(error_of(base::ErrorKind::numeric, run), "after step 1 of 10"));
 }
 
@@ -183,16 +184,17 @@ TEST_CASE("settings that the model cannot do are errors that name them") {
     settings::Settings settings = golden.settings;
     c.change(settings);
     CHECK(contains(error_of(base::ErrorKind::job, [&] { denoiser.check(settings); }), c.says));
-    CHECK(contains(
-        error_of(base::ErrorKind::job, [&] { denoiser.run(settings, golden.prompt(), golden.negative(), {}); }),
-        c.says));
+    CHECK(contains(error_of(base::ErrorKind::job,
+                            [&] {
+                              denoiser.run({settings, golden.prompt(), golden.negative()});
+                            }),
+                   c.says));
   }
 }
 
 TEST_CASE("bfloat16 stays finite and near") {
   const GoldenRun golden("plain");
-  const auto run =
-      golden.denoiser(at::kCPU, at::kBFloat16).run(golden.settings, golden.prompt(), golden.negative(), {});
+  const auto run = golden.denoiser(at::kCPU, at::kBFloat16).run({golden.settings, golden.prompt(), golden.negative()});
   const at::Tensor want = golden.tensor("latents")[0];
   CHECK(gap(run.latents_CFYX, want) < 0.2F);
   CHECK(((run.latents_CFYX - want).norm() / want.norm()).item<float>() < 0.02F);

@@ -4,7 +4,7 @@
 
 #include "nightreel/base/json.h"
 #include "nightreel/card/card.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::test {
 
@@ -36,9 +36,9 @@ settings::Settings settings_of(const nlohmann::json& run, const nlohmann::json& 
 std::unique_ptr<model::Transformer> load_transformer(const std::string& folder, at::Device device,
                                                      at::ScalarType dtype) {
   if (!std::filesystem::exists(folder)) return nullptr;
-  model::WeightMap weights = model::WeightMap::open(folder);
-  auto transformer =
-      std::make_unique<model::Transformer>(card::read_transformer_config(folder), weights, device, dtype);
+  weights::WeightMap weights = weights::WeightMap::open(folder);
+  auto transformer = std::make_unique<model::Transformer>(card::read_transformer_config(folder), weights,
+                                                          model::TransformerOptions{device, dtype});
   weights.expect_all_taken();
   return transformer;
 }

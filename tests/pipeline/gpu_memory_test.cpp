@@ -1,5 +1,6 @@
 // How a GPU's memory is taken, as far as it can be told without one, and how much of the host's there is.
 #include "nightreel/pipeline/gpu_memory.h"
+#include "nightreel/memory/model.h"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
@@ -63,7 +64,7 @@ TEST_CASE("expandable segments are added to what a user says of the allocator, u
 
 TEST_CASE("on a CPU no allocator is chosen, and no memory is planned with") {
   pipeline::choose_allocator(at::kCPU);
-  CHECK((pipeline::allocator_of(at::kCPU) == job::Allocator::exact));
+  CHECK((pipeline::allocator_of(at::kCPU) == memory::Allocator::exact));
   CHECK_NOTHROW(pipeline::release_unused(at::kCPU));
   CHECK_NOTHROW(pipeline::release_all_unused(at::kCPU));
   CHECK(pipeline::memory_to_plan_with(at::kCPU) == 0);

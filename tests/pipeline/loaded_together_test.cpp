@@ -8,9 +8,9 @@
 
 #include "comm/host_copies.h"
 #include "comm/store_group.h"
-#include "nightreel/model/convert.h"
-#include "nightreel/model/digest.h"
-#include "nightreel/model/shared_load.h"
+#include "nightreel/model/checkpoint.h"
+#include "nightreel/weights/convert.h"
+#include "nightreel/weights/shared_load.h"
 #include "pipeline/golden_run.h"
 #include "pipeline/moving.h"
 #include "support/checked_device.h"
@@ -46,11 +46,11 @@ std::string folder_of(const Read& c, const test::TempFolder& work) {
   if (c.original) return original_folder(c.name);
   const std::string stored = test::golden_path(std::string(c.name) + "/model");
   if (!c.stored_in_fp8) return stored;
-  model::ConvertOptions options;
+  weights::ConvertOptions options;
   options.from = stored;
   options.to = work / c.name;
-  options.precision = model::Precision::fp8;
-  model::convert_checkpoint(options);
+  options.precision = weights::Precision::fp8;
+  weights::convert_checkpoint(options, model::lists_of(stored));
   return options.to;
 }
 
@@ -68,8 +68,7 @@ Made make(Pipeline& pipeline, const Read& c, std::size_t weights) {
   made.weights = weights;
   made.embeds = pipeline.encode_prompt({5, 17, 99, 3, 1}).embeds_1TE.cpu();
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
-  made.latents =
-      pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+  made.latents = pipeline.denoise({golden.settings, golden.prompt(), golden.negative(), image}).latents_CFYX;
   made.frames = test::decoded(pipeline, made.latents);
   return made;
 }
@@ -101,7 +100,7 @@ Made made_together(const std::string& folder, const Read& c, comm::Communicator&
   pipeline::PipelineOptions options = options_for(c, group);
   const auto load = [&] {
     const auto readers = part_of(group);
-    model::SharedLoad together(*readers, options.device, kBuffer);
+    weights::SharedLoad together(*readers, options.device, model::lists_of(folder), kBuffer);
     options.reader = &together;
     Pipeline pipeline = Pipeline::load(card::read(folder), options);
     digest = together.digest(folder);

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <filesystem>
 
-#include "model/checkpoint_files.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 #include "nightreel/pipeline/pipeline.h"
@@ -17,6 +16,7 @@
 #include "support/error.h"
 #include "support/gap.h"
 #include "support/temp_folder.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
 using pipeline::Pipeline;
@@ -33,7 +33,7 @@ pipeline::OpenLoras open_loras(const std::vector<settings::Lora>& loras) {
 at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
   CHECK(pipeline.use_loras(open_loras(golden.settings.loras)).empty());
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
-  return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+  return pipeline.denoise({golden.settings, golden.prompt(), golden.negative(), image}).latents_CFYX;
 }
 
 /// The tensors of a LoRA with keys of "transformer." as the low-noise expert's, and with `high` as the high-noise one's
@@ -188,6 +188,6 @@ TEST_CASE("LoRAs that cannot be used are the job's error, and those of another v
   const std::string wider = test::golden_path("experts/loras/peft.safetensors");
   CHECK(test::contains(refused({wider, 1, "both"}), "peft.safetensors: is made for another model: "));
 
-  const auto run = [&] { pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}); };
+  const auto run = [&] { pipeline.denoise({golden.settings, golden.prompt(), golden.negative()}); };
   CHECK((test::thrown_by(run).kind == base::ErrorKind::internal));
 }

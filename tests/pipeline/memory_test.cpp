@@ -8,20 +8,22 @@
 #include <utility>
 
 #include "nightreel/base/json.h"
+#include "nightreel/memory/activations.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/model/clip_vision.h"
 #include "nightreel/model/transformer.h"
 #include "nightreel/model/umt5.h"
 #include "nightreel/model/vae.h"
-#include "nightreel/model/weights.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
+#include "nightreel/weights/weights.h"
 #include "support/counted_memory.h"
 #include "support/error.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
 
 using namespace nightreel;
-using job::Part;
+using memory::Part;
 
 namespace {
 
@@ -31,8 +33,8 @@ std::string shapes_model() {
 
 model::Transformer load_transformer(const std::string& folder, at::ScalarType dtype, bool fp8 = false) {
   const std::string path = folder + "/config.json";
-  model::WeightMap weights = model::WeightMap::open(folder);
-  return {card::parse_transformer_config(base::read_json(path), path), weights, at::kCPU, dtype, fp8};
+  weights::WeightMap weights = weights::WeightMap::open(folder);
+  return {card::parse_transformer_config(base::read_json(path), path), weights, {at::kCPU, dtype, fp8}};
 }
 
 template <class Module>
@@ -88,7 +90,7 @@ TEST_CASE("weights are counted from the files' headers as the modules hold them"
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       CAPTURE(name);
       const std::string dir = test::golden_path(name + "/model");
-      const job::MemoryModel m = pipeline::memory_model(card::read(dir), {dtype, true, std::nullopt});
+      const memory::MemoryModel m = pipeline::memory_model(card::read(dir), {dtype, true, std::nullopt});
       CHECK(m.of(Part::transformer) == bytes_of(load_transformer(dir + "/transformer", dtype)));
       CHECK(m.of(Part::transformer_2) == (name == "experts" ? m.of(Part::transformer) : 0));
       CHECK(m.of(Part::vae) == bytes_of(model::Vae::load(dir + "/vae", at::kCPU, at::kFloat)));
@@ -98,7 +100,7 @@ TEST_CASE("weights are counted from the files' headers as the modules hold them"
       CHECK(m.of(Part::image_encoder) == (clip ? bytes_of(model::ClipVision::load(dir, at::kCPU, dtype)) : 0));
       CHECK(m.host_weights > 0);
       CHECK(m.linear_weights * static_cast<std::uint64_t>(m.element_bytes) < m.of(Part::transformer));
-      const job::MemoryModel narrow =
+      const memory::MemoryModel narrow =
           pipeline::memory_model(card::read(dir), {dtype, true, std::nullopt, /*fp8=*/true});
       CHECK(narrow.of(Part::transformer) == bytes_of(load_transformer(dir + "/transformer", dtype, /*fp8=*/true)));
       CHECK(narrow.of(Part::transformer) < m.of(Part::transformer));
@@ -119,8 +121,8 @@ TEST_CASE("a checkpoint that names transformer_2 alone is a model of one expert"
   index["transformer_2"] = std::exchange(index["transformer"], base::Json{nullptr, nullptr});
   folder.write("model_index.json", index.dump());
   const pipeline::Precision precision{at::kFloat, false, std::nullopt};
-  CHECK(job::to_json(pipeline::memory_model(card::read(folder.path()), precision)) ==
-        job::to_json(pipeline::memory_model(card::read(plain), precision)));
+  CHECK(memory::to_json(pipeline::memory_model(card::read(folder.path()), precision)) ==
+        memory::to_json(pipeline::memory_model(card::read(plain), precision)));
   const auto loaded = pipeline::Pipeline::load(card::read(folder.path()), {});
   CHECK(loaded.load_seconds().count("transformer_2") == 1);
   CHECK(loaded.load_seconds().count("transformer") == 0);
@@ -138,7 +140,7 @@ TEST_CASE("a pass through the transformer takes about what the plan says") {
       CAPTURE(v.name);
       CAPTURE(c10::elementSize(dtype));
       const c10::InferenceMode inference;
-      job::MemoryModel m = pipeline::memory_model(card::read(v.dir), {dtype, false, false});
+      memory::MemoryModel m = pipeline::memory_model(card::read(v.dir), {dtype, false, false});
       m.both_prompts = false;
       const auto transformer = load_transformer(v.dir + "/transformer", dtype);
       const auto& config = transformer.config();
@@ -149,7 +151,7 @@ TEST_CASE("a pass through the transformer takes about what the plan says") {
       transformer.forward(latents, at::full({1}, 500.0), text);  // the rotation's table is made once
       memory.start();
       transformer.forward(latents, at::full({1}, 500.0), text);
-      const job::Activations need = job::activations_of(m, v.settings, {});
+      const memory::Activations need = memory::activations_of(m, v.settings, {});
       check_near(need.blocks, memory.most(), need.latents);  // the pass's own input and output
     }
   }
@@ -160,7 +162,7 @@ TEST_CASE("decoding and encoding take about what the plan says, whole and in til
   for (const Video& v : videos()) {
     CAPTURE(v.name);
     const c10::InferenceMode inference;
-    const job::MemoryModel m = pipeline::memory_model(card::read(v.dir), {at::kFloat, false, std::nullopt});
+    const memory::MemoryModel m = pipeline::memory_model(card::read(v.dir), {at::kFloat, false, std::nullopt});
     const auto vae = model::Vae::load(v.dir + "/vae", at::kCPU, at::kFloat);
     const at::Tensor latents =
         at::randn({1, m.vae.z_dim, (v.settings.num_frames - 1) / m.vae.scale_factor_temporal + 1,
@@ -169,7 +171,7 @@ TEST_CASE("decoding and encoding take about what the plan says, whole and in til
     decode(latents.slice(2, 0, 2));  // weights in oneDNN's format are made once, for a first frame and for later ones
     memory.start();
     decode(latents);
-    check_near(job::activations_of(m, v.settings, {}).decode, memory.most());
+    check_near(memory::activations_of(m, v.settings, {}).decode, memory.most());
 
     settings::Settings with_picture = v.settings;
     with_picture.image = "first.png";
@@ -179,6 +181,6 @@ TEST_CASE("decoding and encoding take about what the plan says, whole and in til
     vae.encode(pixels.slice(2, 0, 5));
     memory.start();
     vae.encode(pixels);
-    check_near(job::activations_of(m, with_picture, {}).picture, memory.most());
+    check_near(memory::activations_of(m, with_picture, {}).picture, memory.most());
   }
 }

@@ -5,13 +5,14 @@
 
 #include <vector>
 
+#include "nightreel/memory/plan.h"
 #include "nightreel/pipeline/pipeline.h"
 
 namespace nightreel::test {
 
-inline job::MemoryPlan moving_plan(bool encoders_leave, job::MemoryPlan::Experts experts, bool vae_leaves,
-                                   bool two_experts = true) {
-  job::MemoryPlan plan;
+inline memory::MemoryPlan moving_plan(bool encoders_leave, memory::MemoryPlan::Experts experts, bool vae_leaves,
+                                      bool two_experts = true) {
+  memory::MemoryPlan plan;
   plan.encoders_leave = encoders_leave;
   plan.experts = experts;
   plan.vae_leaves = vae_leaves;

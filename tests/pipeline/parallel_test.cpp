@@ -48,7 +48,7 @@ Video render(Pipeline& pipeline, const GoldenRun& golden) {
   video.embeds = pipeline.encode_prompt(ids_of(golden.tensor("ids"))).embeds_1TE;
   const at::Tensor negative = pipeline.encode_prompt(ids_of(golden.tensor("negative_ids"))).embeds_1TE;
   const pipeline::ImageCondition image = pipeline.encode_pictures(settings, golden.pictures());
-  video.latents = pipeline.denoise(settings, video.embeds, negative, {}, std::nullopt, image).latents_CFYX;
+  video.latents = pipeline.denoise({settings, video.embeds, negative, image}).latents_CFYX;
   std::vector<at::Tensor> pieces;
   pipeline.decode(video.latents, [&](const at::Tensor& frames_FHW3) { pieces.push_back(frames_FHW3); });
   video.frames = at::cat(pieces);
@@ -128,8 +128,9 @@ TEST_CASE("what one rank wants after a step is done by all, and one that is canc
         return AfterStep::save_and_stop;
       };
       observer.save = [&](const pipeline::DenoiseState& state) { saved += state.sampler.next_step == 2 ? 1 : 100; };
-      const std::string text =
-          text_of([&] { pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), observer); });
+      const std::string text = text_of([&] {
+        pipeline.denoise({golden.settings, golden.prompt(), golden.negative()}, observer);
+      });
       pipeline.share(nullptr);  // the group is still good
       return text + " (saved " + std::to_string(saved) + ")";
     });
@@ -144,7 +145,7 @@ TEST_CASE("ranks that were told different videos are told so before the first st
     settings::Settings settings = golden.settings;
     settings.seed += static_cast<std::uint64_t>(rank);
     settings.flow_shift += rank;
-    return text_of([&] { pipeline.denoise(settings, golden.prompt(), golden.negative(), {}); });
+    return text_of([&] { pipeline.denoise({settings, golden.prompt(), golden.negative()}); });
   });
   for (const std::string& outcome : outcomes) {
     CHECK_MESSAGE(outcome.find("different videos: flow_shift, seed differ") != std::string::npos, outcome);
@@ -167,7 +168,7 @@ TEST_CASE("members that are killed and frozen in the middle of a run are named w
         if (done == 2 && rank == 2) ::raise(SIGSTOP);
         return AfterStep::go_on;
       };
-      return text_of([&] { pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), observer); });
+      return text_of([&] { pipeline.denoise({golden.settings, golden.prompt(), golden.negative()}, observer); });
     });
   }
   const auto rendezvous = comm::make_store_rendezvous("127.0.0.1");

@@ -64,8 +64,7 @@ TEST_CASE("tokens and a seed become diffusers' embeddings, latents and frames") 
     CHECK(gap(prompt_1TE, golden.prompt()) < 1e-4F);
     if (pipeline::is_guided(golden.settings)) CHECK(gap(negative_1TE, golden.negative()) < 1e-4F);
     const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
-    const at::Tensor latents_CFYX =
-        pipeline.denoise(golden.settings, prompt_1TE, negative_1TE, {}, std::nullopt, image).latents_CFYX;
+    const at::Tensor latents_CFYX = pipeline.denoise({golden.settings, prompt_1TE, negative_1TE, image}).latents_CFYX;
     CHECK(gap(latents_CFYX, golden.tensor("latents")[0]) < 2e-4F);
     const at::Tensor frames_FHW3 = decode(pipeline, latents_CFYX).frames_FHW3;
     CHECK(gap(frames_FHW3.to(at::kFloat) / 255, golden.tensor("frames")) <= 1.0F / 255);
@@ -77,7 +76,7 @@ TEST_CASE("pictures decide the video, and must be there and of its size") {
   Pipeline pipeline = Pipeline::load(card::read(golden.model_dir()), {});
   const auto latents = [&](const pipeline::Pictures& pictures) {
     const auto image = pipeline.encode_pictures(golden.settings, pictures);
-    return pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+    return pipeline.denoise({golden.settings, golden.prompt(), golden.negative(), image}).latents_CFYX;
   };
   const pipeline::Pictures given = golden.pictures();
   const at::Tensor black_HW3 = at::zeros_like(given.first_HW3);
@@ -89,7 +88,7 @@ TEST_CASE("pictures decide the video, and must be there and of its size") {
                                         pipeline::Pictures{given.first_HW3.to(at::kFloat), given.last_HW3, {}, {}}}) {
     CHECK(test::thrown_by([&] { pipeline.encode_pictures(golden.settings, bad); }).kind == base::ErrorKind::internal);
   }
-  const auto run = [&] { pipeline.denoise(golden.settings, golden.prompt(), golden.negative(), {}); };
+  const auto run = [&] { pipeline.denoise({golden.settings, golden.prompt(), golden.negative()}); };
   CHECK(test::contains(test::thrown_by(run).message, "pictures' latents are missing"));
 }
 

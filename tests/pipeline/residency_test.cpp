@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "nightreel/memory/plan.h"
 #include "nightreel/model/vae.h"
 #include "nightreel/pipeline/memory_model.h"
 #include "nightreel/pipeline/pipeline.h"
@@ -14,8 +15,8 @@
 #include "support/checked_device.h"
 
 using namespace nightreel;
-using job::MemoryPlan;
-using job::Part;
+using memory::MemoryPlan;
+using memory::Part;
 using pipeline::Pipeline;
 using test::GoldenRun;
 using test::moving_plan;
@@ -47,8 +48,7 @@ Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token) {
     made.bytes.push_back(test::checked_device_bytes());
     return pipeline::AfterStep::go_on;
   };
-  made.latents =
-      pipeline.denoise(settings, golden.prompt(), golden.negative(), observer, std::nullopt, image).latents_CFYX;
+  made.latents = pipeline.denoise({settings, golden.prompt(), golden.negative(), image}, observer).latents_CFYX;
   made.frames = test::decoded(pipeline, made.latents);
   return made;
 }
@@ -93,7 +93,7 @@ TEST_CASE("weights that come and go give the numbers of weights that stay, video
 
 TEST_CASE("what leaves is no longer on the device") {
   const GoldenRun golden("experts");
-  const job::MemoryModel model =
+  const memory::MemoryModel model =
       pipeline::memory_model(card::read(golden.model_dir()), {at::kFloat, false, std::nullopt});
   std::vector<std::size_t> most;
   for (const MemoryPlan& plan :

@@ -5,6 +5,7 @@
 #include "comm/host_copies.h"
 #include "comm/store_group.h"
 #include "nightreel/base/error.h"
+#include "nightreel/memory/plan.h"
 #include "pipeline/golden_run.h"
 #include "support/checked_device.h"
 
@@ -12,7 +13,7 @@ using namespace nightreel;
 using pipeline::Pipeline;
 using test::GoldenRun;
 using test::kLong;
-using Experts = job::MemoryPlan::Experts;
+using Experts = memory::MemoryPlan::Experts;
 
 namespace {
 
@@ -29,7 +30,7 @@ at::Tensor latents_of(Pipeline& pipeline, const GoldenRun& golden) {
   pipeline::LoraFiles files;
   pipeline.use_loras(pipeline::open_loras(golden.settings.loras, files));
   const auto image = pipeline.encode_pictures(settings, golden.pictures());
-  return pipeline.denoise(settings, golden.prompt(), golden.negative(), {}, std::nullopt, image).latents_CFYX;
+  return pipeline.denoise({settings, golden.prompt(), golden.negative(), image}).latents_CFYX;
 }
 
 /// The latents of `runs`, one after the other, over all of `group`.

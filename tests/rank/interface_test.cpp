@@ -6,7 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "nightreel/cluster/mpi.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
 #include "rank/least_memory.h"
 #include "rank/startup.h"
 #include "support/error.h"
@@ -47,10 +47,10 @@ TEST_CASE("GPUs of one model are planned with the least that one of them has fre
     for (const std::string& gpu : c.gpus) loaded.on.push_back({"host", gpu, ""});
     if (!c.gpus[rank].empty()) {  // else its renderer is not up
       loaded.ready.emplace();
-      loaded.ready->memory = job::to_json(job::DeviceMemory{{}, c.bytes[rank]});
+      loaded.ready->memory = memory::to_json(memory::DeviceMemory{{}, c.bytes[rank]});
     }
     rank::plan_as_equals(*world, loaded);
-    if (loaded.ready) CHECK(job::device_memory_from_json(loaded.ready->memory).bytes == c.planned[rank]);
+    if (loaded.ready) CHECK(memory::device_memory_from_json(loaded.ready->memory).bytes == c.planned[rank]);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
+#include "nightreel/memory/model.h"
 
 using namespace nightreel;
 using namespace nightreel::rank;
@@ -13,9 +14,9 @@ using namespace nightreel::rank;
 namespace {
 
 std::string with_bytes(std::uint64_t bytes) {
-  job::DeviceMemory memory;
+  memory::DeviceMemory memory;
   memory.bytes = bytes;
-  return job::to_json(memory).dump();
+  return memory::to_json(memory).dump();
 }
 
 }  // namespace

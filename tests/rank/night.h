@@ -13,6 +13,7 @@
 #include "nightreel/base/file.h"
 #include "nightreel/base/json.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/inbox_entry.h"
 #include "nightreel/queue/redis_queue.h"
 #include "nightreel/queue/submit_jobs.h"
@@ -162,7 +163,7 @@ class Rank {
   rank::Renderer renderer;
   rank::Signals signals{std::chrono::hours(1)};
   rank::DrainLimits limits;
-  job::DeviceMemory memory;       // none: everything fits
+  memory::DeviceMemory memory;    // none: everything fits
   std::function<bool()> content;  // none: always
   rank::PastTimes past;
   bool hurried = false;

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "nightreel/memory/plan.h"
 #include "rank/night.h"
 #include "support/error.h"
 
@@ -12,8 +13,8 @@ namespace {
 constexpr std::uint64_t kGB = 1000000000;
 
 /// A device that holds one of two experts at a time.
-job::DeviceMemory room_for_one_expert() {
-  job::DeviceMemory memory;
+memory::DeviceMemory room_for_one_expert() {
+  memory::DeviceMemory memory;
   memory.model.gpu = false;
   card::TransformerConfig& transformer = memory.model.transformer.emplace();
   transformer.num_layers = 1;
@@ -79,7 +80,7 @@ TEST_CASE_FIXTURE(Night, "a job that does not fit the renderer's device fails fo
   settings::Settings settings;
   settings.height = settings.width = 16;
   settings.num_frames = 5;
-  one.memory.bytes = job::plan_memory(one.memory.model, settings, 0).peak().bytes();
+  one.memory.bytes = memory::plan_memory(one.memory.model, settings, 0).peak().bytes();
   CHECK(one.drain().error == "");
   check_done("small", 1);
   CHECK(view("large").state == JobState::failed);

@@ -71,21 +71,19 @@ render::Prepared FakeMaker::prepare(const settings::Settings& settings) const {
   return prepared;
 }
 
-void FakeMaker::work(const std::string& verb, const settings::Settings& settings, const render::Prepared& prepared,
-                     const render::Checkpointing& checkpointing, const render::RenderObserver& observer) {
-  diary->add(verb + " " + settings.prompt);
-  require_right(prepared.inputs_hash == "of " + settings.prompt, "preparation");
-  require_right(checkpointing.path == settings.prompt + ".state" && checkpointing.every == 7 &&
-                    checkpointing.job == settings.prompt + ".hash",
-                "checkpoint");
-  if (on_call) on_call({verb, settings.prompt, &observer});
-  const auto look = [&] { observer.cancel.throw_if_cancelled(); };
+void FakeMaker::work(const std::string& verb, const render::Video& video) {
+  const std::string& job = video.settings.prompt;
+  diary->add(verb + " " + job);
+  require_right(video.prepared.inputs_hash == "of " + job, "preparation");
+  const render::Checkpointing& saving = video.saving;
+  require_right(saving.path == job + ".state" && saving.every == 7 && saving.job == job + ".hash", "checkpoint");
+  if (on_call) on_call({verb, job, &video.observer});
+  const auto look = [&] { video.observer.cancel.throw_if_cancelled(); };
   agreement_ ? agreement_->together(look) : look();
 }
 
-render::Rendered FakeMaker::render(const settings::Settings& settings, const render::Prepared& prepared,
-                                   const render::Checkpointing& checkpointing, const render::RenderObserver& observer) {
-  work("render", settings, prepared, checkpointing, observer);
+render::Rendered FakeMaker::render(const render::Video& video) {
+  work("render", video);
   render::Rendered rendered;
   rendered.frames_FHW3 = at::zeros({5, 16, 8, 3}, at::kByte);
   rendered.resumed_step = 3;
@@ -93,20 +91,17 @@ render::Rendered FakeMaker::render(const settings::Settings& settings, const ren
   return rendered;
 }
 
-render::Begun FakeMaker::begin(const settings::Settings& settings, const render::Prepared& prepared,
-                               const render::Checkpointing& checkpointing, const render::RenderObserver& observer) {
-  work("begin", settings, prepared, checkpointing, observer);
+render::Begun FakeMaker::begin(const render::Video& video) {
+  work("begin", video);
   render::Begun begun;
-  begun.timings["begun " + settings.prompt] = 1;
+  begun.timings["begun " + video.settings.prompt] = 1;
   begun.unsaved = unsaved;
   return begun;
 }
 
-render::Rendered FakeMaker::finish(const settings::Settings& settings, const render::Prepared& prepared,
-                                   const render::Checkpointing& checkpointing, const render::RenderObserver& observer,
-                                   render::Begun begun) {
-  work("finish", settings, prepared, checkpointing, observer);
-  require_right(begun.timings.count("begun " + settings.prompt) == 1, "half of a video");
+render::Rendered FakeMaker::finish(const render::Video& video, render::Begun begun) {
+  work("finish", video);
+  require_right(begun.timings.count("begun " + video.settings.prompt) == 1, "half of a video");
   render::Rendered rendered;
   rendered.frames_FHW3 = at::zeros({5, 16, 8, 3}, at::kByte);
   return rendered;

@@ -37,21 +37,16 @@ class FakeMaker final : public render::Maker {
   const protocol::ReadyEvent& facts() const override { return facts_; }
   render::Agreement* share(std::unique_ptr<comm::Communicator> group, std::chrono::milliseconds told) override;
   render::Prepared prepare(const settings::Settings& settings) const override;
-  render::Rendered render(const settings::Settings& settings, const render::Prepared& prepared,
-                          const render::Checkpointing& checkpointing, const render::RenderObserver& observer) override;
+  render::Rendered render(const render::Video& video) override;
   void plan_with(std::uint64_t bytes) override { planned = bytes; }
   std::int64_t wave(const settings::Settings&) const override { return wave_size; }
-  render::Begun begin(const settings::Settings& settings, const render::Prepared& prepared,
-                      const render::Checkpointing& checkpointing, const render::RenderObserver& observer) override;
-  render::Rendered finish(const settings::Settings& settings, const render::Prepared& prepared,
-                          const render::Checkpointing& checkpointing, const render::RenderObserver& observer,
-                          render::Begun begun) override;
+  render::Begun begin(const render::Video& video) override;
+  render::Rendered finish(const render::Video& video, render::Begun begun) override;
   void write(const settings::Settings& settings, const protocol::Json& spec, const render::OutputFiles& files,
              render::Rendered& rendered) const override;
 
  private:
-  void work(const std::string& verb, const settings::Settings& settings, const render::Prepared& prepared,
-            const render::Checkpointing& checkpointing, const render::RenderObserver& observer);
+  void work(const std::string& verb, const render::Video& video);
 
   protocol::ReadyEvent facts_;
   std::unique_ptr<comm::Communicator> group_;

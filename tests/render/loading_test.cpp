@@ -11,8 +11,8 @@
 #include "comm/failing_member.h"
 #include "comm/members.h"
 #include "nightreel/card/card.h"
-#include "nightreel/model/digest.h"
-#include "nightreel/model/shared_load.h"
+#include "nightreel/model/checkpoint.h"
+#include "nightreel/weights/shared_load.h"
 #include "support/checked_device.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
@@ -38,7 +38,7 @@ std::string loaded(std::unique_ptr<comm::Communicator> group, const std::string&
   std::string wrong;
   if (loaded.digest != model::model_digest(folder)) wrong += "another digest; ";
   if (loaded.report.shared) wrong += "said to be shared; ";
-  if (loaded.report.bytes_read != model::stored_bytes(folder)) wrong += "not all read; ";
+  if (loaded.report.bytes_read != weights::stored_bytes(folder)) wrong += "not all read; ";
   return wrong + text_in(log_file);
 }
 

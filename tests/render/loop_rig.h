@@ -35,7 +35,7 @@ struct LoopRig {
   Heard heard{wire.out()};
 
   explicit LoopRig(const render::Limits& limits = rig_limits())
-      : loop(maker, rendezvous, events, jobs, to_render, to_write, limits) {}
+      : loop({maker, rendezvous, events, jobs, to_render, to_write}, limits) {}
   LoopRig(const LoopRig&) = delete;
   LoopRig& operator=(const LoopRig&) = delete;
   ~LoopRig() {

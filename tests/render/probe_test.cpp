@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "nightreel/base/error.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/render/server.h"
 #include "render/server_rig.h"
 #include "support/temp_folder.h"

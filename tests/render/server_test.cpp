@@ -325,10 +325,10 @@ TEST_CASE("a thread that cannot go on ends its renderer, which says why, and so 
 
 TEST_CASE("a renderer without its model, and one that is told to end before it has loaded, say so and end") {
   const test::TempFolder folder;
-  render::ServerOptions options;
-  options.maker.model = folder / "none";
-  options.maker.device = "cpu";
-  options.maker.threads = 1;
+  render::MakerOptions options;
+  options.model = folder / "none";
+  options.device = "cpu";
+  options.threads = 1;
   const auto serve = [&](int request_fd, int event_fd) { return render::serve(options, request_fd, event_fd); };
   ServerRig missing(serve);
   CHECK(missing.code() == code_of(ErrorKind::model));

@@ -15,6 +15,7 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/media/archive.h"
+#include "nightreel/memory/plan.h"
 #include "render/agreement.h"
 #include "render/support.h"
 #include "support/error.h"
@@ -82,7 +83,7 @@ struct Watched {
 
 Rendered render_with(VideoMaker& maker, const settings::Settings& settings, const Checkpointing& checkpointing = {}) {
   Watched watched;
-  return maker.render(settings, maker.prepare(settings), checkpointing, watched.observer);
+  return maker.render({settings, maker.prepare(settings), checkpointing, watched.observer});
 }
 
 /// As one renders it.
@@ -149,8 +150,9 @@ std::vector<std::string> interrupted(int size, const Prepare& prepare) {
     Checkpointing checkpointing;
     prepare(rank, watched, settings, checkpointing);
     std::string& outcome = outcomes[static_cast<std::size_t>(rank)];
-    outcome =
-        test::thrown_text([&] { maker.render(settings, maker.prepare(settings), checkpointing, watched.observer); });
+    outcome = test::thrown_text([&] {
+      maker.render({settings, maker.prepare(settings), checkpointing, watched.observer});
+    });
     outcome += " (step " + std::to_string(watched.steps.empty() ? 0 : watched.steps.back()) + ", saved";
     for (const std::int64_t step : watched.saved) outcome += " " + std::to_string(step);
     outcome += ")";
@@ -276,7 +278,7 @@ TEST_CASE(
   Watched watched;
   watched.stop_after = 5;
   const auto prepared = maker.prepare(red_circle());
-  const auto stopped = test::thrown_by([&] { maker.render(red_circle(), prepared, {state, 0}, watched.observer); });
+  const auto stopped = test::thrown_by([&] { maker.render({red_circle(), prepared, {state, 0}, watched.observer}); });
   CHECK(stopped.message == "stopped after step 5");
   CHECK(watched.saved == std::vector<std::int64_t>{5});
   const Rendered resumed = render_with(maker, red_circle(), {state, 0});
@@ -292,7 +294,7 @@ TEST_CASE("without a place for its state a video is not stopped, and is rendered
   Watched watched;
   watched.stop_after = 1;
   const auto prepared = maker.prepare(red_circle(2));
-  CHECK(maker.render(red_circle(2), prepared, {}, watched.observer).frames_FHW3.size(0) == 5);
+  CHECK(maker.render({red_circle(2), prepared, {}, watched.observer}).frames_FHW3.size(0) == 5);
   CHECK(watched.saved.empty());
 }
 
@@ -333,12 +335,13 @@ TEST_CASE("a group's videos in waves are those that one renders one after the ot
   VideoMaker maker(options);
   CHECK(maker.wave(jobs[0]) == 1);
   for (const settings::Settings& settings : jobs) alone.push_back(render_with(maker, settings).latents_CFYX);
-  job::MemoryModel memory = job::device_memory_from_json(maker.facts().memory).model;
+  memory::MemoryModel memory = memory::device_memory_from_json(maker.facts().memory).model;
   memory.group = 2;
   std::uint64_t at_work = 0;
-  for (const auto& stage : job::plan_memory(memory, jobs[0], 0).stages) at_work = std::max(at_work, stage.activations);
-  const std::uint64_t expert = memory.of(job::Part::transformer);
-  options.gpu_memory = memory.of(job::Part::text_encoder) + expert + expert / 2 + memory.of(job::Part::vae) +
+  for (const auto& stage : memory::plan_memory(memory, jobs[0], 0).stages)
+    at_work = std::max(at_work, stage.activations);
+  const std::uint64_t expert = memory.of(memory::Part::transformer);
+  options.gpu_memory = memory.of(memory::Part::text_encoder) + expert + expert / 2 + memory.of(memory::Part::vae) +
                        at_work;  // one expert beside the text encoder at work, not two
 
   const auto thrown = test::in_threads(2, [&](Group group) {
@@ -348,11 +351,11 @@ TEST_CASE("a group's videos in waves are those that one renders one after the ot
     Watched watched;
     std::vector<render::Begun> begun;
     for (const settings::Settings& settings : jobs) {
-      begun.push_back(member.begin(settings, member.prepare(settings), {}, watched.observer));
+      begun.push_back(member.begin({settings, member.prepare(settings), {}, watched.observer}));
       if (!begun.back().state || begun.back().state->sampler.next_step == 0) wrong += "nothing done; ";
     }
     for (std::size_t i = 0; i < jobs.size(); ++i) {
-      const auto video = member.finish(jobs[i], member.prepare(jobs[i]), {}, watched.observer, std::move(begun[i]));
+      const auto video = member.finish({jobs[i], member.prepare(jobs[i]), {}, watched.observer}, std::move(begun[i]));
       const double gap = apart(video.latents_CFYX, alone[i]);
       if (!(gap < 2e-5)) wrong += "latents by " + std::to_string(gap) + "; ";
     }

@@ -16,10 +16,11 @@
 #include <nlohmann/json.hpp>
 
 #include "nightreel/base/error.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
 #include "nightreel/job/resolve.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/render/video_maker.h"
 #include "stand_in/imagined_group.h"
 
@@ -71,7 +72,8 @@ json cost_of(const json& counts) {
           {"kernels", named}};
 }
 
-// Follows a video through its stages: what the allocator holds at most in each, what each step costs.
+// Follows a video through its stages: what the allocator holds at most in each, and in the last video from its first
+// step on (settled); what each step costs.
 class Watch {
  public:
   explicit Watch(stand_in::Sent& sent) : sent_(sent) {}
@@ -83,7 +85,11 @@ class Watch {
 
   void reached(const std::string& stage, std::int64_t step) {
     if (stage == "denoise" && step > 0) steps_.push_back(cost_here());
-    if (stage != stage_) end_stage();
+    if (stage != stage_) {
+      end_stage();
+    } else if (!settled_) {
+      settle();
+    }
     stage_ = stage;
     reset_counts();
     sent_.clear();
@@ -97,17 +103,28 @@ class Watch {
     const auto most = [&](const char* what, std::int64_t bytes) {
       seen[what] = std::max(seen.at(what).get<std::int64_t>(), bytes);
     };
-    most("allocated", stats.allocated_bytes[0].peak);
-    most("reserved", stats.reserved_bytes[0].peak);
+    most("allocated", std::max(allocated_before_, stats.allocated_bytes[0].peak));
+    seen["settled"] = stats.allocated_bytes[0].peak;
+    most("reserved", std::max(reserved_before_, stats.reserved_bytes[0].peak));
     most("taken", use.at("most").get<std::int64_t>());
     if (stage_ != "denoise") seen["cost"] = cost_here();
     c10::cuda::CUDACachingAllocator::resetPeakStats(0);
+    allocated_before_ = reserved_before_ = 0;
+    settled_ = false;
   }
 
   json stages() const { return stages_; }
   json steps() const { return steps_; }
 
  private:
+  /// By its first step a stage has what it needs, and what an earlier one needed has left.
+  void settle() {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
+    allocated_before_ = stats.allocated_bytes[0].peak;
+    reserved_before_ = stats.reserved_bytes[0].peak;
+    c10::cuda::CUDACachingAllocator::resetPeakStats(0);
+    settled_ = true;
+  }
   json cost_here() const {
     json cost = cost_of(counted());
     cost["sent"] = sent_;
@@ -116,6 +133,9 @@ class Watch {
 
   stand_in::Sent& sent_;
   std::string stage_ = "load";
+  bool settled_ = false;
+  std::int64_t allocated_before_ = 0;  // the stage's peaks before it was settled
+  std::int64_t reserved_before_ = 0;
   json stages_ = json::object();
   json steps_ = json::array();
 };
@@ -147,7 +167,7 @@ json make_videos(render::VideoMaker& maker, const Asked& asked, Watch& watch, js
     if (before < asked.others.size()) from_stand_in<void(std::uint64_t)>("stand_in_others_hold")(asked.others[before]);
     const settings::Settings settings = settings_of(asked.model, asked.fields, video);
     try {
-      const render::Rendered rendered = maker.render(settings, maker.prepare(settings), {}, observer);
+      const render::Rendered rendered = maker.render({settings, maker.prepare(settings), {}, observer});
       plans.push_back(rendered.plan);
       made.push_back("ok");
     } catch (const std::exception& e) {
@@ -174,8 +194,8 @@ json cell(const Asked& asked) {
       maker.share(std::make_unique<stand_in::ImaginedGroup>(asked.ranks, sent), std::chrono::minutes(1));
     }
     watch.begin();
-    const auto memory = job::device_memory_from_json(maker.facts().memory);
-    json plan = job::to_json(job::fitting_plan(memory, settings_of(asked.model, asked.fields, 1)));
+    const auto memory = memory::device_memory_from_json(maker.facts().memory);
+    json plan = memory::to_json(memory::fitting_plan(memory, settings_of(asked.model, asked.fields, 1)));
     json plans = json::array();
     const json made = make_videos(maker, asked, watch, plans);
     if (!plans.at(0).is_null()) plan = plans.at(0);

@@ -30,7 +30,7 @@ MODEL_SIZES = {"a14b": ("480p", "720p"), "i2v-a14b": ("480p", "720p"), "ti2v-5b"
 VIDEOS = 5
 STEPS = 4
 MOST_WAITS = 3  # of the host for the GPU, in a step after the first and beside a change of expert
-MOST_OVER = 1.05  # the plan above what the allocator reserves
+MOST_OVER = 1.05  # the plan above what the allocator reserves, and a stage's formula above what it takes
 MOST_OVER_IN_A_GROUP = 1.10
 TABLE = HERE / "matrix.json"
 EXPECTED = json.loads(TABLE.read_text())
@@ -83,6 +83,18 @@ def in_table(cell):
             "reserved": round(most_reserved(cell) / 1e9, 1)}
 
 
+def most_by_formula(plan, stage):
+    """Bytes that the plan's formulas give a stage; pictures are encoded in the stage that is told as text."""
+    names = ("text", "picture") if stage == "text" else (stage,)
+    return max(plan["stages"][name]["weights"] + plan["stages"][name]["tensors"] for name in names if name in plan["stages"])
+
+
+def most_in_use(cell, stage):
+    """Bytes that are allocated at most in a stage, once what earlier ones needed has left. Tiles arrive at its end."""
+    tiled = stage == "decode" and cell["plan"]["tiled_decode"]
+    return cell["stages"][stage]["allocated" if tiled else "settled"]
+
+
 def sent_in_a_step(cell):
     """Bytes that a member sends for attention in its cheapest step."""
     return min(sum(step["sent"].get(verb, [0, 0])[1] for verb in ("all_to_all", "shift")) for step in cell["steps"])
@@ -108,6 +120,14 @@ class Matrix(unittest.TestCase):
         self.assertLessEqual(planned, most_over * reserved, "the plan counts more than the allocator takes")
         self.assertEqual(cell["counted"]["refused"], 0)
 
+    def check_formulas(self, cell):
+        """What modules say that they need is what they take, stage by stage."""
+        for stage in ("text", "denoise", "decode"):
+            formula, peak = most_by_formula(cell["plan"], stage), most_in_use(cell, stage)
+            with self.subTest(stage=stage, formula=formula, peak=peak, ratio=formula / peak):
+                self.assertLessEqual(peak, formula)
+                self.assertLessEqual(formula, MOST_OVER * peak)
+
     def check_cost(self, cell, name):
         steps = cell["steps"]
         changes = 1 if MODEL in ("a14b", "i2v-a14b") else 0
@@ -132,6 +152,7 @@ class Matrix(unittest.TestCase):
             self.assertRegex(cell["refused"], "memory: ")
         else:
             self.check_plan(cell)
+            self.check_formulas(cell)
             self.check_cost(cell, name)
         return cell
 

@@ -6,13 +6,14 @@
 #include <cuda_runtime_api.h>
 #include <doctest/doctest.h>
 
+#include "nightreel/memory/plan.h"
 #include "nightreel/pipeline/pipeline.h"
 #include "pipeline/golden_run.h"
 #include "pipeline/moving.h"
 #include "pipeline/residency.h"
 
 using namespace nightreel;
-using job::MemoryPlan;
+using memory::MemoryPlan;
 using pipeline::Pipeline;
 using test::GoldenRun;
 using test::moving_plan;
@@ -40,7 +41,7 @@ Made make(Pipeline& pipeline, const GoldenRun& golden, std::int64_t token = 5) {
   const at::Tensor negative = pipeline.encode_prompt({9, 1}).embeds_1TE;
   const auto image = pipeline.encode_pictures(golden.settings, golden.pictures());
   Made made;
-  made.latents_CFYX = pipeline.denoise(golden.settings, prompt, negative, {}, std::nullopt, image).latents_CFYX;
+  made.latents_CFYX = pipeline.denoise({golden.settings, prompt, negative, image}).latents_CFYX;
   made.frames_FHW3 = test::decoded(pipeline, made.latents_CFYX);
   return made;
 }

@@ -28,7 +28,7 @@ std::vector<std::string> golden_cases(const std::string& name) {
 }
 
 Golden::Golden(const std::string& path)
-    : path_(golden_path(path)), file_(model::TensorFile::open_safetensors(path_ + ".safetensors")) {}
+    : path_(golden_path(path)), file_(weights::TensorFile::open_safetensors(path_ + ".safetensors")) {}
 
 nlohmann::json Golden::settings() const {
   return base::read_json(path_ + ".json");

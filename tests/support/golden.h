@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "nightreel/model/tensor_file.h"
+#include "nightreel/weights/tensor_file.h"
 
 namespace nightreel::test {
 
@@ -28,7 +28,7 @@ class Golden {
 
  private:
   std::string path_;
-  model::TensorFile file_;
+  weights::TensorFile file_;
 };
 
 /// max |ours - theirs| / max |theirs|; infinite where shapes differ or something is not finite. Any devices and dtypes.

@@ -6,10 +6,10 @@
 
 #include <filesystem>
 
-#include "model/checkpoint_files.h"
 #include "support/damage.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
+#include "weights/checkpoint_files.h"
 
 using namespace nightreel;
 using tensorfile::Header;

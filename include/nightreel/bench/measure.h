@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "nightreel/bench/piece.h"
+#include "nightreel/memory/plan.h"
 
 namespace nightreel::bench {
 
@@ -26,10 +27,10 @@ struct Figures {
   std::string against;          // "reference", "first run"
   double deviation = 0;         // the worst of all runs, warm-up included
   double limit = 0;
-  std::optional<job::MemoryPlan> plan;   // by which it ran
-  std::optional<MemoryUse> memory;       // from before it was loaded to its last run; none on a CPU
-  std::optional<std::string> attention;  // see attention_kernel()
-  std::optional<double> operations;      // of a unit
+  std::optional<memory::MemoryPlan> plan;  // by which it ran
+  std::optional<MemoryUse> memory;         // from before it was loaded to its last run; none on a CPU
+  std::optional<std::string> attention;    // see attention_kernel()
+  std::optional<double> operations;        // of a unit
 
   /// Not for a NaN, which compares with nothing.
   bool right() const { return deviation <= limit; }

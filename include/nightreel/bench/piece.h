@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "nightreel/bench/device_use.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/settings/settings.h"
 
 namespace nightreel::bench {
@@ -30,17 +30,17 @@ struct Workload {
   settings::Settings settings;  // sizes, steps, guidance, seed
   std::int64_t tokens = 64;     // of a prompt; a reference brings its own
   bool random = false;          // weights are made (random_weights.h), and `model` has their headers
-  job::MemoryPlan plan;         // for the settings, of pieces whose kind is planned
+  memory::MemoryPlan plan;      // for the settings, of pieces whose kind is planned
 };
 
 /// The plan by which a renderer makes such a video on the workload's device, of which `gpu_memory` bytes are to be used
 /// (0: all that is free). Reads the headers of the weights alone. Throws Error{job} "memory: …" where none fits.
-job::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory);
+memory::MemoryPlan plan_of(const Workload& workload, std::uint64_t gpu_memory);
 
 /// What is known of a piece before it has run.
 struct PieceFacts {
   bool in_this_process = true;              // whose allocator then has its memory
-  std::optional<job::MemoryPlan> plan;      // none: it has a module of its own
+  std::optional<memory::MemoryPlan> plan;   // none: it has a module of its own
   std::optional<AttentionShape> attention;  // of the module to itself
   std::optional<double> operations;         // of a unit (src/bench/arithmetic.h)
 };

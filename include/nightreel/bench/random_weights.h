@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::bench {
 
@@ -45,12 +45,12 @@ void write_sparse_weights(const std::string& dir, at::ScalarType dtype);
 /// Makes each tensor on a device, in the dtype that the header says, from a seed that its component and its name give:
 /// the same on every run of one kind of device. Norms are ones. Matrices and kernels are normally distributed with
 /// 1/sqrt(fan in), so that what goes through them keeps its size; biases and tables with 0.02. Refers to nothing.
-class RandomWeights final : public model::TensorReader {
+class RandomWeights final : public weights::TensorReader {
  public:
   explicit RandomWeights(at::Device device) : device_(device) {}
 
   /// On the device, but for the text encoder's embedding, which is looked up on the host.
-  at::Tensor read(const std::string& component, const model::WeightMap& weights, const std::string& name) override;
+  at::Tensor read(const std::string& component, const weights::WeightMap& weights, const std::string& name) override;
 
  private:
   at::Device device_;

@@ -26,8 +26,8 @@
 
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/model/parameter.h"
-#include "nightreel/model/tensor_file.h"
-#include "nightreel/model/weights.h"
+#include "nightreel/weights/tensor_file.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
 
@@ -67,9 +67,9 @@ class LoraFile {
   std::vector<std::string> keys() const;
 
  private:
-  LoraFile(TensorFile file, const std::optional<std::string>& peft_config);
+  LoraFile(weights::TensorFile file, const std::optional<std::string>& peft_config);
 
-  TensorFile file_;
+  weights::TensorFile file_;
   std::string digest_;
   std::vector<LoraChange> changes_;
 };
@@ -85,7 +85,7 @@ class LoraMerger {
  public:
   /// `weights`: what `transformer` was loaded from. Its tensors are taken again whenever a weight returns to what it
   /// was, which costs no memory and gives the same bits.
-  LoraMerger(Transformer& transformer, WeightMap weights);
+  LoraMerger(Transformer& transformer, weights::WeightMap weights);
 
   /// Whether merge() could: names and shapes. Returns the keys of each file that this transformer has no place for,
   /// "PATH: KEY, KEY, … (N in all)".
@@ -122,7 +122,7 @@ class LoraMerger {
   void rebuild(const Parameter& parameter, const std::vector<std::vector<Addend>>& addends);
 
   Transformer& transformer_;
-  WeightMap weights_;
+  weights::WeightMap weights_;
   std::map<std::string, Place> places_;    // "MODULE/LEAF" in every style -> where
   std::optional<std::string> merged_{""};  // the set that the weights hold; none after a failure
   std::set<std::size_t> altered_;          // parameters that may differ from the checkpoint

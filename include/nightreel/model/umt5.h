@@ -13,26 +13,28 @@
 #include <vector>
 
 #include "nightreel/card/configs.h"
-#include "nightreel/model/weight_visitor.h"
+#include "nightreel/model/parameter.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::model {
-
-class TensorReader;
-class WeightMap;
 
 class Umt5Encoder {
  public:
   /// Loads text_encoder/ of a checkpoint, FOLDER/text_encoder. `reader`: see WeightMap::open.
   static Umt5Encoder load(const std::string& folder, at::Device device, at::ScalarType dtype,
-                          TensorReader* reader = nullptr);
-  /// The same where the configuration has been read.
-  static Umt5Encoder load(const card::Umt5Config& config, const std::string& folder, at::Device device,
-                          at::ScalarType dtype, TensorReader* reader = nullptr);
-  Umt5Encoder(const card::Umt5Config& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+                          weights::TensorReader* reader = nullptr);
+  /// The same where the configuration has been read, and the tensors are known.
+  static Umt5Encoder load(const card::Umt5Config& config, weights::WeightMap weights, at::Device device,
+                          at::ScalarType dtype);
+  /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
+  /// their places.
+  Umt5Encoder(const card::Umt5Config& config, at::Device device, at::ScalarType dtype);
 
   const card::Umt5Config& config() const { return config_; }
 
-  /// Shows every weight but the token embedding; see weight_visitor.h.
+  /// Every weight, with its Diffusers names.
+  std::vector<Parameter> parameters();
+  /// Shows every weight but the token embedding; see WeightVisitor.
   void each_weight(const WeightVisitor& visit);
 
   /// The last hidden state [1, S, d_model] of S tokens, S >= 1, without padding: padded keys get no attention, so the
@@ -44,6 +46,7 @@ class Umt5Encoder {
     at::Tensor attention_norm_D, q, k, v, o, bias_buckets;  // [buckets, heads]
     at::Tensor ffn_norm_D, ffn_gate, ffn_in, ffn_out;
   };
+  void add_layer(std::size_t index, ParameterList& list);
   at::Tensor self_attention(const Layer& layer, const at::Tensor& x_1SD, const at::Tensor& buckets_R) const;
   at::Tensor feed_forward(const Layer& layer, const at::Tensor& x_1SD) const;
 

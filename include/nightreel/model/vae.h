@@ -16,7 +16,9 @@
 #include <vector>
 
 #include "nightreel/card/configs.h"
-#include "nightreel/model/weight_visitor.h"
+#include "nightreel/memory/sizes.h"
+#include "nightreel/model/parameter.h"
+#include "nightreel/weights/weights.h"
 
 namespace nightreel::comm {
 class Communicator;
@@ -24,17 +26,14 @@ class Communicator;
 
 namespace nightreel::model {
 
-class TensorReader;
-class WeightMap;
-
 /// Sizes of the overlapping pieces of a picture in which large frames are coded one after the other, in pixels.
 /// Neighbours are blended over size - stride pixels. Defaults are diffusers'. As in diffusers, encoding with a patch
 /// size counts cells, not pixels.
 struct Tiling {
-  std::int64_t height = 256;
-  std::int64_t width = 256;
-  std::int64_t stride_height = 192;
-  std::int64_t stride_width = 192;
+  std::int64_t height = memory::kTileSide;
+  std::int64_t width = memory::kTileSide;
+  std::int64_t stride_height = memory::kTileStride;
+  std::int64_t stride_width = memory::kTileStride;
 };
 
 /// Pixels in [-1, 1] as bytes: round(clamp(x / 2 + 0.5, 0, 1) * 255).
@@ -44,17 +43,20 @@ class Vae {
  public:
   /// Loads vae/ of a checkpoint, FOLDER/vae.
   static Vae load(const std::string& folder, at::Device device, at::ScalarType dtype);
-  /// The same where the configuration has been read. `reader`: see WeightMap::open.
-  static Vae load(const card::VaeConfig& config, const std::string& folder, at::Device device, at::ScalarType dtype,
-                  TensorReader* reader = nullptr);
-  Vae(const card::VaeConfig& config, WeightMap& weights, at::Device device, at::ScalarType dtype);
+  /// The same where the configuration has been read, and the tensors are known.
+  static Vae load(const card::VaeConfig& config, weights::WeightMap weights, at::Device device, at::ScalarType dtype);
+  /// Without its numbers: it says which tensors it is made of, and computes when load_parameters() has put them in
+  /// their places.
+  Vae(const card::VaeConfig& config, at::Device device, at::ScalarType dtype);
   Vae(Vae&&) noexcept;
   Vae& operator=(Vae&&) noexcept;
   ~Vae();
 
   const card::VaeConfig& config() const { return config_; }
 
-  /// Shows every weight; see weight_visitor.h.
+  /// Every weight, with its Diffusers names.
+  std::vector<Parameter> parameters();
+  /// Shows every weight, and the statistics of latents; see WeightVisitor.
   void each_weight(const WeightVisitor& visit);
 
   /// Receives the video piece by piece, in order: pixels [1, 3, frames, height, width] in [-1, 1].

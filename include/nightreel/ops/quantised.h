@@ -30,7 +30,14 @@ at::Tensor dequantise(const Quantised& weight);
 /// the weight is brought to x's dtype first.
 at::Tensor quantised_linear(const at::Tensor& x, const Quantised& weight, const at::Tensor& bias_O);
 
-/// True where quantised_linear multiplies in fp8.
+/// `x` [..., I] rounded row by row, each with its scale: values of x's shape, a scale a row [rows, 1]. As quantise(),
+/// but a piece at a time: activations are large.
+Quantised quantise_rows(const at::Tensor& x);
+
+/// quantised_linear() of the x that `rows` was made of by quantise_rows(), the same bits, where has_fp8_products().
+at::Tensor quantised_linear(const Quantised& rows, const Quantised& weight, const at::Tensor& bias_O);
+
+/// True where quantised_linear multiplies in fp8: of x its dtype and its device count.
 bool has_fp8_products(const at::Tensor& x, const Quantised& weight);
 /// Whether the device can: a GPU of compute capability 8.9 and above.
 bool has_fp8_products(at::Device device);

@@ -33,6 +33,24 @@ struct DenoiseState {
 /// What the caller wants done after a step. `pause` saves and ends the run in good order, to go on another time.
 enum class AfterStep { go_on, save, save_and_stop, pause };
 
+/// What a video's pictures make of the transformer's input; undefined: no pictures. float32, any device.
+struct ImageCondition {
+  /// Of as many channels as the transformer takes beside the noisy latents: mask and picture latents of every latent
+  /// frame, joined to them. Or of the latents' channels and one frame, which stands in place of theirs, noise-free.
+  at::Tensor latents_1CFYX;
+  /// The image encoder's vectors of each picture, where the transformer wants them (image_dim).
+  at::Tensor embeds_NTE;
+};
+
+/// What a run is made from.
+struct DenoiseRequest {
+  settings::Settings settings;
+  at::Tensor prompt_1TE;                    // embeddings [1, T, E]
+  at::Tensor negative_1TE = {};             // likewise, where is_guided(); else unused
+  ImageCondition image = {};                // there where the settings name pictures, and of their size
+  std::optional<DenoiseState> resume = {};  // to go on from; none: from noise
+};
+
 struct DenoiseObserver {
   /// Called after each step with the number of steps done and of all; may be empty.
   std::function<AfterStep(std::int64_t done, std::int64_t steps)> on_step;
@@ -46,15 +64,6 @@ struct Denoised {
   at::Tensor latents_CFYX;      // float32 on the CPU, as diffusers' output_type="latent"; undefined after a pause
   std::int64_t first_step = 0;  // steps that the resumed state had behind it
   double seconds = 0;
-};
-
-/// What a video's pictures make of the transformer's input; undefined: no pictures. float32, any device.
-struct ImageCondition {
-  /// Of as many channels as the transformer takes beside the noisy latents: mask and picture latents of every latent
-  /// frame, joined to them. Or of the latents' channels and one frame, which stands in place of theirs, noise-free.
-  at::Tensor latents_1CFYX;
-  /// The image encoder's vectors of each picture, where the transformer wants them (image_dim).
-  at::Tensor embeds_NTE;
 };
 
 struct DenoiserOptions {
@@ -81,13 +90,11 @@ class Denoiser {
   /// Steps of the expert for high noise, which come first; all of them where there is one expert.
   std::int64_t high_steps(const settings::Settings& settings) const;
 
-  /// Embeddings [1, T, E] of the prompt and, where is_guided(), of the negative prompt (else unused).
-  /// `image` is there where the settings name pictures, and of their size, else Error{internal}. With `parallel` all
-  /// ranks of its group make the same call and have the same latents in the end; what one rank's observer wants after
-  /// a step, or a cancelled one, counts for all.
-  Denoised run(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-               const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
-               const ImageCondition& image = {}, ParallelPlan* parallel = nullptr) const;
+  /// Pictures' latents that are missing or do not fit the settings are an Error{internal}. With `parallel` all ranks of
+  /// its group make the same call and have the same latents in the end; what one rank's observer wants after a step, or
+  /// a cancelled one, counts for all.
+  Denoised run(const DenoiseRequest& request, const DenoiseObserver& observer = {},
+               ParallelPlan* parallel = nullptr) const;
 
   /// Where sharded experts gather their blocks from (model::Transformer::gather_over).
   void gather_over(comm::Communicator* group) const;
@@ -102,6 +109,7 @@ class Denoiser {
   std::unique_ptr<sample::Sampler> new_sampler(const settings::Settings& settings) const;
   bool is_high(const settings::Settings& settings, float timestep) const;
   void check_condition(const settings::Settings& settings, const ImageCondition& image) const;
+  at::Tensor first_latents(const DenoiseRequest& request) const;
   std::vector<std::int64_t> latent_shape(const settings::Settings& settings) const;
   at::Tensor start_noise(const settings::Settings& settings) const;
 

@@ -13,7 +13,7 @@
 #include <optional>
 #include <string>
 
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
 
 namespace nightreel::pipeline {
 
@@ -26,7 +26,7 @@ std::optional<std::string> with_expandable_segments(const std::string& conf);
 void choose_allocator(at::Device device);
 
 /// How memory is taken now.
-job::Allocator allocator_of(at::Device device);
+memory::Allocator allocator_of(at::Device device);
 
 /// Gives back to the driver what tensors have left, where it would be of no use to tensors of another size.
 void release_unused(at::Device device);

@@ -1,4 +1,4 @@
-// What a memory plan (job/memory.h) needs to know of a checkpoint, from its card and the headers of its weights.
+// What a memory plan (memory/plan.h) needs to know of a checkpoint, from its card and the headers of its weights.
 //
 // Reads no tensor; any thread. A folder that is no model of this version throws base::Error{model} naming the file.
 #pragma once
@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "nightreel/card/card.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
 
 namespace nightreel::model {
 class Vae;
@@ -19,10 +19,10 @@ namespace nightreel::pipeline {
 struct Precision {
   at::ScalarType dtype = at::kBFloat16;  // of everything but the VAE, which computes in float32
   bool gpu = true;
-  std::optional<bool> keep_keys;                          // as PipelineOptions'
-  bool fp8 = false;                                       //
-  job::Allocator allocator = job::Allocator::expandable;  // of a GPU
-  bool fp8_products = false;                              // the device multiplies in fp8
+  std::optional<bool> keep_keys;                                // as PipelineOptions'
+  bool fp8 = false;                                             //
+  memory::Allocator allocator = memory::Allocator::expandable;  // of a GPU
+  bool fp8_products = false;                                    // the device multiplies in fp8
 };
 
 /// As a renderer computes on `device`, whose allocator has been chosen (gpu_memory.h).
@@ -30,10 +30,10 @@ Precision precision_on(at::Device device, at::ScalarType dtype, bool fp8 = false
                        const std::optional<bool>& keep_keys = std::nullopt);
 
 /// The checkpoint as Pipeline::load() would hold it.
-job::MemoryModel memory_model(const card::Card& card, const Precision& precision);
+memory::MemoryModel memory_model(const card::Card& card, const Precision& precision);
 
 /// A VAE alone, for decoding.
-job::MemoryModel vae_memory_model(model::Vae& vae, job::Allocator allocator);
+memory::MemoryModel vae_memory_model(model::Vae& vae, memory::Allocator allocator);
 
 /// On a CPU all prompts' keys are kept, and both prompts go through as one batch: memory is plenty there, arithmetic
 /// dear.

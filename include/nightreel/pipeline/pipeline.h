@@ -18,7 +18,8 @@
 #include <vector>
 
 #include "nightreel/card/card.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/sizes.h"
 #include "nightreel/model/fully_sharded.h"
 #include "nightreel/pipeline/denoise.h"
 #include "nightreel/pipeline/frames.h"
@@ -31,10 +32,13 @@ class Communicator;
 
 namespace nightreel::model {
 class ClipVision;
-class TensorReader;
 class Umt5Encoder;
 class Vae;
 }  // namespace nightreel::model
+
+namespace nightreel::weights {
+class TensorReader;
+}
 
 namespace nightreel::pipeline {
 
@@ -44,12 +48,13 @@ class Residency;
 struct PipelineOptions {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
-  bool fp8 = false;                       // the transformers' matrices are held in fp8 (Transformer)
-  job::MemoryPlan plan;                   // where weights are until adopt() says otherwise
-  model::ShardSeat shard;                 // whose share of the transformers' blocks is kept; else all of them
-  std::optional<bool> keep_keys;          // see Denoiser
-  model::TensorReader* reader = nullptr;  // while loading: where tensors come from, if not from this host's files alone
-  std::size_t cached_prompts = 16;        // embeddings kept; the negative prompt above all comes back with every job
+  bool fp8 = false;               // the transformers' matrices are held in fp8 (Transformer)
+  memory::MemoryPlan plan;        // where weights are until adopt() says otherwise
+  model::ShardSeat shard;         // whose share of the transformers' blocks is kept; else all of them
+  std::optional<bool> keep_keys;  // see Denoiser
+  weights::TensorReader* reader =
+      nullptr;  // while loading: where tensors come from, if not from this host's files alone
+  std::size_t cached_prompts = memory::kCachedPrompts;  // the negative one above all comes back with every job
 };
 
 struct EncodedPrompt {
@@ -87,7 +92,7 @@ class Pipeline {
   void check(const settings::Settings& settings) const { denoiser_->check(settings); }
 
   /// Where weights are from now on, and whether pictures are coded in tiles. The numbers depend on the tiles alone.
-  void adopt(const job::MemoryPlan& plan);
+  void adopt(const memory::MemoryPlan& plan);
 
   /// The LoRAs that the transformers shall have merged from the next denoise() on, which must be of the same ones;
   /// an expert's weights change when it next computes, and only where its set is another. Returns the keys that no
@@ -119,9 +124,7 @@ class Pipeline {
   ImageCondition encode_pictures(const settings::Settings& settings, const Pictures& pictures) const;
 
   /// See Denoiser::run.
-  Denoised denoise(const settings::Settings& settings, const at::Tensor& prompt_1TE, const at::Tensor& negative_1TE,
-                   const DenoiseObserver& observer, const std::optional<DenoiseState>& resume = std::nullopt,
-                   const ImageCondition& image = {}) const;
+  Denoised denoise(const DenoiseRequest& request, const DenoiseObserver& observer = {}) const;
 
   /// Latents [C, F, Y, X] as denoise() gives them, to frames: round(clamp(x/2 + 0.5, 0, 1) * 255). Returns the seconds
   /// it took, without the sink's. Looks at `cancel` between pieces.

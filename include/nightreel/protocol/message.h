@@ -64,9 +64,9 @@ struct ReadyEvent {
   std::string device;              // "cpu", or the GPU's name
   std::string device_uuid;         // empty on a CPU
   std::uint64_t memory_bytes = 0;  // of the device, total; 0 on a CPU
-  std::string allocator;           // how it is taken (job::Allocator); empty on a CPU
-  Json memory;                     // job::DeviceMemory, by which jobs are judged; null: by nothing
-  Json plan;                       // job::MemoryPlan of the model's usual video; null: none was made
+  std::string allocator;           // how it is taken (memory::Allocator); empty on a CPU
+  Json memory;                     // memory::DeviceMemory, by which jobs are judged; null: by nothing
+  Json plan;                       // memory::MemoryPlan of the model's usual video; null: none was made
   std::string cpu_capability;      // of LibTorch's kernels: "AVX2", "AVX512", "DEFAULT"
   int threads = 0;
   double load_s = 0;
@@ -103,7 +103,7 @@ struct DoneEvent {
   std::map<std::string, double> timings;      // stage -> seconds
   std::vector<std::string> unused_keys = {};  // of LoRAs, that the model has no place for: a text for each file
   std::map<std::string, std::string> lora_digests = {};  // by path
-  Json plan = {};                                        // job::MemoryPlan that it was made with
+  Json plan = {};                                        // memory::MemoryPlan that it was made with
 };
 
 struct FailedEvent {
@@ -111,7 +111,7 @@ struct FailedEvent {
   std::uint64_t token = 0;
   base::ErrorKind kind = base::ErrorKind::internal;
   std::string message;
-  std::string memory_failed = {};  // job::StageBytes: the renderer is to be started again with plans that need less
+  std::string memory_failed = {};  // memory::StageBytes: the renderer is to be started again with plans that need less
 };
 
 // ---- encoding ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "nightreel/card/card.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/inbox_taker.h"
 #include "nightreel/queue/lease.h"
 #include "nightreel/rank/deaths.h"
@@ -52,7 +52,7 @@ struct DrainParts {
   std::function<void()> hurry;  // called once when asked to stop: no call to the queue may take long from now on
   base::Logger log;
   DrainLimits limits;
-  job::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
+  memory::DeviceMemory memory = {};  // as the renderer's ready event has it: who does not fit fails for good
   queue::InboxTaker* inbox = nullptr;
   ListWatch* list = nullptr;  // of the run's first rank
   bool listed = false;        // the first rank watches over the run's files: nothing is over before it has said so

@@ -91,7 +91,7 @@ struct JobInHand {
   job::Job job;
   settings::Settings settings;
   std::map<std::string, std::string> inputs;  // as InputHashes has them, from before the renderer reads the files
-  std::int64_t wave = 1;                      // how many like it a renderer takes together (job::MemoryPlan)
+  std::int64_t wave = 1;                      // how many like it a renderer takes together (memory::MemoryPlan)
   std::uint64_t token = 0;                    // the lease's, as the renderer hears it (queue::token_number)
   std::optional<TemporaryFiles> files;        // from when the renderer may write them
   Phase phase = Phase::held_back;

@@ -26,7 +26,7 @@ class RenderUnit {
 
   /// Throws Error{environment} when it cannot be started at all.
   virtual void start() = 0;
-  /// What all later starts are told beside: plans that have run out of memory (job::StageBytes as text).
+  /// What all later starts are told beside: plans that have run out of memory (memory::StageBytes as text).
   virtual void remember_failed(const std::string& /*memory*/) {}
   /// Whether what it was before has left its device.
   virtual bool may_start() = 0;

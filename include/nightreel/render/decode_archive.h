@@ -3,21 +3,19 @@
 // Plain function; one thread. Errors are those of the layers below; Error{model} where the model is not to be found.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "nightreel/media/video.h"
+#include "nightreel/protocol/engine_options.h"
 
 namespace nightreel::render {
 
 struct DecodeOptions {
   std::string archive;
   std::string output;  // replaced, whole
-  std::string model;   // empty: the folder that the archive names
-  std::string device = "auto";
-  int threads = 2;
-  std::uint64_t gpu_memory = 0;  // bytes to plan with; 0: what the GPU has, no limit on a CPU
-  media::VideoOptions video;     // fps 0: the archive's
+  protocol::EngineOptions
+      engine;                 // its device, threads, gpu_memory and model; no model: the one that the archive names
+  media::VideoOptions video;  // fps 0: the archive's
 };
 
 void decode_archive(const DecodeOptions& options);

@@ -43,7 +43,7 @@ struct Rendered {
   std::map<std::string, double> timings;            // text, denoise, decode: seconds
   std::vector<std::string> unused_keys;             // of LoRAs, that this model has no place for: a text for each file
   std::map<std::string, std::string> lora_digests;  // by path
-  protocol::Json plan;                              // job::MemoryPlan
+  protocol::Json plan;                              // memory::MemoryPlan
 };
 
 /// A video that waits for its second half: what its prompts and pictures have come to, and where it stands.
@@ -74,6 +74,14 @@ struct Checkpointing {
   std::string job = {};    // its hash: another job's state of the same name is not gone on from
 };
 
+/// A video that is to be made: what it shall be, what was prepared of it, where its state is kept, and who hears of it.
+struct Video {
+  settings::Settings settings;
+  Prepared prepared;
+  Checkpointing saving = {};
+  RenderObserver observer = {};
+};
+
 /// Files to write; empty: not wanted.
 struct OutputFiles {
   std::string video;
@@ -100,18 +108,15 @@ class Maker {
   /// From now on plans need `bytes` of the device at most; 0: as before.
   virtual void plan_with(std::uint64_t bytes) = 0;
   /// Settings that do not fit the device's memory throw Error{job}.
-  virtual Rendered render(const settings::Settings& settings, const Prepared& prepared,
-                          const Checkpointing& checkpointing, const RenderObserver& observer) = 0;
+  virtual Rendered render(const Video& video) = 0;
   /// A wave: so many videos are better begun one after the other, then finished one after the other, because their
   /// experts take turns on the GPU. 1: render() is as good. Same numbers either way.
   virtual std::int64_t wave(const settings::Settings& settings) const = 0;
   /// Text, pictures, the high-noise expert's steps; errors as render()'s. The state in between is saved where there is
   /// a path.
-  virtual Begun begin(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                      const RenderObserver& observer) = 0;
+  virtual Begun begin(const Video& video) = 0;
   /// The other steps, decoding.
-  virtual Rendered finish(const settings::Settings& settings, const Prepared& prepared,
-                          const Checkpointing& checkpointing, const RenderObserver& observer, Begun begun) = 0;
+  virtual Rendered finish(const Video& video, Begun begun) = 0;
 
   /// Writes the files; `spec` is the job as given, for the archive. Adds `encode` to the timings.
   virtual void write(const settings::Settings& settings, const protocol::Json& spec, const OutputFiles& files,

@@ -11,13 +11,8 @@
 
 namespace nightreel::render {
 
-struct ServerOptions {
-  MakerOptions maker;
-  bool load_group = false;  // wait for a request `group` with an address first, whose ranks load the model together
-};
-
 /// Loads the model, serves until told to stop, returns the process's exit code. `event_fd` takes the events.
-int serve(const ServerOptions& options, int request_fd, int event_fd);
+int serve(const MakerOptions& options, int request_fd, int event_fd);
 
 /// The same without a model: answers `probe` and `group` alone, and fails what it is asked to render.
 int serve_probes(const MakerOptions& options, int request_fd, int event_fd);

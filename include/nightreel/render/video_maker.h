@@ -6,28 +6,18 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 
 #include "nightreel/base/log.h"
 #include "nightreel/comm/communicator.h"
-#include "nightreel/job/memory.h"
-#include "nightreel/model/fully_sharded.h"
+#include "nightreel/protocol/engine_options.h"
 #include "nightreel/render/maker.h"
 
 namespace nightreel::render {
 
-struct MakerOptions {
-  std::string model;                   // folder, in either layout
-  std::string device = "auto";         // auto, cpu, cuda, cuda:GPU-<uuid>
-  std::string dtype = "auto";          // auto: bf16 on a GPU, f32 on a CPU; bf16, f32; fp8: auto, with weights in fp8
-  int threads = 2;                     // of LibTorch's CPU kernels
-  std::uint64_t gpu_memory = 0;        // bytes to plan with; 0: what the GPU has free, no limit on a CPU
-  job::StageBytes memory_failed = {};  // plans that have run out of memory (job::DeviceMemory)
-  int host_ranks = 1;                  // renderers of this host, which share its memory
-  model::ShardSeat shard = {};         // in a group that is to come: whose share of the transformers' blocks to keep
-  std::string stage = {};              // folder of this host to copy the checkpoint to and read it from; empty: none
-  base::Logger log = {};               // of loading
+struct LoadedModel;
+
+struct MakerOptions : protocol::EngineOptions {
+  base::Logger log = {};  // of loading
 };
 
 class VideoMaker final : public Maker {
@@ -48,34 +38,15 @@ class VideoMaker final : public Maker {
   /// A stage that runs out of memory is tried once more with the next plan that needs less there; the second time, and
   /// in a group at once, OutOfMemory is thrown, after which this object is of no use: another one shall begin with what
   /// it tells.
-  Rendered render(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                  const RenderObserver& observer) override;
+  Rendered render(const Video& video) override;
   std::int64_t wave(const settings::Settings& settings) const override;
-  Begun begin(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-              const RenderObserver& observer) override;
-  Rendered finish(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-                  const RenderObserver& observer, Begun begun) override;
+  Begun begin(const Video& video) override;
+  Rendered finish(const Video& video, Begun begun) override;
   void write(const settings::Settings& settings, const protocol::Json& spec, const OutputFiles& files,
              Rendered& rendered) const override;
 
  private:
-  struct Parts;
-  /// Null: alone.
-  Agreement* agreement() const;
-  void adopt(const settings::Settings& settings, const Prepared& prepared);
-  template <class Stage>
-  void in_memory(const std::string& stage, const settings::Settings& settings, Begun& begun, const Stage& run);
-  void answer_out_of_memory(const std::string& stage, const settings::Settings& settings, Begun& begun,
-                            const std::string& why);
-  job::MemoryPlan plan_for(const settings::Settings& settings) const;
-  void reshard();
-  /// Whether this renderer has the say: alone, or as rank 0.
-  bool decides() const;
-  Begun encode(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-               const RenderObserver& observer);
-  void denoise(const settings::Settings& settings, const Prepared& prepared, const Checkpointing& checkpointing,
-               const RenderObserver& observer, std::optional<std::int64_t> pause_after, Rendered& out, Begun& begun);
-  std::unique_ptr<Parts> parts_;
+  std::unique_ptr<LoadedModel> model_;
 };
 
 }  // namespace nightreel::render

@@ -37,7 +37,7 @@ struct Row {
   bool above = false;    // the number must be above `low`
   std::size_t most = 0;  // bytes of a text, entries of a list
   Form form = Form::plain;
-  std::array<std::string_view, 3> choices = {};  // all that a text may be; none: any
+  std::array<std::string_view, 8> choices = {};  // all that a text may be; none: any
   std::array<std::string_view, 4> aliases = {};  // other programs' names: flags, and hints about jobs' fields
   bool in_checkpoint = false;                    // nightreel.json may state it
   /// JSON of the value that changes nothing, of a setting that 0.1 did not have. At it the setting is no part of a key,
@@ -59,6 +59,10 @@ const Row* find_row(std::string_view name_or_alias);
 
 /// "num-frames": the flag's name of a field's.
 std::string flag_name(std::string_view field);
+
+bool is_whole(const Row& row);
+bool is_number(const Row& row);  // whole or not
+bool is_list(const Row& row);
 
 std::vector<std::string_view> choices_of(const Row& row);
 std::vector<std::string_view> aliases_of(const Row& row);

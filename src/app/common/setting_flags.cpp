@@ -1,7 +1,6 @@
 #include "app/common/setting_flags.h"
 
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "nightreel/settings/flags.h"
@@ -12,18 +11,8 @@ namespace {
 using base::Json;
 using settings::Row;
 
-bool holds_whole(const Row& row) {
-  return std::holds_alternative<std::int64_t settings::Fields::*>(row.member) ||
-         std::holds_alternative<std::uint64_t settings::Fields::*>(row.member);
-}
-
-bool holds_number(const Row& row) {
-  return std::holds_alternative<double settings::Fields::*>(row.member) ||
-         std::holds_alternative<std::optional<double> settings::Fields::*>(row.member);
-}
-
 std::string type_name(const Row& row) {
-  return holds_whole(row) ? "INT" : holds_number(row) ? "FLOAT" : "TEXT";
+  return settings::is_whole(row) ? "INT" : settings::is_number(row) ? "FLOAT" : "TEXT";
 }
 
 std::string shown(const Json& value) {
@@ -37,7 +26,7 @@ bool is_runs_too(const Row& row) {
 
 // So that what is wrong is told with the flag's name. The check says in --help what the flag takes.
 void check_here(CLI::Option& option, const Row& row) {
-  if (holds_whole(row)) option.check(CLI::Range(row.low, row.high));
+  if (settings::is_whole(row)) option.check(CLI::Range(row.low, row.high));
   std::vector<std::string> choices;
   for (const auto choice : settings::choices_of(row)) choices.emplace_back(choice);
   if (!choices.empty()) option.check(CLI::IsMember(choices));

@@ -11,13 +11,14 @@
 
 #include "app/common/setting_flags.h"
 #include "app/engine/bench.h"
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/pipe.h"
 #include "nightreel/bench/device_use.h"
 #include "nightreel/bench/measure.h"
 #include "nightreel/bench/random_weights.h"
 #include "nightreel/job/resolve.h"
+#include "nightreel/memory/plan.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/settings/json.h"
 
@@ -145,7 +146,7 @@ bench::Workload workload_for(const BenchFlags& flags, const bench::ScratchFolder
 }
 
 /// The plan, before any weights are read. A video that does not fit is the caller's fault, not a job's.
-job::MemoryPlan plan_for(const BenchFlags& flags, const bench::Workload& workload) {
+memory::MemoryPlan plan_for(const BenchFlags& flags, const bench::Workload& workload) {
   try {
     return bench::plan_of(workload, flags.maker.gpu_memory);
   } catch (const Error& e) {
@@ -318,7 +319,7 @@ void add_bench_with(CLI::App& app, Action& action, const MorePieces& more) {
   auto flags = std::make_shared<BenchFlags>();
   flags->more = more;
   CLI::App* sub = app.add_subcommand("bench", "measures pieces of the work, correctness beside each speed");
-  add_maker_flags(*sub, flags->maker)->required(false);
+  add_loading_flags(*sub, flags->maker);
   sub->add_option("--random", flags->random,
                   "in place of a model: random weights of published dimensions, " + joined(bench::random_names()));
   sub->add_option("--piece", flags->pieces, "any of " + names_of(all_kinds(more)) + "; default: all")->delimiter(',');

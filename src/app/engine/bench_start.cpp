@@ -14,6 +14,7 @@
 #include "nightreel/base/process.h"
 #include "nightreel/bench/random_weights.h"
 #include "nightreel/media/archive.h"
+#include "nightreel/protocol/engine_options.h"
 #include "nightreel/protocol/message.h"
 
 namespace nightreel::app {
@@ -30,16 +31,7 @@ class Start final : public bench::Piece {
  public:
   Start(bool whole_video, const render::MakerOptions& maker, const settings::Settings& settings)
       : whole_video_(whole_video) {
-    child_.argv = {base::companion("nightreel-engine"),
-                   "render",
-                   "--model",
-                   maker.model,
-                   "--device",
-                   maker.device,
-                   "--dtype",
-                   maker.dtype,
-                   "--threads",
-                   std::to_string(maker.threads)};
+    child_.argv = protocol::renderer_argv(maker);
     request_.job = kJob;
     request_.settings = settings;
     request_.spec = protocol::Json::object();

@@ -5,17 +5,18 @@
 
 #include "app/common/outputs.h"
 #include "app/common/setting_flags.h"
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
 #include "nightreel/base/file.h"
 #include "nightreel/base/random.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/input_files.h"
 #include "nightreel/media/video.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 
 namespace nightreel::app {
 namespace {
@@ -69,7 +70,7 @@ settings::Settings resolve_job(const GenerateOptions& options) {
     settings::Settings settings = job::resolve(made, card, job::recipe_for(card, job::recipe_choice(options.recipe)));
     media::check_codec(settings.codec);
     media::check_input_files({made});
-    job::fitting_plan(device_memory(card, options.maker), settings);
+    memory::fitting_plan(device_memory(card, options.maker), settings);
     return settings;
   } catch (const Error& e) {
     // What is a job's fault in a queue is the caller's fault here.
@@ -102,15 +103,15 @@ int generate(const GenerateOptions& options) {
   const settings::Settings settings = resolve_job(options);
   const base::Stopwatch watch;
   render::VideoMaker maker(options.maker);
-  const auto memory = job::device_memory_from_json(maker.facts().memory);
-  std::fprintf(stderr, "memory: %s\n", job::summary(job::plan_memory(memory, settings), settings).c_str());
+  const auto memory = memory::device_memory_from_json(maker.facts().memory);
+  std::fprintf(stderr, "memory: %s\n", memory::summary(memory::plan_memory(memory, settings), settings).c_str());
   render::RenderObserver observer;
   observer.progress = [](const std::string& stage, std::int64_t step, std::int64_t steps) {
     if (stage == "denoise" && step > 0) {
       std::fprintf(stderr, "step %lld of %lld\n", static_cast<long long>(step), static_cast<long long>(steps));
     }
   };
-  auto rendered = maker.render(settings, maker.prepare(settings), {}, observer);
+  auto rendered = maker.render({settings, maker.prepare(settings), {}, observer});
   for (const std::string& keys : rendered.unused_keys) {
     std::fprintf(stderr, "loras: left out, this model has no such parts: %s\n",
                  base::printable(keys, std::string::npos).c_str());
@@ -134,7 +135,8 @@ int generate(const GenerateOptions& options) {
 void add_generate(CLI::App& app, Action& action) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* sub = app.add_subcommand("generate", "one video in this process: no MPI, no Redis");
-  add_maker_flags(*sub, options->maker);
+  add_loading_flags(*sub, options->maker);
+  sub->get_option("--model")->required();
   add_setting_flags(*sub, options->job, is_of_the_video);
   sub->add_option("-o,--output,--save-file", options->output, "MP4 file; replaced, whole")->required();
   sub->add_option("--recipe", options->recipe, "official or checkpoint");

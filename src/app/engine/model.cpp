@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "app/engine/model_files.h"
 #include "app/engine/model_memory.h"
 #include "app/engine/subcommands.h"
@@ -10,7 +10,7 @@
 #include "nightreel/base/json.h"
 #include "nightreel/card/card.h"
 #include "nightreel/job/recipe.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/settings/json.h"
 
 namespace nightreel::app {
@@ -72,7 +72,7 @@ void add_model(CLI::App& app, Action& action) {
     action = [options] {
       render::MakerOptions maker;
       maker.gpu_memory = options->memory.gpu_memory;
-      std::printf("%s\n", job::to_json(device_memory(card::read(options->folder), maker)).dump().c_str());
+      std::printf("%s\n", memory::to_json(device_memory(card::read(options->folder), maker)).dump().c_str());
       return 0;
     };
   });

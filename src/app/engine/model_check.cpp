@@ -7,8 +7,9 @@
 #include "nightreel/base/error.h"
 #include "nightreel/base/json.h"
 #include "nightreel/card/checkpoint.h"
-#include "nightreel/model/check.h"
+#include "nightreel/model/checkpoint.h"
 #include "nightreel/text/tokenizer.h"
+#include "nightreel/weights/check.h"
 
 namespace nightreel::app {
 namespace {
@@ -23,7 +24,7 @@ struct CheckOptions {
   bool as_json = false;
 };
 
-json to_json(const model::CheckedComponent& component) {
+json to_json(const weights::CheckedComponent& component) {
   json problems = json::array();
   for (const auto& problem : component.problems) {
     problems.push_back({{"what", problem.what}, {"tensor", problem.tensor}, {"detail", problem.detail}});
@@ -35,7 +36,7 @@ json to_json(const model::CheckedComponent& component) {
           {"problems", problems}};
 }
 
-void print(const model::CheckedComponent& component) {
+void print(const weights::CheckedComponent& component) {
   std::string dtypes;
   for (const auto& [dtype, count] : component.dtypes) dtypes += " " + dtype;
   std::printf("%-14s %6zu tensors %10.1f MB %s%s\n", component.name.c_str(), component.tensors,
@@ -48,8 +49,8 @@ void print(const model::CheckedComponent& component) {
 }
 
 /// The tokenizer as a component without tensors.
-model::CheckedComponent check_tokenizer(const std::string& folder) {
-  model::CheckedComponent checked;
+weights::CheckedComponent check_tokenizer(const std::string& folder) {
+  weights::CheckedComponent checked;
   checked.name = "tokenizer";
   try {
     text::Tokenizer::load(card::tokenizer_folder(folder));
@@ -61,7 +62,8 @@ model::CheckedComponent check_tokenizer(const std::string& folder) {
 
 int check(const CheckOptions& options) {
   card_of(options.folder);  // a folder that makes no sense is told as such, not tensor by tensor
-  std::vector<model::CheckedComponent> components = model::check_checkpoint(options.folder);
+  std::vector<weights::CheckedComponent> components =
+      weights::check_checkpoint(options.folder, model::lists_of(options.folder));
   components.push_back(check_tokenizer(options.folder));
   bool good = true;
   json report{{"folder", options.folder}, {"components", json::array()}};

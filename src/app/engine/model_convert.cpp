@@ -8,8 +8,8 @@
 #include "app/engine/model_files.h"
 #include "nightreel/base/clock.h"
 #include "nightreel/base/error.h"
-#include "nightreel/model/convert.h"
-#include "nightreel/model/digest.h"
+#include "nightreel/model/checkpoint.h"
+#include "nightreel/weights/convert.h"
 
 namespace nightreel::app {
 namespace {
@@ -17,19 +17,19 @@ namespace {
 using nlohmann::json;
 
 struct ConvertFlags {
-  model::ConvertOptions options;
+  weights::ConvertOptions options;
   std::string layout;
   std::string dtype;
   std::string shard_size = "5GB";
   bool as_json = false;
 };
 
-const std::map<std::string, model::Precision> kPrecisions{{"f32", model::Precision::f32},
-                                                          {"bf16", model::Precision::bf16},
-                                                          {"f16", model::Precision::f16},
-                                                          {"fp8", model::Precision::fp8}};
+const std::map<std::string, weights::Precision> kPrecisions{{"f32", weights::Precision::f32},
+                                                            {"bf16", weights::Precision::bf16},
+                                                            {"f16", weights::Precision::f16},
+                                                            {"fp8", weights::Precision::fp8}};
 
-json to_json(const model::ConvertedComponent& component) {
+json to_json(const weights::ConvertedComponent& component) {
   return {{"name", component.name},
           {"tensors", component.tensors},
           {"bytes_before", component.bytes_before},
@@ -41,7 +41,7 @@ json to_json(const model::ConvertedComponent& component) {
           {"left_out", component.left_out}};
 }
 
-void print(const model::ConvertedComponent& component) {
+void print(const weights::ConvertedComponent& component) {
   constexpr double kMega = 1e6;
   std::printf("%-14s %6zu tensors %10.1f MB -> %10.1f MB", component.name.c_str(), component.tensors,
               static_cast<double>(component.bytes_before) / kMega, static_cast<double>(component.bytes_after) / kMega);
@@ -70,7 +70,7 @@ class Progress {
 };
 
 int convert(ConvertFlags flags) {
-  model::ConvertOptions& options = flags.options;
+  weights::ConvertOptions& options = flags.options;
   if (!flags.layout.empty()) {
     options.layout = flags.layout == "original" ? card::Layout::original : card::Layout::diffusers;
   }
@@ -79,7 +79,7 @@ int convert(ConvertFlags flags) {
   if (options.shard_bytes == 0) throw base::Error(base::ErrorKind::usage, "--shard-size: must be above 0");
   outlive_readers();
   card_of(options.from);
-  const auto components = model::convert_checkpoint(options, Progress());
+  const auto components = weights::convert_checkpoint(options, model::lists_of(options.from), Progress());
   const std::string digest = model::model_digest(options.to);  // read back from the disk
   if (!flags.as_json) {
     for (const auto& component : components) print(component);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
-#include "app/engine/maker_flags.h"
+#include "app/engine/engine_flags.h"
 #include "nightreel/base/error.h"
+#include "nightreel/memory/plan.h"
+#include "nightreel/memory/text.h"
 #include "nightreel/pipeline/device.h"
 #include "nightreel/pipeline/gpu_memory.h"
 #include "nightreel/pipeline/memory_model.h"
@@ -36,7 +38,7 @@ settings::Settings settings_of(const MemoryFlags& flags, const card::Card& card,
   return s;
 }
 
-job::MemoryModel model_of(const MemoryFlags& flags, const card::Card& card) {
+memory::MemoryModel model_of(const MemoryFlags& flags, const card::Card& card) {
   const at::ScalarType dtype = flags.dtype == "f32" ? at::kFloat : at::kBFloat16;
   return pipeline::memory_model(card, {dtype, /*gpu=*/true, std::nullopt, pipeline::holds_fp8(flags.dtype)});
 }
@@ -55,22 +57,22 @@ void MemoryFlags::add_to(CLI::App& sub) {
 
 MemoryAnswer memory_answer(const MemoryFlags& flags, const card::Card& card, const job::Recipe& recipe) {
   const settings::Settings settings = settings_of(flags, card, recipe);
-  const job::MemoryModel model = model_of(flags, card);
-  const job::MemoryPlan plan = job::plan_memory(model, settings, flags.gpu_memory);
-  MemoryAnswer answer{job::describe(model, plan, settings), job::to_json(plan)};
+  const memory::MemoryModel model = model_of(flags, card);
+  const memory::MemoryPlan plan = memory::plan_memory(model, settings, flags.gpu_memory);
+  MemoryAnswer answer{memory::describe(model, plan, settings), memory::to_json(plan)};
   answer.json["height"] = settings.height;
   answer.json["width"] = settings.width;
   answer.json["num_frames"] = settings.num_frames;
   answer.json["would_fit"] = nlohmann::json::array();
   if (plan.fits) return answer;
-  for (const auto& one : job::what_would_fit(model, settings, flags.gpu_memory)) {
+  for (const auto& one : memory::what_would_fit(model, settings, flags.gpu_memory)) {
     answer.lines.push_back("would fit: " + one);
     answer.json["would_fit"].push_back(one);
   }
   return answer;
 }
 
-job::DeviceMemory device_memory(const card::Card& card, const render::MakerOptions& options) {
+memory::DeviceMemory device_memory(const card::Card& card, const render::MakerOptions& options) {
   const at::Device device = pipeline::choose_device(options.device);
   const auto dtype = pipeline::choose_dtype(options.dtype, device);
   const auto precision = pipeline::precision_on(device, dtype, pipeline::holds_fp8(options.dtype));

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "nightreel/card/card.h"
-#include "nightreel/job/memory.h"
 #include "nightreel/job/recipe.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/render/video_maker.h"
 
 namespace nightreel::app {
@@ -34,6 +34,6 @@ MemoryAnswer memory_answer(const MemoryFlags& flags, const card::Card& card, con
 
 /// What a renderer of this checkpoint with these options would tell about its device, without loading. Chooses the
 /// device.
-job::DeviceMemory device_memory(const card::Card& card, const render::MakerOptions& options);
+memory::DeviceMemory device_memory(const card::Card& card, const render::MakerOptions& options);
 
 }  // namespace nightreel::app

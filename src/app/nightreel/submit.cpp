@@ -12,9 +12,10 @@
 #include "nightreel/base/process.h"
 #include "nightreel/card/card.h"
 #include "nightreel/job/job_file.h"
-#include "nightreel/job/memory.h"
+#include "nightreel/job/memory_check.h"
 #include "nightreel/job/resolve.h"
 #include "nightreel/media/input_files.h"
+#include "nightreel/memory/model.h"
 #include "nightreel/queue/submit_jobs.h"
 
 namespace nightreel::app {
@@ -31,7 +32,7 @@ struct SubmitFlags {
 };
 
 /// What jobs are judged by on this host's device: the engine, which knows it, is asked.
-job::DeviceMemory ask_engine(const std::string& model, const std::vector<std::string>& renderer_env) {
+memory::DeviceMemory ask_engine(const std::string& model, const std::vector<std::string>& renderer_env) {
   base::ChildOptions options;
   options.environment = {base::EnvironmentRule::Take::listed, renderer_env};
   options.argv = {base::companion("nightreel-engine"), "model", "memory", model};
@@ -44,7 +45,7 @@ job::DeviceMemory ask_engine(const std::string& model, const std::vector<std::st
     throw base::Error(base::ErrorKind::environment,
                       options.argv[0] + " model memory: no answer (" + ended.value_or("none within 120 s") + ")");
   }
-  return job::device_memory_from_json(base::parse_json(line));
+  return memory::device_memory_from_json(base::parse_json(line));
 }
 
 std::vector<job::Job> checked_jobs(const SubmitFlags& flags) {
