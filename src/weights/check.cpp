@@ -41,6 +41,14 @@ void compare_shapes(const ListedTensor& listed, const WeightMap& weights, std::v
   }
 }
 
+/// Where a file has a tensor by both of its names.
+void compare_copies(const ListedTensor& listed, const WeightMap& weights, std::vector<CheckProblem>& problems) {
+  if (listed.also.empty() || !weights.has(listed.name) || !weights.has(listed.also)) return;
+  const bool same_type = weights.stored(listed.name).type == weights.stored(listed.also).type;
+  if (same_type && weights.bytes(listed.name) == weights.bytes(listed.also)) return;
+  problems.push_back({"unreadable", listed.also, "differs from " + listed.name + "; they are tied"});
+}
+
 bool belongs(const TensorList& list, const std::string& name) {
   if (list.find(name) != nullptr) return true;
   const std::string scale = WeightMap::scale_name("");
@@ -49,7 +57,9 @@ bool belongs(const TensorList& list, const std::string& name) {
 
 void compare(const TensorList& list, const WeightMap& weights, std::vector<CheckProblem>& problems) {
   for (const ListedTensor& listed : list.tensors()) {
-    if (listed.use != Use::stray) compare_shapes(listed, weights, problems);
+    if (listed.use == Use::stray) continue;
+    compare_shapes(listed, weights, problems);
+    compare_copies(listed, weights, problems);
   }
   std::sort(problems.begin(), problems.end(), [](const auto& a, const auto& b) { return a.tensor < b.tensor; });
   for (const std::string& name : weights.names()) {

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "nightreel/weights/check.h"
 #include "nightreel/weights/digest.h"
 #include "support/error.h"
 #include "support/temp_folder.h"
@@ -205,4 +206,26 @@ TEST_CASE("weights under a variant's name, and links to nothing, are told as wha
   std::filesystem::remove(shard.path() + "/2.safetensors");
   std::filesystem::create_symlink("../../blobs/4567", shard.path() + "/2.safetensors");
   CHECK(contains(refusal([&] { WeightMap::open(shard.path()); }), "2.safetensors: is a link to ../../blobs/4567"));
+}
+
+TEST_CASE("a check tells of two copies of a tensor that differ, as taking it does") {
+  const weights::ListedTensor tied{"a", {2}, "b"};
+  const auto lists = [&](const std::string&) { return weights::TensorList(std::vector<weights::ListedTensor>{tied}); };
+  for (const bool same : {true, false}) {
+    CAPTURE(same);
+    const TempFolder folder;
+    std::filesystem::create_directories(folder.path() + "/vae");
+    folder.write("vae/" + std::string(kSingle), file_of({{"a", {2}, '\1'}, {"b", {2}, same ? '\1' : '\2'}}));
+    WeightMap weights = WeightMap::open(folder.path() + "/vae");
+    const auto problems = weights::check_checkpoint(folder.path(), lists).at(0).problems;
+    if (same) {
+      CHECK(problems.empty());
+      CHECK_NOTHROW(weights.take(tied));
+    } else {
+      REQUIRE(problems.size() == 1);
+      CHECK(problems[0].tensor == "b");
+      CHECK(contains(problems[0].detail, "differs from a"));
+      CHECK_THROWS(weights.take(tied));
+    }
+  }
 }
